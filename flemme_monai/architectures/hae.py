@@ -1,0 +1,46 @@
+"""HAE: hierarchical auto-encoding and reconstruction."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .ae import check_residual
+from .pyramid import Pyramid
+
+
+class HAE(nn.Module):
+    """Hierarchical auto-encoder: an image at every level, fused; trained with a pyramid loss.
+
+    Args:
+        backbone: a backbone whose ``out_channels`` is the number of the image's channels.
+        fusion: how the levels are fused, ``cat`` or ``add``.
+        residual: as in :class:`AE`; the input is added to the final output, the levels stand for themselves.
+
+    Raises:
+        ValueError: when ``residual`` meets different numbers of input and output channels.
+    """
+
+    def __init__(self, backbone: nn.Module, fusion: str = "cat", residual: bool = False) -> None:
+        super().__init__()
+        check_residual(backbone, residual)
+        self.backbone = backbone
+        self.pyramid = Pyramid(backbone, fusion)
+        self.residual = residual
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the pyramid: the latent and the decoder's stages."""
+        return self.pyramid.num_levels
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final image in evaluation."""
+        out = self.backbone(x, timesteps, context)
+        final, levels = self.pyramid(out.output, out.features, out.latent)
+        if self.residual:
+            final = final + x
+        if self.training and not torch.jit.is_scripting():
+            return [final] + levels
+        return final

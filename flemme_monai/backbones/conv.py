@@ -1,0 +1,166 @@
+"""The convolutional family and its three encoders: CNN, UNet, DNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from ..blocks import (
+    ChannelAttention,
+    ConvBlock,
+    DoubleConvBlock,
+    EfficientChannelAttention,
+    InterpolateDown,
+    InterpolateUp,
+    PoolDown,
+    ResConvBlock,
+    SpatialSelfAttention,
+    Stage,
+    StridedConv,
+    TransposedConv,
+)
+from .encoder_decoder import EncoderDecoder
+from .family import BlockFamily, at_level
+
+BLOCKS = {"conv": ConvBlock, "double_conv": DoubleConvBlock, "res_conv": ResConvBlock}
+CHANNEL_ATTENTION = {"ca": ChannelAttention, "eca": EfficientChannelAttention}
+DOWN = ("conv", "max", "avg", "interpolate")
+UP = ("conv", "interpolate")
+
+
+@dataclass(frozen=True)
+class ConvFamily(BlockFamily):
+    """Settings of convolutional stages.
+
+    Args:
+        block: ``conv``, ``double_conv`` or ``res_conv`` (Flemme's ResNet).
+        norm: ``batch``, ``group``, ``instance``, ``layer`` or None.
+        act: any activation MONAI names.
+        kernel_size: odd kernel size of the blocks.
+        depthwise: depthwise-separable convolutions in the blocks.
+        dropout: probability that a whole channel is dropped after a block.
+        num_groups: groups of a group norm.
+        channel_attention: None, ``ca`` (CBAM) or ``eca`` (ECA-Net) after a stage; one value, or one a level.
+        self_attention: self-attention over positions after a stage (Flemme's AttenUNet); one value, or one a level.
+        num_heads: heads of the self-attention; one value, or one a level.
+        down: ``conv``, ``max``, ``avg`` or ``interpolate``.
+        up: ``conv`` (transposed) or ``interpolate``.
+
+    Raises:
+        ValueError: for a name that is not one of these.
+    """
+
+    block: str = "conv"
+    norm: str | None = "batch"
+    act: str | tuple = "relu"
+    kernel_size: int = 3
+    depthwise: bool = False
+    dropout: float = 0.0
+    num_groups: int = 8
+    channel_attention: str | Sequence[str | None] | None = None
+    self_attention: bool | Sequence[bool] = False
+    num_heads: int | Sequence[int] = 4
+    down_mode: str = "conv"
+    up_mode: str = "conv"
+
+    channels_last: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("block", self.block, tuple(BLOCKS)),
+            ("down_mode", self.down_mode, DOWN),
+            ("up_mode", self.up_mode, UP),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
+
+    def patch_embedding(
+        self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """A strided convolution whose patches overlap; a plain 3x3 convolution for patches of one pixel."""
+        if max(patch_size) == 1:
+            return ConvBlock(spatial_dims, in_channels, channels, self.norm, self.act, num_groups=self.num_groups)
+        return StridedConv(spatial_dims, in_channels, channels, patch_size)
+
+    def stage(
+        self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
+    ) -> Stage:
+        """``len(drop_path)`` blocks, then the attention of the level.
+
+        Raises:
+            ValueError: when ``drop_path`` asks for skipped branches, which convolutional blocks do not have.
+        """
+        if any(drop_path):
+            raise ValueError("drop_path: convolutional blocks drop no paths; set it to 0, or use dropout.")
+        blocks: list[nn.Module] = []
+        for i in range(len(drop_path)):
+            blocks.append(self._block(self.block, spatial_dims, out_channels if i else in_channels, out_channels))
+        attention = at_level(self.channel_attention, level, "channel_attention")
+        if attention is not None:
+            if attention not in CHANNEL_ATTENTION:
+                raise ValueError(f"channel_attention is {attention!r}; expected None, ca or eca.")
+            blocks.append(CHANNEL_ATTENTION[attention](spatial_dims, out_channels))
+        if at_level(self.self_attention, level, "self_attention"):
+            heads = at_level(self.num_heads, level, "num_heads")
+            blocks.append(SpatialSelfAttention(spatial_dims, out_channels, heads))
+        return Stage(blocks)
+
+    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+        """One residual convolution block."""
+        return Stage([self._block("res_conv", spatial_dims, channels, channels)])
+
+    def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
+        """By ``down_mode``."""
+        if self.down_mode == "conv":
+            return StridedConv(spatial_dims, channels, channels, stride)
+        if self.down_mode == "interpolate":
+            return InterpolateDown(spatial_dims, channels, channels, stride)
+        return PoolDown(spatial_dims, channels, channels, stride, self.down_mode)
+
+    def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
+        """By ``up_mode``."""
+        up = TransposedConv if self.up_mode == "conv" else InterpolateUp
+        return up(spatial_dims, in_channels, out_channels, stride)
+
+    def patch_recovery(
+        self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """By ``up_mode``, to the image's size."""
+        return self.up(spatial_dims, in_channels, out_channels, patch_size)
+
+    def _block(self, name: str, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
+        return BLOCKS[name](
+            spatial_dims,
+            in_channels,
+            out_channels,
+            norm=self.norm,
+            act=self.act,
+            kernel_size=self.kernel_size,
+            depthwise=self.depthwise,
+            dropout=self.dropout,
+            num_groups=self.num_groups,
+        )
+
+
+class CNN(EncoderDecoder):
+    """Plain convolutional encoder-decoder: a stage sees its input alone."""
+
+    family_type = ConvFamily
+    connection = "none"
+
+
+class UNet(EncoderDecoder):
+    """U-shaped convolutional encoder-decoder (Ronneberger et al. 2015)."""
+
+    family_type = ConvFamily
+    connection = "skip"
+
+
+class DNet(EncoderDecoder):
+    """Densely connected convolutional encoder-decoder: a stage sees all earlier features."""
+
+    family_type = ConvFamily
+    connection = "dense"

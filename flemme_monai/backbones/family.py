@@ -1,0 +1,70 @@
+"""What a block family promises to the encoder-decoder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..blocks import Stage
+
+
+class BlockFamily(ABC):
+    """How one kind of block embeds patches, makes features, changes resolution and recovers the image.
+
+    A family is a small object of settings. The encoder-decoder asks it for modules; ``level`` counts from the finest
+    stage (0) to the middle blocks (the number of stages), and encoder and decoder share the settings of a level.
+
+    Attributes:
+        channels_last: the memory format in which the family's blocks run fastest.
+    """
+
+    channels_last: ClassVar[bool] = False
+
+    @abstractmethod
+    def patch_embedding(
+        self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """From the image (B, in_channels, *S) to features (B, channels, *(S / patch_size))."""
+
+    @abstractmethod
+    def stage(
+        self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
+    ) -> Stage:
+        """``len(drop_path)`` blocks from (B, in_channels, *s) to (B, out_channels, *s)."""
+
+    @abstractmethod
+    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+        """One residual block, (B, channels, *s) to the same: what a level of the pyramid adds to its feature."""
+
+    @abstractmethod
+    def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
+        """From (B, channels, *s) to (B, channels, *(s / stride))."""
+
+    @abstractmethod
+    def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
+        """From (B, in_channels, *s) to (B, out_channels, *(s * stride))."""
+
+    @abstractmethod
+    def patch_recovery(
+        self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """From features (B, in_channels, *s) to the image (B, out_channels, *(s * patch_size))."""
+
+
+def at_level(setting: Any, level: int, name: str) -> Any:
+    """The value of a setting at a level: a sequence holds one value a level, anything else holds everywhere.
+
+    Raises:
+        ValueError: when the sequence has no value for that level.
+    """
+    if not isinstance(setting, (list, tuple)):
+        return setting
+    if level >= len(setting):
+        raise ValueError(
+            f"{name} has {len(setting)} values ({list(setting)}) but level {level} needs one more; "
+            "give one value, or one for each stage and one for the middle blocks."
+        )
+    return setting[level]

@@ -1,0 +1,81 @@
+"""Attention that any stage can add: over channels (CA, ECA) and over positions."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+
+class ChannelAttention(nn.Module):
+    """Channel attention of CBAM: one MLP over the mean and the maximum of each channel (Woo et al. 2018, eq. 2).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels.
+        reduction: the MLP's hidden width is ``channels // reduction``, at least 1.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.axes = list(range(2, 2 + spatial_dims))
+        hidden = max(1, channels // reduction)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh the channels of ``x`` (B, C, *s)."""
+        weight = self.mlp(x.mean(self.axes)) + self.mlp(x.amax(self.axes))  # (B, C)
+        return x * weight.sigmoid().view(list(weight.shape) + [1] * len(self.axes))
+
+
+class EfficientChannelAttention(nn.Module):
+    """Efficient channel attention: a 1D convolution across the channels' means (ECA-Net, Wang et al. 2020).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels; the kernel grows with its logarithm (eq. 12, gamma 2, b 1).
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.axes = list(range(2, 2 + spatial_dims))
+        kernel = int(abs((math.log2(channels) + 1) / 2)) | 1  # the nearest odd number from below, or one above
+        self.conv = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh the channels of ``x`` (B, C, *s)."""
+        weight = self.conv(x.mean(self.axes).unsqueeze(1)).squeeze(1)  # (B, 1, C) -> (B, C)
+        return x * weight.sigmoid().view(list(weight.shape) + [1] * len(self.axes))
+
+
+class SpatialSelfAttention(nn.Module):
+    """Multi-head self-attention over all positions, added to its input (the attention of an Attention U-Net stage).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels.
+        num_heads: heads; must divide ``channels``.
+
+    Raises:
+        ValueError: when the heads do not divide the channels.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, num_heads: int = 4) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"self-attention: num_heads={num_heads} does not divide {channels} channels.")
+        self.num_heads = num_heads
+        self.norm = nn.GroupNorm(1, channels)
+        self.qkv = Conv["conv", spatial_dims](channels, 3 * channels, 1)
+        self.proj = Conv["conv", spatial_dims](channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend over the positions of ``x`` (B, C, *s)."""
+        batch, channels = x.shape[0], x.shape[1]
+        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.num_heads, channels // self.num_heads, -1)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, L, C / heads)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
+        return x + self.proj(out)

@@ -1,0 +1,110 @@
+"""Convolutional blocks: one convolution, two, or two with a shortcut."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.layers.factories import Conv, Dropout
+from monai.networks.layers.utils import get_act_layer
+from torch import nn
+
+from .norm import make_norm
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, normalisation, activation, dropout.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        norm: a name of :func:`flemme_monai.blocks.make_norm`.
+        act: any activation MONAI names, or None.
+        kernel_size: odd kernel size; the size of the feature is kept.
+        depthwise: a convolution per channel, then a 1x1 convolution across them (Howard et al. 2017).
+        dropout: probability that a whole channel is dropped.
+        num_groups: groups of a group norm.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        norm: str | None = "batch",
+        act: str | tuple | None = "relu",
+        kernel_size: int = 3,
+        depthwise: bool = False,
+        dropout: float = 0.0,
+        num_groups: int = 8,
+    ) -> None:
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}; it must be odd, so that features keep their size.")
+        conv, padding, bias = Conv["conv", spatial_dims], kernel_size // 2, norm not in ("batch", "instance")
+        layers: list[nn.Module] = []
+        if depthwise:
+            layers.append(
+                conv(in_channels, in_channels, kernel_size, padding=padding, groups=in_channels, bias=False),
+            )
+            layers.append(conv(in_channels, out_channels, 1, bias=bias))
+        else:
+            layers.append(conv(in_channels, out_channels, kernel_size, padding=padding, bias=bias))
+        layers.append(make_norm(norm, spatial_dims, out_channels, num_groups))
+        if act is not None:
+            layers.append(get_act_layer(act))
+        if dropout:
+            layers.append(Dropout["dropout", spatial_dims](dropout))
+        super().__init__(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+
+
+class DoubleConvBlock(nn.Sequential):
+    """Two convolution blocks, as in the U-Net (Ronneberger et al. 2015). Args as :class:`ConvBlock`."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        norm: str | None = "batch",
+        act: str | tuple | None = "relu",
+        kernel_size: int = 3,
+        depthwise: bool = False,
+        dropout: float = 0.0,
+        num_groups: int = 8,
+    ) -> None:
+        rest = (norm, act, kernel_size, depthwise, dropout, num_groups)
+        super().__init__(
+            ConvBlock(spatial_dims, in_channels, out_channels, *rest),
+            ConvBlock(spatial_dims, out_channels, out_channels, *rest),
+        )
+
+
+class ResConvBlock(nn.Module):
+    """Two convolution blocks around a shortcut (ResNet, He et al. 2016). Args as :class:`ConvBlock`."""
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        norm: str | None = "batch",
+        act: str | tuple | None = "relu",
+        kernel_size: int = 3,
+        depthwise: bool = False,
+        dropout: float = 0.0,
+        num_groups: int = 8,
+    ) -> None:
+        super().__init__()
+        self.conv1 = ConvBlock(
+            spatial_dims, in_channels, out_channels, norm, act, kernel_size, depthwise, dropout, num_groups
+        )
+        self.conv2 = ConvBlock(
+            spatial_dims, out_channels, out_channels, norm, None, kernel_size, depthwise, 0.0, num_groups
+        )
+        self.shortcut = (
+            nn.Identity() if in_channels == out_channels else Conv["conv", spatial_dims](in_channels, out_channels, 1)
+        )
+        self.act = nn.Identity() if act is None else get_act_layer(act)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C_in, *s) to (B, C_out, *s)."""
+        return self.act(self.conv2(self.conv1(x)) + self.shortcut(x))

@@ -1,0 +1,220 @@
+"""Shifted-window attention in 2D and 3D (Swin Transformer, Liu et al. 2021), for features of any size.
+
+Glossary: B batch, C channels, s size of the feature along each axis, w window along each axis, N tokens of a window
+(the product of w), M windows of a feature, h heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.drop_path import DropPath
+from monai.networks.layers.utils import get_act_layer
+from torch import nn
+
+
+def window_partition(x: torch.Tensor, window: list[int]) -> torch.Tensor:
+    """Cut ``x`` (B, *s, C), whose size the window divides, into windows (B, M, N, C)."""
+    batch, channels = x.shape[0], x.shape[-1]
+    dims = len(window)
+    shape = [batch]
+    for n, w in zip(x.shape[1:-1], window):
+        shape += [n // w, w]
+    order = [0] + [1 + 2 * i for i in range(dims)] + [2 + 2 * i for i in range(dims)] + [2 * dims + 1]
+    tokens = 1
+    for w in window:
+        tokens *= w
+    # (B, s1/w1, w1, s2/w2, w2, ..., C) -> (B, s1/w1, s2/w2, ..., w1, w2, ..., C) -> (B, M, N, C)
+    return x.reshape(shape + [channels]).permute(order).reshape(batch, -1, tokens, channels)
+
+
+def window_merge(windows: torch.Tensor, window: list[int], size: list[int]) -> torch.Tensor:
+    """Put windows (B, M, N, C) together into a feature (B, *size, C); the inverse of :func:`window_partition`."""
+    batch, channels = windows.shape[0], windows.shape[-1]
+    dims = len(window)
+    shape = [batch] + [n // w for n, w in zip(size, window)] + window + [channels]
+    order = [0]
+    for i in range(dims):
+        order += [1 + i, 1 + dims + i]
+    return windows.reshape(shape).permute(order + [2 * dims + 1]).reshape([batch] + size + [channels])
+
+
+def attention_regions(size: list[int], padded: list[int], window: list[int], shift: list[int]) -> torch.Tensor:
+    """For each window, which tokens are neighbours in the image: tokens attend only within their region.
+
+    The cyclic shift brings opposite borders into one window, and padding adds tokens that no image token may see
+    (Liu et al. 2021, figure 4, extended to sizes that the window does not divide).
+
+    Args:
+        size: size of the feature along each axis.
+        padded: the same after padding to a multiple of the window.
+        window: window along each axis.
+        shift: cyclic shift along each axis.
+
+    Returns:
+        region number of each token (M, N).
+    """
+    region = torch.zeros([1] + [1] * len(size) + [1], dtype=torch.long)
+    for axis in range(len(size)):
+        position = torch.arange(padded[axis])
+        # after the roll by -shift, place p holds the token of position (p + shift) modulo the padded size
+        label = (position >= padded[axis] - window[axis]).long() + (position >= padded[axis] - shift[axis]).long()
+        source = (position + shift[axis]) % padded[axis]
+        label = torch.where(source >= size[axis], torch.full_like(label, 3), label)
+        view = [1] * (len(size) + 2)
+        view[1 + axis] = padded[axis]
+        region = region * 4 + label.view(view)
+    return window_partition(region, window)[0, :, :, 0]
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention in (shifted) windows with relative position bias (Liu et al. 2021, eq. 4).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels.
+        num_heads: heads; must divide ``channels``.
+        window_size: window along each axis; an axis shorter than it is one window.
+        shift: whether the windows are shifted by half their size.
+        dropout: probability of dropping an attention weight and an output.
+
+    Raises:
+        ValueError: when the heads do not divide the channels.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: int,
+        num_heads: int,
+        window_size: Sequence[int],
+        shift: bool,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"window attention: num_heads={num_heads} does not divide {channels} channels.")
+        self.num_heads = num_heads
+        self.window_size = list(window_size)
+        self.shift = shift
+        self.dropout = dropout
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        entries = 1
+        for w in self.window_size:
+            entries *= 2 * w - 1
+        self.position_bias = nn.Parameter(torch.empty(entries, num_heads))
+        nn.init.trunc_normal_(self.position_bias, std=0.02)
+        self.register_buffer("position_index", self._position_index(), persistent=False)
+
+    def _position_index(self) -> torch.Tensor:
+        """Row of the bias table for each pair of tokens of a full window (N, N)."""
+        axes = torch.meshgrid(*(torch.arange(w) for w in self.window_size), indexing="ij")
+        index = torch.zeros(1, dtype=torch.long)
+        for axis, w in zip(axes, self.window_size):
+            position = axis.flatten()
+            index = index * (2 * w - 1) + (position[:, None] - position[None, :] + w - 1)
+        return index
+
+    def _bias(self, window: list[int]) -> torch.Tensor:
+        """Relative position bias of a window that is full or cut short along some axes (h, N, N)."""
+        index = self.position_index
+        if window != self.window_size:
+            tokens = torch.zeros(1, dtype=torch.long, device=index.device)
+            for full, w in zip(self.window_size, window):  # numbers of the full window's tokens that are left
+                tokens = (tokens[:, None] * full + torch.arange(w, device=index.device)[None, :]).flatten()
+            index = index[tokens][:, tokens]
+        count = index.shape[0]
+        return self.position_bias[index.flatten()].view(count, count, self.num_heads).permute(2, 0, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend in the windows of ``x`` (B, *s, C)."""
+        size = list(x.shape[1:-1])
+        dims = len(size)
+        window = [min(w, n) for w, n in zip(self.window_size, size)]
+        padded = [(n + w - 1) // w * w for n, w in zip(size, window)]
+        shift = [w // 2 if self.shift and n > w else 0 for w, n in zip(window, size)]
+        if padded != size:
+            pad = [0, 0]
+            for n, p in zip(size[::-1], padded[::-1]):
+                pad += [0, p - n]
+            x = F.pad(x, pad)
+        axes = list(range(1, dims + 1))
+        if sum(shift) > 0:
+            x = torch.roll(x, [-s for s in shift], axes)
+        x = window_partition(x, window)  # (B, M, N, C)
+        batch, windows, tokens, channels = x.shape
+        # (B, M, N, 3C) -> 3 x (B, M, h, N, C / h)
+        qkv = self.qkv(x).view(batch, windows, tokens, 3, self.num_heads, channels // self.num_heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        bias = self._bias(window)  # (h, N, N)
+        if sum(shift) > 0 or padded != size:
+            region = attention_regions(size, padded, window, shift).to(x.device)
+            apart = region[:, None, :, None] != region[:, None, None, :]  # (M, 1, N, N)
+            bias = bias.masked_fill(apart, float("-inf"))  # (M, h, N, N)
+        x = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias.to(q.dtype), dropout_p=self.dropout if self.training else 0.0
+        )
+        x = self.proj(x.transpose(2, 3).reshape(batch, windows, tokens, channels))
+        x = window_merge(x, window, padded)
+        if sum(shift) > 0:
+            x = torch.roll(x, shift, axes)
+        for axis in range(dims):
+            x = x.narrow(1 + axis, 0, size[axis])
+        return F.dropout(x, self.dropout, self.training)
+
+
+class SwinBlock(nn.Module):
+    """Window attention, then an MLP, each after a layer norm and added to its input (Liu et al. 2021, eq. 3).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels.
+        num_heads: heads; must divide ``channels``.
+        window_size: window along each axis.
+        shift: whether the windows are shifted by half their size.
+        mlp_ratio: hidden width of the MLP over ``channels``.
+        act: any activation MONAI names.
+        dropout: probability of dropping an attention weight or an activation.
+        drop_path: probability that a sample skips a branch (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        channels: int,
+        num_heads: int,
+        window_size: Sequence[int],
+        shift: bool = False,
+        mlp_ratio: float = 4.0,
+        act: str | tuple = "gelu",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        hidden = int(channels * mlp_ratio)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), nn.Linear(hidden, channels)
+        )
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, *s, C) to (B, *s, C)."""
+        x = x + self.drop_path(self.attention(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class ResSwinBlock(nn.Sequential):
+    """A plain and a shifted Swin block with one more shortcut around both. Args: the two blocks."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """``input`` (B, *s, C) to (B, *s, C)."""
+        x = input
+        for block in self:
+            x = block(x)
+        return input + x
