@@ -1,0 +1,8 @@
+"""Small helpers that bundles, handlers and tools share."""
+
+from .bundle import find_bundle_root
+from .device import select_device
+from .files import replacing, writable_dir
+from .weights import bare, load_weights
+
+__all__ = ["bare", "find_bundle_root", "load_weights", "replacing", "select_device", "writable_dir"]

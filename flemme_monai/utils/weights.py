@@ -1,0 +1,83 @@
+"""Load weights into a network, or say in what they differ."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SHOWN = 3
+
+
+def bare(network: torch.nn.Module) -> torch.nn.Module:
+    """The network without the wrappers that `DistributedDataParallel` and `torch.compile` put around it."""
+    while True:
+        inner = getattr(network, "_orig_mod", network)
+        if isinstance(inner, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
+            inner = inner.module
+        if inner is network:
+            return network
+        network = inner
+
+
+def read_checkpoint(path: str | os.PathLike) -> Any:
+    """
+    Read a checkpoint to the CPU with `weights_only=True`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no checkpoint, or holds more than tensors and plain values.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}: train first, or name the folder with ckpt_dir")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is no checkpoint that loads with weights_only=True: {reason}") from error
+
+
+def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+    """
+    Compare names and shapes of a state dict with a network's.
+
+    Raises:
+        ValueError: they differ; names the file and the first keys that do.
+    """
+    own = bare(network).state_dict()
+    shapes = {k: tuple(v.shape) for k, v in state.items() if isinstance(v, torch.Tensor)}
+    wrong = [f"{k} is missing" for k in own if k not in state]
+    wrong += [f"{k} is not in the network" for k in state if k not in own]
+    wrong += [
+        f"{k} is {shapes.get(k)} and the network's is {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in state and shapes.get(k) != tuple(v.shape)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise ValueError(
+            f"{path} does not fit the network: {'; '.join(wrong[:SHOWN])}{more}: use the settings it was trained with"
+        )
+
+
+def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> None:
+    """
+    Load a state dict file into a network, all of it or nothing.
+
+    Args:
+        network: the network, wrapped or not.
+        path: a file that holds the bare network's state dict, such as `model.pt`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no checkpoint, or one of another network.
+    """
+    state = read_checkpoint(path)
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, expected a network's state dict")
+    check_fit(network, state, path)
+    bare(network).load_state_dict(state)

@@ -1,0 +1,118 @@
+"""Measure what the collection costs: its networks beside MONAI's, waiting for data, and importing it.
+
+python tools/benchmark.py networks --output docs/benchmark.md
+python tools/benchmark.py loader sem_unet --set dataset_dir=DIR batch_size=4
+python tools/benchmark.py imports
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from benchmark_networks import GROUPS, compare
+from bundle_files import ROOT, find_bundle
+
+
+def networks(args: argparse.Namespace) -> None:
+    """Our backbones beside MONAI's networks at equal numbers of parameters."""
+    report(*compare(args), args.output)
+
+
+def loader(args: argparse.Namespace) -> None:
+    """The share of its epochs that a bundle's training spends waiting for data."""
+    bundle = find_bundle(args.bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"bundle_root": bundle, "ckpt_dir": folder, "output_dir": folder, "epochs": args.epochs}
+        settings |= dict(setting.split("=", 1) for setting in args.set)
+        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "train.json")]
+        command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+        with (Path(folder) / "metrics.csv").open(newline="") as file:
+            table = list(csv.DictReader(file))
+    rows = [{name: float(row[name]) for name in ("epoch", "seconds", "waiting")} for row in table]
+    later = [row["waiting"] for row in rows[1:]] or [rows[0]["waiting"]]
+    text = f"{bundle.name}: {100 * rows[0]['waiting']:.1f}% of the first epoch (which fills the cache) and "
+    text += f"{100 * statistics.median(later):.1f}% of a later one (median of {len(later)}) is spent waiting for data."
+    report(text, {"bundle": bundle.name, "epochs": rows}, args.output)
+
+
+IMPORTS = """
+import time, importlib, pkgutil
+start = time.perf_counter()
+import monai
+base = time.perf_counter()
+import flemme_monai
+package = time.perf_counter()
+for module in pkgutil.iter_modules(flemme_monai.__path__, 'flemme_monai.'):
+    importlib.import_module(module.name)
+print(base - start, package - base, time.perf_counter() - base)
+"""
+
+
+def imports(args: argparse.Namespace) -> None:
+    """What `import flemme_monai` adds to `import monai`."""
+    runs = []
+    for _ in range(args.repeats):
+        done = subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, check=True, capture_output=True, text=True)
+        runs.append([float(seconds) for seconds in done.stdout.split()[-3:]])
+    base, package, parts = (statistics.median(column) for column in zip(*runs))
+    text = f"import monai takes {base:.2f} s; import flemme_monai adds {package:.3f} s, all its parts {parts:.3f} s "
+    text += f"(medians of {args.repeats} processes)."
+    report(text, {"monai s": base, "flemme_monai s": package, "all parts s": parts, "runs": runs}, args.output)
+
+
+def report(text: str, content: dict, output: Path | None) -> None:
+    """Print a result; with an output path `x.md`, also write it there and as `x.json`."""
+    print(text)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+        output.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the measurement named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="networks | loader | imports")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    command = commands.add_parser("networks", help=networks.__doc__)
+    command.add_argument("--spatial_dims", type=int, nargs="+", choices=(2, 3), default=[2, 3])
+    command.add_argument("--groups", nargs="+", choices=tuple(GROUPS), default=list(GROUPS))
+    command.add_argument("--repeats", type=int, default=9, help="timed rounds")
+    command.add_argument("--warmup", type=int, default=2, help="rounds before")
+    command.add_argument("--quick", action="store_true", help="narrow networks and 64-pixel inputs: does it run?")
+    command.add_argument("--device", default=device)
+    command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=networks)
+
+    command = commands.add_parser("loader", help=loader.__doc__)
+    command.add_argument("bundle", help="its name in bundles/, or its path")
+    command.add_argument("--epochs", type=int, default=4)
+    command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the bundle")
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=loader)
+
+    command = commands.add_parser("imports", help=imports.__doc__)
+    command.add_argument("--repeats", type=int, default=5)
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=imports)
+
+    args = parser.parse_args(argv)
+    args.run(args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())
