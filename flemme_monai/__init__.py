@@ -1,3 +1,28 @@
 """flemme_monai: any encoder in any architecture, as MONAI bundles, in 2D and 3D."""
 
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
 __version__ = "0.1.0"
+
+_ROOMS = (
+    "architectures",
+    "backbones",
+    "blocks",
+    "data",
+    "handlers",
+    "inferers",
+    "losses",
+    "optimizers",
+    "transforms",
+    "utils",
+)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a room when it is first entered, so that ``import flemme_monai`` alone costs nothing."""
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

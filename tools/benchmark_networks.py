@@ -100,7 +100,7 @@ GROUPS = {
 
 
 def matched_widths(group: str, spatial_dims: int, quick: bool = False) -> dict[str, tuple[float, int]]:
-    """Width and number of parameters of each network of a group, all within 5% of one number.
+    """Width and number of parameters of each network of a group, all within 4.5% of one number.
 
     That number is the default UNet's for conv networks. For Swin networks it is the SwinUNETR's that is closest to the
     default SwinU, since SwinUNETR comes in steps of 12 features only.

@@ -113,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(results) - len(failed) - len(exempt)} ok, {len(exempt)} exempt, {len(failed)} failed.")
     if untrained:
         print(f"Checked with a temporary checkpoint, having no {WEIGHTS}: {', '.join(untrained)}.")
-    for result in exempt + failed:
-        print(result)
+    if len(bundles) > 1:
+        print(*exempt, *failed, sep="\n")
     return 1 if failed else 0
 
 

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+MOST_TRIES = 20
 RESET_PEAK = "5"  # proc(5): resets the peak resident set size
 
 
@@ -25,7 +26,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def matched_width(
-    build: Callable[[float], nn.Module], target: int, step: float = 0.005, tolerance: float = 0.05
+    build: Callable[[float], nn.Module], target: int, step: float = 0.005, tolerance: float = 0.045
 ) -> tuple[float, int]:
     """The width at which a network comes closest to a number of parameters, which grows with the width's square.
 
@@ -33,7 +34,7 @@ def matched_width(
         build: network of a width; 1 is its usual one.
         target: number of parameters to match.
         step: widths are multiples of it.
-        tolerance: largest accepted relative difference; two networks within 5% of a target differ by 10%.
+        tolerance: largest accepted relative difference; two networks within 4.5% of a target are within 10%.
 
     Returns:
         The width and its number of parameters.
@@ -42,7 +43,7 @@ def matched_width(
         ValueError: when the closest is not close enough.
     """
     width, counts = 1.0, {}
-    while width not in counts:
+    while width not in counts and len(counts) < MOST_TRIES:
         counts[width] = count_parameters(build(width))
         width = step * max(1, round(width * (target / counts[width]) ** 0.5 / step))
     width = min(counts, key=lambda w: abs(counts[w] - target))

@@ -12,6 +12,7 @@ from torch import nn
 from ..blocks import (
     ChannelLayerNorm,
     InterpolateUp,
+    Linear,
     PatchExpand,
     ResSwinBlock,
     Stage,
@@ -69,7 +70,7 @@ class SwinFamily(BlockFamily):
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
         """``len(drop_path)`` blocks, after a linear map where the width changes."""
-        blocks: list[nn.Module] = [] if in_channels == out_channels else [nn.Linear(in_channels, out_channels)]
+        blocks: list[nn.Module] = [] if in_channels == out_channels else [Linear(in_channels, out_channels)]
         for i, rate in enumerate(drop_path):
             if self.block == "swin":
                 blocks.append(self._block(spatial_dims, out_channels, level, i % 2 == 1, rate))

@@ -3,6 +3,7 @@
 from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
 from .embedding import PositionEmbedding
+from .linear import Linear
 from .norm import ChannelLayerNorm, make_norm
 from .resampling import InterpolateDown, InterpolateUp, PatchExpand, PoolDown, StridedConv, TransposedConv
 from .stage import Stage
@@ -16,6 +17,7 @@ __all__ = [
     "EfficientChannelAttention",
     "InterpolateDown",
     "InterpolateUp",
+    "Linear",
     "PatchExpand",
     "PoolDown",
     "PositionEmbedding",

@@ -14,6 +14,8 @@ from monai.networks.layers.drop_path import DropPath
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
+from .linear import Linear
+
 
 def window_partition(x: torch.Tensor, window: list[int]) -> torch.Tensor:
     """Cut ``x`` (B, *s, C), whose size the window divides, into windows (B, M, N, C)."""
@@ -100,8 +102,8 @@ class WindowAttention(nn.Module):
         self.window_size = list(window_size)
         self.shift = shift
         self.dropout = dropout
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
         entries = 1
         for w in self.window_size:
             entries *= 2 * w - 1
@@ -199,7 +201,7 @@ class SwinBlock(nn.Module):
         self.attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), nn.Linear(hidden, channels)
+            Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), Linear(hidden, channels)
         )
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 

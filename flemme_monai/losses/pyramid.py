@@ -26,4 +26,6 @@ def pyramid_loss(
     """
     if num_levels < 1:
         raise ValueError(f"num_levels is {num_levels}; a pyramid has at least one level beside the final output.")
-    return DeepSupervisionLoss(loss, weights=[1.0] + [1.0 / num_levels] * num_levels, interp_mode=interp_mode)
+    pyramid = DeepSupervisionLoss(loss, weights=[1.0] + [1.0 / num_levels] * num_levels)
+    pyramid.interp_mode = interp_mode
+    return pyramid

@@ -12,7 +12,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
     The device that a setting names; under torchrun each process takes the GPU of its `LOCAL_RANK`.
 
     Args:
-        name: "auto" (a GPU where there is one, else the CPU), "cpu", "cuda" or "cuda:K".
+        name: "auto" (a GPU where there is one, else the CPU), "cpu", "cuda", "cuda:K" or a device.
 
     Returns:
         The device.
@@ -20,6 +20,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
     Raises:
         ValueError: the name is none of these, or it asks for a GPU that is not there.
     """
+    name = str(name)
     name = str(name)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and count == 0):

@@ -156,5 +156,5 @@ def reconstruction_picture(
     pictures = {name: grey(array, low, high) for name, array in planes.items()}
     if label is not None:
         error = np.abs(planes["output"] - planes["target"])
-        pictures[f"error × {ERROR_GAIN:g}"] = grey(error * ERROR_GAIN, 0.0, high - low)
+        pictures[f"error x {ERROR_GAIN:g}"] = grey(error * ERROR_GAIN, 0.0, high - low)
     return tiles(pictures)

@@ -1,0 +1,9 @@
+"""Lists of cases from what people have on disk, phantoms, and the data set that feeds training."""
+
+from __future__ import annotations
+
+from flemme_monai.data.datalist import datalist, inference_list
+from flemme_monai.data.dataset import CaseDataset
+from flemme_monai.data.phantoms import phantoms
+
+__all__ = ["CaseDataset", "datalist", "inference_list", "phantoms"]

@@ -1,0 +1,223 @@
+"""The lists of cases that bundles train, evaluate and infer on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flemme_monai.data.files import image_kind
+from flemme_monai.data.layouts import DataSet, find_cases
+from flemme_monai.data.masks import mask_colors
+from flemme_monai.data.phantoms import phantoms
+from flemme_monai.data.splits import (
+    Split,
+    split_by_file,
+    split_by_fold,
+    split_by_share,
+    split_by_slab,
+)
+
+Case = dict[str, Any]
+TASKS = ("segmentation", "reconstruction")
+_PHANTOM_CLASSES = 4
+_logger = logging.getLogger(__name__)
+
+
+def datalist(
+    dataset_dir: str | os.PathLike | None,
+    task: str,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    image_size: int | Sequence[int],
+    seed: int = 0,
+    fold: int | None = None,
+    num_folds: int = 5,
+    split_file: str | os.PathLike | None = None,
+    split_by: str = "case",
+    shuffle_split: bool = False,
+) -> Split:
+    """The cases of a data set, or phantoms, for training, validation and test.
+
+    The first of these that applies decides the split: `split_file`, `fold`, the parts that dataset.json names, `split_by`.
+
+    Args:
+        dataset_dir: the data set's folder; None or "" makes phantoms.
+        task: "segmentation" (every case needs a label) or "reconstruction" (labels are not used).
+        spatial_dims: 2 or 3.
+        in_channels: number of image channels.
+        out_channels: number of classes, background included, for segmentation.
+        image_size: size of phantoms in voxels, one number or one an axis.
+        seed: of the phantoms and the shuffled split.
+        fold: which fold tests, 0 to `num_folds` - 1; None for no cross-validation.
+        num_folds: number of folds, at least 3.
+        split_file: JSON file {"train": [case, ...], "val": [...], "test": [...]}.
+        split_by: "case" (60/20/20 of the cases) or "slab" (60/20/20 of each volume along its axial axis).
+        shuffle_split: shuffle the cases, which are sorted by name, before they are divided.
+
+    Returns:
+        Items by "train", "val" and "test": `image` (a path, one path a channel, or a MetaTensor), `case` (unique name) and, as
+        needed, `label`, `slab` and `colors`, as `flemme_monai.transforms.LoadCased` takes them.
+
+    Raises:
+        FileNotFoundError: When the folder or a named file is missing.
+        ValueError: When a setting is unknown, the layout is not recognised, or the cases cannot be divided.
+    """
+    if task not in TASKS:
+        raise ValueError(f"task is {task!r}; 'segmentation' or 'reconstruction' is expected")
+    if split_by not in ("case", "slab"):
+        raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
+    size = _size(image_size, spatial_dims)
+    labels = task == "segmentation"
+    if not dataset_dir:
+        data_set = _phantoms(spatial_dims, in_channels, out_channels if labels else None, size, seed)
+    else:
+        data_set = find_cases(dataset_dir, in_channels, labels)
+        _check_dims(data_set, spatial_dims)
+        _fit_labels(data_set, out_channels if labels else None)
+    split = _split(data_set, labels, seed, fold, num_folds, split_file, split_by, shuffle_split)
+    _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
+    return split
+
+
+def inference_list(
+    dataset_dir: str | os.PathLike | None,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    image_size: int | Sequence[int],
+    seed: int = 0,
+) -> list[Case]:
+    """Every case of a data set, or the test phantoms; labels are not needed.
+
+    Args:
+        dataset_dir: the data set's folder; None or "" makes phantoms.
+        spatial_dims: 2 or 3.
+        in_channels: number of image channels.
+        out_channels: number of classes of the phantoms, background included.
+        image_size: size of phantoms in voxels, one number or one an axis.
+        seed: of the phantoms.
+
+    Returns:
+        Items with `image`, `case` and, where it is known, `label`.
+
+    Raises:
+        FileNotFoundError: When the folder or a named file is missing.
+        ValueError: When the layout is not recognised.
+    """
+    size = _size(image_size, spatial_dims)
+    if not dataset_dir:
+        return split_by_share(_phantoms(spatial_dims, in_channels, out_channels, size, seed).cases)["test"]
+    data_set = find_cases(dataset_dir, in_channels, labels=False)
+    _check_dims(data_set, spatial_dims)
+    return data_set.cases
+
+
+def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims is {spatial_dims}; 2 or 3 is expected")
+    size = (image_size,) * spatial_dims if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != spatial_dims or not all(isinstance(length, int) and length > 0 for length in size):
+        raise ValueError(
+            f"image_size is {list(size)} while spatial_dims is {spatial_dims}; one positive number an axis is expected"
+        )
+    return size
+
+
+def _phantoms(
+    spatial_dims: int, in_channels: int, num_classes: int | None, size: tuple[int, ...], seed: int
+) -> DataSet:
+    cases = phantoms(spatial_dims, in_channels, num_classes or _PHANTOM_CLASSES, size, seed)
+    if num_classes is None:
+        cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
+    _logger.info(
+        "no dataset_dir is given: %d phantoms of %s voxels are made instead", len(cases), "×".join(map(str, size))
+    )
+    return DataSet(Path(), cases, [], [])
+
+
+def _check_dims(data_set: DataSet, spatial_dims: int) -> None:
+    for case in data_set.cases:
+        first = case["image"][0] if isinstance(case["image"], list) else case["image"]
+        if spatial_dims == 3 and image_kind(first) == "picture":
+            raise ValueError(f"{first}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
+
+
+def _fit_labels(data_set: DataSet, num_classes: int | None) -> None:
+    """Without `num_classes` drops the labels; else gives every label of a data set with coloured masks the colours."""
+    if num_classes is None:
+        for case in data_set.cases:
+            case.pop("label", None)
+        return
+    labelled = [case for case in data_set.cases if "label" in case]
+    colors = _colors(data_set.folder, [case["label"] for case in labelled], num_classes)
+    if colors is not None:
+        _logger.info("mask colours in class order: %s", ", ".join(map(str, colors)))
+        for case in labelled:
+            case["colors"] = colors
+
+
+def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int, int, int]] | None:
+    path = folder / "colors.json"
+    if path.is_file():
+        try:
+            colors = json.loads(path.read_text(encoding="utf-8"))
+            table = np.array(colors)
+        except ValueError as error:
+            raise ValueError(f"{path}: is no list of colours ({error})") from None
+        if table.shape != (num_classes, 3) or table.dtype.kind != "i" or table.min() < 0 or table.max() > 255:
+            raise ValueError(
+                f"{path}: {num_classes} colours [r, g, b] of 0 to 255 are expected, in class order, for num_classes {num_classes}"
+            )
+        return [tuple(color) for color in table.tolist()]
+    colors = mask_colors([mask for mask in masks if image_kind(mask) == "picture"])
+    if colors is None or (len(colors) == num_classes and colors[0] == (0, 0, 0)):
+        return colors
+    raise ValueError(
+        f"{folder}: the masks have {len(colors)} colours ({', '.join(map(str, colors[:8]))}{', ...' if len(colors) > 8 else ''}), "
+        f"num_classes is {num_classes}; as many colours as classes, black for the background, are taken in sorted order; "
+        "set num_classes, or list the colours in class order in colors.json in that folder as [[r, g, b], ...]"
+    )
+
+
+def _split(
+    data_set: DataSet,
+    labels: bool,
+    seed: int,
+    fold: int | None,
+    num_folds: int,
+    split_file: str | os.PathLike | None,
+    split_by: str,
+    shuffle_split: bool,
+) -> Split:
+    usable = [case for case in data_set.test if not labels or "label" in case]
+    if len(usable) < len(data_set.test):
+        _logger.info("%d test cases have no label and are left out", len(data_set.test) - len(usable))
+    if split_file:
+        return split_by_file(data_set.training + data_set.validation + usable, split_file)
+    cases = sorted(data_set.training, key=lambda case: case["case"])
+    if shuffle_split:
+        cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
+    if fold is not None:
+        return split_by_fold(cases + data_set.validation + usable, fold, num_folds)
+    if split_by == "slab":
+        return split_by_slab(cases + data_set.validation + usable)
+    if data_set.validation and cases:
+        if not usable:
+            _logger.info("dataset.json names no labelled test cases: the validation cases serve as test")
+        return {"train": cases, "val": data_set.validation, "test": usable or list(data_set.validation)}
+    if usable and len(cases) > 1:
+        count = max(round(len(cases) * 0.75), 1)
+        return {"train": cases[:count], "val": cases[count:], "test": usable}
+    if len(cases) < 3:
+        raise ValueError(
+            f"{data_set.folder}: has {len(cases)} cases, at least 3 are needed for training, validation and test; add cases, set "
+            "split_by to slab to divide each volume along its axial axis, or name the parts in split_file"
+        )
+    return split_by_share(cases)

@@ -1,0 +1,109 @@
+"""Which files are images, what kind each is, and what it is called without its suffix."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+ITK_SUFFIXES = (".nrrd", ".mha")
+IMAGE_SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+
+
+def image_suffix(path: str | os.PathLike) -> str:
+    """The image suffix of a file name in lower case (".nii.gz" counts as one), "" when it is no image's.
+
+    Args:
+        path: file name or path.
+
+    Returns:
+        One of `IMAGE_SUFFIXES`, or "".
+    """
+    name = os.path.basename(path).lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
+
+
+def image_stem(path: str | os.PathLike) -> str:
+    """The name of an image without its suffix; a DICOM series is called as its folder.
+
+    Args:
+        path: file name or path of an image, or the folder of a DICOM series.
+
+    Returns:
+        The name, without folder and suffix.
+    """
+    name = os.path.basename(os.path.normpath(path))
+    return name[: len(name) - len(image_suffix(name))]
+
+
+def image_kind(path: str | os.PathLike) -> str:
+    """The kind of an image: "picture" (2D), "nifti", "itk" or "dicom" (a folder).
+
+    Args:
+        path: path of an image, or the folder of a DICOM series.
+
+    Returns:
+        The kind.
+
+    Raises:
+        ValueError: When the suffix is no image's.
+    """
+    if os.path.isdir(path):
+        return "dicom"
+    suffix = image_suffix(path)
+    for kind, suffixes in (("picture", PICTURE_SUFFIXES), ("nifti", NIFTI_SUFFIXES), ("itk", ITK_SUFFIXES)):
+        if suffix in suffixes:
+            return kind
+    raise ValueError(
+        f"{path}: the suffix is none of {', '.join(IMAGE_SUFFIXES)}; convert the file to one of these formats"
+    )
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder belongs to the operating system (`._x`, `.DS_Store`, `__MACOSX`, `Thumbs.db`)."""
+    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
+
+
+def list_images(folder: str | os.PathLike) -> list[Path]:
+    """All images below a folder, sorted: image files, and each folder that holds a DICOM series.
+
+    Args:
+        folder: folder to search, with everything below it.
+
+    Returns:
+        Paths of files and of DICOM folders.
+
+    Raises:
+        ValueError: When one folder holds DICOM files and other images.
+    """
+    found: list[Path] = []
+    visited: set[str] = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = [name for name in folders if not is_junk(name)] if real not in visited else []
+        if real in visited:
+            continue
+        visited.add(real)
+        names = sorted(name for name in files if not is_junk(name))
+        images = [Path(root, name) for name in names if image_suffix(name)]
+        if _holds_dicom(root, [name for name in names if not image_suffix(name)]):
+            if images:
+                raise ValueError(
+                    f"{root}: holds DICOM files and {images[0].name}; put the series in a folder of its own"
+                )
+            images = [Path(root)]
+        found += images
+    return sorted(found)
+
+
+def _holds_dicom(folder: str, names: list[str]) -> bool:
+    """Whether a folder holds DICOM files: by suffix, or by the mark at byte 128 of one of the first few."""
+    if any(name.lower().endswith(DICOM_SUFFIXES) for name in names):
+        return True
+    for name in names[:3]:
+        with open(os.path.join(folder, name), "rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                return True
+    return False

@@ -1,0 +1,196 @@
+"""Reads one image file or DICOM series with MONAI's reader for its kind, into a channel-first array in RAS orientation."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from monai.data import ITKReader, MetaTensor, NibabelReader, PILReader
+from monai.transforms import Orientation
+
+from flemme_monai.data.files import image_kind
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
+_RAS = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
+
+
+def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a file as it is stored.
+
+    Args:
+        path: an image file, or the folder of a DICOM series.
+        indexed: keep the indices of a picture with a palette (label maps) instead of its colours.
+
+    Returns:
+        The array (C, W, H) of a 2D image or (C, *S) of a volume in the file's dtype, and its affine (4, 4) to RAS mm
+        (identity for pictures).
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When the file is damaged, holds several pages or series, or is not of the kind its suffix says.
+    """
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    kind = image_kind(path)
+    try:
+        if kind == "picture":
+            reader = PILReader(converter=_indexed if indexed else _coloured)
+            array, meta = reader.get_data(reader.read(path))
+        elif kind == "nifti":
+            reader = NibabelReader(squeeze_non_spatial_dims=True)
+            array, meta = reader.get_data(reader.read(path))
+        else:
+            with _ITK_LOCK:
+                array, meta = _read_itk(path)
+    except _SeveralError as error:
+        raise ValueError(f"{path}: {error}") from None
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"{path}: cannot be read as {kind} ({type(error).__name__}: {reason[0] if reason else 'no reason given'}); "
+            "the file is damaged, cut short or of another kind: replace it"
+        ) from None
+    spatial_dims = min(array.ndim, len(meta["spatial_shape"]))
+    array = array[None] if array.ndim == spatial_dims else np.moveaxis(array, -1, 0)
+    affine = np.eye(4)
+    if "affine" in meta:
+        given = np.asarray(meta["affine"], dtype=np.float64)
+        rank = given.shape[0] - 1
+        affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
+    return array, affine
+
+
+def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
+    """Reads an image, or one file a channel, in RAS orientation when it is a volume.
+
+    Args:
+        paths: an image file or DICOM folder, or a list of them: the channels of one image.
+
+    Returns:
+        float32 (C, W, H) or (C, *S). Its meta keeps `original_affine`, `spatial_shape` and `original_dtype` as stored in
+        the file, and `filename_or_obj` (the first file's path).
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
+    """
+    names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    arrays, affines = zip(*(read_array(name) for name in names))
+    for name, array, affine in zip(names, arrays, affines):
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise ValueError(
+                f"{name}: shape {_times(array.shape[1:])} differs from {_times(arrays[0].shape[1:])} of {names[0]}; "
+                "the channels of one image must have one shape"
+            )
+        shift = displacement(affine, affines[0], array.shape[1:])
+        if shift > 0.5:
+            raise ValueError(
+                f"{name}: lies {shift:.1f} voxels off {names[0]} (the affines differ); resample one onto the other"
+            )
+    array = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{names[0]}: voxels are {array.dtype}; real numbers are expected")
+    data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    for name, channels in zip(names, data.split([len(array) for array in arrays])):
+        check_finite(channels, name)
+    return oriented(data, affines[0], names[0], arrays[0].dtype)
+
+
+def check_finite(data: torch.Tensor, name: str) -> None:
+    """Refuses an image with NaN or Inf.
+
+    Args:
+        data: the image.
+        name: its path, for the error.
+
+    Raises:
+        ValueError: When a voxel is NaN or Inf.
+    """
+    bad = data.numel() - int(torch.isfinite(data).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {data.numel()} voxels are NaN or Inf; replace them in the file")
+
+
+def oriented(data: torch.Tensor, affine: np.ndarray, name: str, dtype: np.dtype) -> MetaTensor:
+    """Gives an array as read its meta and, when it is a volume, RAS orientation.
+
+    Args:
+        data: (C, W, H) or (C, *S) in the file's own orientation.
+        affine: (4, 4), voxels to RAS mm.
+        name: the file's path.
+        dtype: the file's dtype.
+
+    Returns:
+        The MetaTensor, without a record of applied operations.
+    """
+    meta = {
+        "original_affine": torch.as_tensor(affine, dtype=torch.float64),
+        "spatial_shape": np.asarray(data.shape[1:]),
+        "original_dtype": dtype.newbyteorder("=").name,
+        "original_channel_dim": 0,
+        "filename_or_obj": name,
+        "space": "RAS",
+    }
+    image = MetaTensor(data, affine=torch.as_tensor(affine, dtype=torch.float64), meta=meta)
+    if data.ndim == 4:
+        image = _RAS(image).contiguous()
+        image.applied_operations = []
+    return image
+
+
+def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
+    """How far two affines place the corners of one grid apart at most.
+
+    Args:
+        affine: (4, 4), voxels to mm.
+        other: (4, 4), voxels to mm.
+        shape: the grid's size in voxels.
+
+    Returns:
+        The distance in units of the larger affine's longest voxel edge.
+    """
+    size = [*shape, 1, 1, 1][:3]
+    corners = np.array([[*np.multiply(index, np.subtract(size, 1)), 1] for index in np.ndindex(2, 2, 2)]).T
+    distance = np.linalg.norm(((affine - other) @ corners)[:3], axis=0).max()
+    return float(distance / max(np.linalg.norm(affine[:3, :3], axis=0).max(), 1e-12))
+
+
+class _SeveralError(ValueError):
+    """A file or folder holds several images where one is expected."""
+
+
+def _read_itk(path: str) -> tuple[np.ndarray, dict]:
+    if os.path.isdir(path):
+        import itk
+
+        names = itk.GDCMSeriesFileNames.New(Directory=path, UseSeriesDetails=True)
+        series = len(names.GetSeriesUIDs())
+        if series > 1:
+            raise _SeveralError(f"holds {series} DICOM series; put each series in a folder of its own")
+    reader = ITKReader()
+    return reader.get_data(reader.read(path))
+
+
+def _indexed(picture: Image.Image) -> Image.Image:
+    if getattr(picture, "n_frames", 1) > 1:
+        raise _SeveralError(f"holds {picture.n_frames} pages; store a volume as NIfTI or NRRD, or each page as a file")
+    return picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture
+
+
+def _coloured(picture: Image.Image) -> Image.Image:
+    picture = _indexed(picture)
+    if picture.mode not in ("P", "PA"):
+        return picture
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(str(size) for size in shape)

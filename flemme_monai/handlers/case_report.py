@@ -1,0 +1,126 @@
+"""Metrics of each case and their summary as tables."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.metrics import compute_confusion_matrix_metric
+from monai.utils import string_list_all_gather
+
+from ..utils import replacing, writable_dir
+
+
+class CaseReport:
+    """
+    Writes `cases.csv` (a row a case and class) and `summary.csv` (mean, std and n of each metric and class, NaN left out).
+
+    Values come from `engine.state.metric_details`, that is from MONAI's metric handlers with `save_details`; let them leave
+    the background out (`include_background` false).
+
+    Args:
+        output_dir: folder of both files.
+        class_names: names of the metrics' columns; one name more than columns means that the first, the background, is
+            left out. Without names a single column is "all" and several are "1", "2", ...
+        metrics: names to report; by default all that have details.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        class_names: Sequence[str] | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.class_names = None if class_names is None else list(class_names)
+        self.metrics = None if metrics is None else list(metrics)
+        self._cases: list[str] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Report on `engine`, an evaluator."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_cases)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._cases = []
+        if idist.get_rank() == 0:
+            writable_dir(self.output_dir)
+
+    def _add_cases(self, engine: Engine) -> None:
+        for item in engine.state.batch:
+            self._cases.append(f"{item['case']}_{int(item['slice']):03d}" if "slice" in item else str(item["case"]))
+
+    def __call__(self, engine: Engine) -> None:
+        cases = string_list_all_gather(self._cases) if idist.get_world_size() > 1 else self._cases
+        if idist.get_rank() != 0:
+            return
+        found = engine.state.metric_details
+        names = list(found) if self.metrics is None else self.metrics
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ValueError(f"no details of the metrics {missing}, there are {list(found)}: give them save_details=True")
+        tables = {name: per_case(name, found[name]) for name in names}
+        columns = {name: self._columns(name, table.shape[1]) for name, table in tables.items()}
+        self._write_cases(cases, tables, columns)
+        self._write_summary(tables, columns)
+
+    def _columns(self, name: str, count: int) -> list[str]:
+        names = self.class_names
+        if names is None:
+            return ["all"] if count == 1 else [str(i + 1) for i in range(count)]
+        if not count <= len(names) <= count + 1:
+            raise ValueError(f"class_names {names} do not fit the {count} columns of {name}")
+        return names[-count:]
+
+    def _write_cases(self, cases: list[str], tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> None:
+        classes = dict.fromkeys(c for names in columns.values() for c in names)
+        with replacing(self.output_dir / "cases.csv") as part, part.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["case", "class", *tables])
+            for i, case in enumerate(cases):
+                for c in classes:
+                    values = [cell(t[i, columns[n].index(c)]) if c in columns[n] else "" for n, t in tables.items()]
+                    table.writerow([case, c, *values])
+
+    def _write_summary(self, tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> None:
+        with replacing(self.output_dir / "summary.csv") as part, part.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["metric", "class", "mean", "std", "n"])
+            for name, values in tables.items():
+                parts = dict(zip(columns[name], values.T, strict=True))
+                if len(parts) > 1:
+                    finite = np.isfinite(values)
+                    sums, counts = np.where(finite, values, 0).sum(1), finite.sum(1)
+                    parts["mean"] = sums[counts > 0] / counts[counts > 0]  # over the classes of each case
+                for c, numbers in parts.items():
+                    kept = numbers[np.isfinite(numbers)]
+                    mean, std = (kept.mean(), kept.std()) if len(kept) else (np.nan, np.nan)
+                    table.writerow([name, c, cell(mean), cell(std), len(kept)])
+
+
+def per_case(name: str, details: torch.Tensor) -> np.ndarray:
+    """
+    A metric's details as a table.
+
+    Args:
+        name: the metric's name; for confusion matrices one that MONAI knows, such as "recall", with or without "val_".
+        details: (N,), (N, C), or confusion matrices (N, C, 4).
+
+    Returns:
+        Values (N, C).
+    """
+    if details.ndim == 3 and details.shape[-1] == 4:
+        details = compute_confusion_matrix_metric(name.removeprefix("val_").replace("_", " "), details)
+    return details.detach().cpu().double().reshape(len(details), -1).numpy()
+
+
+def cell(value: float) -> str:
+    """A number of a table, empty where it is NaN."""
+    return "" if np.isnan(value) else f"{value:.6g}"

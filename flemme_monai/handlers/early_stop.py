@@ -1,0 +1,51 @@
+"""Stop a training that no longer gets better."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
+
+
+class EarlyStop:
+    """
+    Stops the trainer after `patience` validations without a better key metric; its counter can be saved and resumed.
+
+    Args:
+        evaluator: its key metric is watched.
+        patience: validations without improvement until the stop.
+        min_delta: improvements up to this count as none.
+        mode: "max" where a larger metric is better, else "min".
+    """
+
+    def __init__(self, evaluator: Engine, patience: int, min_delta: float = 0.0, mode: str = "max") -> None:
+        self.evaluator = evaluator
+        self.patience = patience
+        self.min_delta = min_delta
+        self.mode = mode
+        self._stopping: EarlyStopping | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Watch the evaluator, stop `engine`, the trainer."""
+        self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta, mode=self.mode)
+        self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
+
+    def _score(self, evaluator: Engine) -> float:
+        score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
+        worst = -math.inf if self.mode == "max" else math.inf
+        return worst if math.isnan(score) else score
+
+    @property
+    def spent(self) -> bool:
+        """Whether the patience is used up."""
+        return self._stopping is not None and self._stopping.counter >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counter and the best score."""
+        return dict(self._stopping.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from `state`."""
+        self._stopping.load_state_dict(state)

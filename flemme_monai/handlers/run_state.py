@@ -1,0 +1,147 @@
+"""Save a run after each epoch and take it up again."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+
+from ..utils import bare, replacing, writable_dir
+from ..utils.weights import check_fit, read_checkpoint
+from .early_stop import EarlyStop
+from .history import History
+
+BEST = "model.pt"
+LAST = "last.pt"
+
+
+class RunState:
+    """
+    Keeps `model.pt` (the bare network at its best validation) and `last.pt` (all a run needs to go on) in a folder.
+
+    Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run before
+    it reaches the weights. Comes last in the trainer's handlers, so that what it saves is the epoch's end. Random state is
+    not saved: `EpochSeed` makes it a function of the epoch.
+
+    Args:
+        ckpt_dir: folder of both files.
+        network: the network, wrapped or not.
+        optimizer: its optimizer.
+        lr_scheduler: its learning rate schedule.
+        evaluator: its key metric chooses the best; without one `model.pt` is written at the end of the run.
+        history: rows to save and resume.
+        early_stop: counter to save and resume.
+        resume: start from `last.pt`.
+
+    Raises:
+        ValueError: `resume` is asked for and there is no `last.pt`.
+    """
+
+    def __init__(
+        self,
+        ckpt_dir: str | os.PathLike,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
+        evaluator: Engine | None = None,
+        history: History | None = None,
+        early_stop: EarlyStop | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder = Path(ckpt_dir)
+        self.network = network
+        self.evaluator = evaluator
+        parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "history": history, "early_stop": early_stop}
+        self.parts = {name: part for name, part in parts.items() if part is not None}
+        self.early_stop = early_stop
+        self.resume = resume
+        self.saved_epoch = 0
+        if resume and not (self.folder / LAST).is_file():
+            raise ValueError(f"resume found no {self.folder / LAST}: train without resume first, or name its ckpt_dir")
+
+    def attach(self, engine: Engine) -> None:
+        """Save and resume `engine`, the trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._check_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def _start(self, engine: Engine) -> None:
+        if idist.get_rank() == 0:
+            writable_dir(self.folder)
+        if self.resume:
+            self._load(engine)
+
+    def _check_loss(self, engine: Engine) -> None:
+        loss = engine.state.output["loss"]
+        if torch.isfinite(loss):
+            return
+        done = engine.state.iteration - 1
+        good = f"{self.folder / LAST} (epoch {self.saved_epoch})" if self.saved_epoch else "none yet"
+        raise ValueError(
+            f"training loss is {loss.item()} at epoch {engine.state.epoch}, iteration {done % engine.state.epoch_length + 1};"
+            f" last good checkpoint: {good}; lower learning_rate or switch amp off"
+        )
+
+    def _save(self, engine: Engine) -> None:
+        best = self._best()
+        if best["best_metric_epoch"] == engine.state.epoch:
+            self._write(BEST, bare(self.network).state_dict())
+            if math.isnan(best["best_metric"]):  # nothing compares as better than NaN
+                self.evaluator.state.best_metric_epoch = -1
+                best = self._best()
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state["network"] = bare(self.network).state_dict()
+        state["trainer"] = {"epoch": engine.state.epoch} | best
+        if engine.scaler is not None:
+            state["scaler"] = engine.scaler.state_dict()
+        self._write(LAST, state)
+        self.saved_epoch = engine.state.epoch
+
+    def _best(self) -> dict[str, Any]:
+        if self.evaluator is None:
+            return {"best_metric": -1.0, "best_metric_epoch": -1}
+        state = self.evaluator.state
+        return {"best_metric": float(state.best_metric), "best_metric_epoch": int(state.best_metric_epoch)}
+
+    def _write(self, name: str, state: dict[str, Any]) -> None:
+        if idist.get_rank() == 0:
+            with replacing(self.folder / name) as part:
+                torch.save(state, part)
+
+    def _load(self, engine: Engine) -> None:
+        path = self.folder / LAST
+        state = read_checkpoint(path)
+        known = {"network", "trainer", *self.parts}
+        if not isinstance(state, dict) or not known <= state.keys():
+            found = ", ".join(state) if isinstance(state, dict) else type(state).__name__
+            raise ValueError(f"{path} cannot be resumed: it holds {found}, expected {', '.join(sorted(known))}")
+        check_fit(self.network, state["network"], path)
+        bare(self.network).load_state_dict(state["network"])
+        for name, part in self.parts.items():
+            try:
+                part.load_state_dict(state[name])
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"the {name} in {path} is not this run's: {error}") from error
+        if engine.scaler is not None and "scaler" in state:
+            engine.scaler.load_state_dict(state["scaler"])
+        trainer = state["trainer"]
+        self.saved_epoch = trainer["epoch"]
+        engine.state.epoch = trainer["epoch"]
+        engine.state.iteration = trainer["epoch"] * engine.state.epoch_length
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric = trainer["best_metric"]
+            self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
+        engine.logger.info(f"Resumed {path} after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+        if self.early_stop is not None and self.early_stop.spent:
+            engine.terminate()
+
+    def _finish(self, engine: Engine) -> None:
+        if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:
+            self._write(BEST, bare(self.network).state_dict())

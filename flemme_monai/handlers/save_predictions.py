@@ -1,0 +1,199 @@
+"""Save predictions in the input's own kind of file, with its geometry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from ..utils import replacing, writable_dir
+from ..utils.pictures import label_map, reconstruction_picture, segmentation_picture
+
+PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
+
+
+class SavePredictions:
+    """
+    Writes `<stem>_<postfix>` of each case, PNG for pictures and NIfTI for volumes, and a PNG overlay beside it.
+
+    A volume goes back to the axes and affine that its file has. Label maps are uint8 (uint16 above 255 labels) with the
+    labels as values. Reconstructions get the file's dtype and value range back where `meta["intensity_range"]` of the image
+    holds the values that became 0 and 1. Of two inputs with one stem the second is named after its folder too.
+
+    Args:
+        output_dir: where the files go.
+        postfix: end of their names.
+        task: "segmentation" (`pred` is a label map or has a channel a class) or "reconstruction".
+        overlay: whether to draw overlays.
+
+    Raises:
+        ValueError: an unknown task, or a postfix that is empty or no part of a file's name.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, postfix: str = "pred", task: str = "segmentation", overlay: bool = True
+    ) -> None:
+        pictures = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}
+        if task not in pictures:
+            raise ValueError(f"task is {task!r}, expected 'segmentation' or 'reconstruction'")
+        if not postfix or safe(postfix) != postfix:
+            raise ValueError(f"postfix is {postfix!r}, expected letters that can stand in a file's name")
+        self.output_dir = Path(output_dir)
+        self.postfix = postfix
+        self.task = task
+        self._draw = pictures[task] if overlay else None
+        self._names: set[str] = set()
+
+    def attach(self, engine: Engine) -> None:
+        """Save what `engine`, an evaluator, predicts."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        writable_dir(self.output_dir)
+        self._names = set()
+
+    def __call__(self, engine: Engine) -> None:
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self.save(output["image"], output["pred"], output.get("label"), str(batch.get("case", "case")))
+
+    def save(self, image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, case: str = "case") -> Path:
+        """
+        Write one case.
+
+        Args:
+            image: the network's input (C, *S) with the meta data of its file.
+            pred: the prediction (C_out, *S).
+            label: the truth (C_label, *S), for the overlay.
+            case: names an image that comes from no file.
+
+        Returns:
+            The file of the prediction.
+
+        Raises:
+            ValueError: `pred` has another size than `image`.
+        """
+        meta = getattr(image, "meta", {})
+        if pred.shape[1:] != image.shape[1:]:
+            raise ValueError(f"the prediction of {case} is {tuple(pred.shape[1:])} and its image {tuple(image.shape[1:])}")
+        name = self._name(str(meta.get("filename_or_obj", "")), case)
+        values = self._labels(pred) if self.task == "segmentation" else intensities(pred, meta)
+        if image.ndim == 4 or is_volume(image):
+            path = self.output_dir / f"{name}_{self.postfix}.nii.gz"
+            write_nifti(path, values, meta)
+        else:
+            path = self.output_dir / f"{name}_{self.postfix}.png"
+            write_picture(path, values)
+        if self._draw is not None:
+            from PIL import Image
+
+            picture = self._draw(image, pred, label, volume=is_volume(image))
+            with replacing(self.output_dir / f"{name}_{self.postfix}_overlay.png") as part:
+                Image.fromarray(picture).save(part)
+        return path
+
+    @staticmethod
+    def _labels(pred: torch.Tensor) -> np.ndarray:
+        labels = label_map(pred)[None]
+        return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+
+    def _name(self, source: str, case: str) -> str:
+        """A name for `source`, or for `case` without one, that no other input of this run has."""
+        path = Path(source or case)
+        words = [safe(stem(path)), *(safe(parent.name) for parent in path.parents if parent.name)]
+        names = ["_".join(reversed(words[: i + 1])) for i in range(len(words))]
+        names += [f"{words[0]}_{i}" for i in range(2, len(self._names) + 3)]
+        name = next(n for n in names if n not in self._names)
+        self._names.add(name)
+        return name
+
+
+def stem(path: Path) -> str:
+    """The name of a file without `.nii.gz` or its other suffix, or the name of a folder."""
+    if path.is_dir():
+        return path.name
+    return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
+
+
+def safe(name: str) -> str:
+    """The name with `_` for what could lead out of a folder or hide a file."""
+    return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
+
+
+def is_volume(image: torch.Tensor) -> bool:
+    """Whether an image (C, *S) comes from a volume's file: a NIfTI, an NRRD, a folder of DICOM."""
+    source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
+    return bool(source) and Path(source).suffix.lower() not in PICTURES
+
+
+def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
+    """
+    A reconstruction in the value range and dtype of its file, as far as they are known.
+
+    Args:
+        pred: (C, *S), 0 and 1 stand for the ends of the range.
+        meta: `intensity_range` (low, high), each a number or one a channel, and `original_dtype`.
+
+    Returns:
+        The values (C, *S); in [0, 1] as float32 without an `intensity_range`.
+    """
+    values = pred.detach().cpu().double().numpy()
+    if "intensity_range" not in meta:
+        return values.astype(np.float32)
+    axes = (-1,) + (1,) * (values.ndim - 1)
+    low, high = (np.asarray(v, dtype=np.float64).reshape(axes) for v in meta["intensity_range"])
+    values = values * (high - low) + low
+    dtype = np.dtype(meta.get("original_dtype", np.float32))
+    if dtype.kind not in "iu":
+        return values.astype(np.float64 if dtype == np.float64 else np.float32)
+    bounds = np.iinfo(dtype)
+    return np.clip(np.rint(values), bounds.min, bounds.max).astype(dtype)
+
+
+def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None:
+    """
+    Write a volume (C, X, Y, Z) with the axes and affine of its file.
+
+    Args:
+        path: ends in `.nii.gz`.
+        values: in the axes of `meta["affine"]`.
+        meta: `affine`, and `original_affine` of the file.
+    """
+    import nibabel
+
+    values = np.moveaxis(values.reshape(*values.shape, 1) if values.ndim == 3 else values, 0, -1)
+    affine = np.asarray(meta.get("affine", np.eye(4)), dtype=np.float64)
+    original = np.asarray(meta.get("original_affine", affine), dtype=np.float64)
+    turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), nibabel.io_orientation(original))
+    turned = nibabel.orientations.apply_orientation(values, turn)
+    affine = affine @ nibabel.orientations.inv_ornt_aff(turn, values.shape[:3])
+    if np.allclose(affine, original, atol=1e-4):
+        affine = original
+    volume = nibabel.Nifti1Image(turned[..., 0] if turned.shape[-1] == 1 else turned, affine)
+    volume.header.set_xyzt_units("mm")
+    with replacing(path) as part:
+        nibabel.save(volume, part)
+
+
+def write_picture(path: Path, values: np.ndarray) -> None:
+    """
+    Write an image as PNG.
+
+    Args:
+        path: ends in `.png`.
+        values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; whole numbers, or numbers from 0 to 1.
+    """
+    from PIL import Image
+
+    array = values[0].T if len(values) == 1 else values.T  # (H, W) or (H, W, C)
+    if array.dtype.kind == "f":
+        array = np.rint(np.clip(array, 0, 1) * 255)
+    array = np.clip(array, 0, 65535)
+    array = array.astype(np.uint8 if array.max() < 256 else np.uint16)
+    with replacing(path) as part:
+        Image.fromarray(np.ascontiguousarray(array)).save(part)

@@ -1,0 +1,86 @@
+"""Follow a run in TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+
+from ..utils.pictures import reconstruction_picture, segmentation_picture
+from .history import History
+from .save_predictions import is_volume
+
+
+class TensorBoard:
+    """
+    Writes the rows of a `History` as curves, and pictures of some validation cases. Comes after `History`.
+
+    Args:
+        log_dir: folder of the event files.
+        history: where the numbers come from.
+        evaluator: its first cases are shown.
+        task: "segmentation" or "reconstruction".
+        num_images: validation cases to show.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | os.PathLike,
+        history: History,
+        evaluator: Engine | None = None,
+        task: str = "segmentation",
+        num_images: int = 2,
+    ) -> None:
+        pictures = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}
+        if task not in pictures:
+            raise ValueError(f"task is {task!r}, expected 'segmentation' or 'reconstruction'")
+        self.log_dir = Path(log_dir)
+        self.history = history
+        self.evaluator = evaluator
+        self.num_images = num_images
+        self._draw = pictures[task]
+        self._writer: Any = None
+        self._shown = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Follow `engine`, the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_row)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.STARTED, self._first)
+            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._write_pictures)
+
+    def _open(self, engine: Engine) -> None:
+        if self._writer is None and idist.get_rank() == 0:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.log_dir), purge_step=engine.state.epoch)
+
+    def _write_row(self, engine: Engine) -> None:
+        if self._writer is None:
+            return
+        row = self.history.rows[-1]
+        for name, value in row.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, row["epoch"])
+        self._writer.flush()
+
+    def _first(self, evaluator: Engine) -> None:
+        self._shown = 0
+
+    def _write_pictures(self, evaluator: Engine) -> None:
+        for item in evaluator.state.output:
+            if self._shown >= self.num_images or self._writer is None:
+                return
+            picture = self._draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
+            self._writer.add_image(f"case_{self._shown}", picture, evaluator.state.epoch, dataformats="HWC")
+            self._shown += 1
+
+    def _close(self, engine: Engine) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,5 @@
+"""Inferers that MONAI lacks."""
+
+from .window import WindowInferer
+
+__all__ = ["WindowInferer"]

@@ -1,0 +1,56 @@
+"""Sliding windows that also take a 2D network through a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
+
+
+class WindowInferer(SlidingWindowInferer):
+    """
+    Sliding windows over an image of any size; a volume goes through a 2D network slice by slice and is put together again.
+
+    Args:
+        roi_size: window size of each spatial axis, or one size for all.
+        sw_batch_size: windows that go through the network at a time.
+        overlap: share of a window that the next one covers again.
+        mode: "gaussian" or "constant" weight of a window's voxels.
+        spatial_dims: axes that the network works on, 2 or 3.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] | int,
+        sw_batch_size: int = 4,
+        overlap: float = 0.25,
+        mode: str = "gaussian",
+        spatial_dims: int = 2,
+    ) -> None:
+        sizes = (roi_size,) * spatial_dims if isinstance(roi_size, int) else tuple(roi_size)
+        if len(sizes) != spatial_dims:
+            raise ValueError(f"roi_size {list(sizes)} has {len(sizes)} axes and the network works on {spatial_dims}")
+        super().__init__(roi_size=sizes, sw_batch_size=sw_batch_size, overlap=overlap, mode=mode)
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """
+        Args:
+            inputs: image (B, C, *S), or a volume (B, C, H, W, D) for a 2D network.
+            network: takes windows (N, C, *roi_size) and gives a tensor.
+            args: go to the network.
+            kwargs: go to the network.
+
+        Returns:
+            The network's output over the whole of `inputs`, (B, C_out, *S).
+        """
+        if not (self.spatial_dims == 2 and inputs.ndim == 5):
+            return super().__call__(inputs, network, *args, **kwargs)
+        batch, _, _, _, depth = inputs.shape
+        slices = convert_to_tensor(inputs).movedim(-1, 1).flatten(0, 1)  # (B·D, C, H, W)
+        outputs = super().__call__(slices, network, *args, **kwargs)
+        volume = outputs.unflatten(0, (batch, depth)).movedim(1, -1)
+        return convert_to_dst_type(volume, inputs, dtype=volume.dtype)[0]

@@ -1,0 +1,40 @@
+"""Learning rate schedules."""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def warmup_schedule(
+    optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine"
+) -> LambdaLR:
+    """
+    Linear warm-up from near 0 to the optimizer's learning rate, then decay to 0 at `total_steps`.
+
+    Args:
+        optimizer: its learning rate is the peak.
+        total_steps: calls of `step()` in the whole run.
+        warmup_steps: calls of `step()` until the peak.
+        decay: "cosine" or "linear".
+
+    Returns:
+        The scheduler; its state holds numbers only and so loads with `weights_only=True`.
+
+    Raises:
+        ValueError: an unknown decay, or a warm-up that is negative or not shorter than the run.
+    """
+    if decay not in ("cosine", "linear"):
+        raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
+    if not 0 <= warmup_steps < total_steps:
+        raise ValueError(f"warmup_steps is {warmup_steps}, expected 0 to {total_steps - 1} for {total_steps} total steps")
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+        return 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+    return LambdaLR(optimizer, factor)

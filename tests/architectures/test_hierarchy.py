@@ -1,0 +1,60 @@
+"""The pyramid of the hierarchical architectures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flemme_monai.architectures import AE, HAE, HSeM
+from tests.networks import DIMS, ENCODERS, HIERARCHICAL, SIZES, backbone, image, network
+
+
+@pytest.mark.parametrize("dims", DIMS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("architecture", HIERARCHICAL)
+def test_a_level_has_its_native_resolution(architecture, encoder, dims):
+    final, *levels = network(architecture, encoder, dims).train()(image(dims))
+    assert final.shape == (2, 2, *SIZES[dims])
+    # the latent, then the decoder's stages from coarse to fine
+    assert [tuple(level.shape) for level in levels] == [
+        (2, 2, *(n // stride for n in SIZES[dims])) for stride in (8, 4, 2)
+    ]
+
+
+def test_the_number_of_levels_is_known():
+    net = network("HSeM", "UNet", 2)
+    assert net.num_levels == len(net.train()(image(2))) - 1 == 3
+
+
+@pytest.mark.parametrize("fusion", ["cat", "add"])
+def test_both_fusions_train(fusion):
+    net = HSeM(backbone("UNet", 2), fusion=fusion)
+    net.train()(image(2))[0].mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_another_fusion_is_refused():
+    with pytest.raises(ValueError, match="fusion is 'sum'; expected one of cat, add"):
+        HSeM(backbone("UNet", 2), fusion="sum")
+
+
+def test_thin_volumes_have_thin_levels():
+    net = network("HSeM", "SwinU", 3, patch_size=[2, 2, 1], strides=[[2, 2, 1], 2]).train()
+    _, *levels = net(torch.randn(1, 1, 16, 16, 6))
+    assert [tuple(level.shape[2:]) for level in levels] == [(2, 2, 3), (4, 4, 6), (8, 8, 6)]
+
+
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_a_residual_network_adds_its_input(architecture):
+    torch.manual_seed(1)
+    net = architecture(backbone("UNet", 2, out_channels=1), residual=True).eval()
+    x = image(2)
+    with_input = net(x)
+    net.residual = False
+    torch.testing.assert_close(with_input, net(x) + x)
+
+
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_a_residual_network_needs_equal_channels(architecture):
+    with pytest.raises(ValueError, match=r"input \(1 channels\) to the output \(2 channels\)"):
+        architecture(backbone("UNet", 2, out_channels=2), residual=True)

@@ -1,0 +1,166 @@
+"""The encoder-decoder: sizes, settings, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from flemme_monai.backbones import CNN, ConvFamily, DNet, Swin, SwinFamily, SwinU, UNet
+from tests.networks import ENCODERS, backbone, image
+
+
+def count(net: torch.nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def test_flemmes_unet_has_its_size():
+    assert count(UNet(2, 1, 1, final_channels=(64, 64))) == pytest.approx(4_064_257, rel=0.03)
+
+
+def test_flemmes_swinu_has_its_size():
+    assert count(SwinU(2, 1, 1, family=SwinFamily(window_size=8, mlp_ratio=3.0))) == pytest.approx(3_607_279, rel=0.03)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_features_and_latent_have_the_widths_it_tells(encoder):
+    net = backbone(encoder, 2)
+    out = net(image(2))
+    assert [f.shape[1] for f in out.features] == net.feature_channels == [16, 8]
+    assert out.latent.shape[1] == net.latent_channels == 16
+
+
+@pytest.mark.parametrize("encoder", ["CNN", "Swin"])
+def test_a_plain_network_sees_the_image_through_its_latent_alone(encoder):
+    net = backbone(encoder, 2).eval()
+    latent, kept = net.encode(image(2))
+    output = net.decode(latent, kept).output
+    torch.testing.assert_close(output, net.decode(latent, [torch.zeros_like(k) for k in kept]).output)
+
+
+@pytest.mark.parametrize("encoder", ["UNet", "DNet", "SwinU", "SwinD"])
+def test_a_connected_network_sees_the_kept_features_too(encoder):
+    net = backbone(encoder, 2).eval()
+    latent, kept = net.encode(image(2))
+    for i in range(len(kept)):
+        other = [torch.zeros_like(k) if i == j else k for j, k in enumerate(kept)]
+        assert not torch.allclose(net.decode(latent, kept).output, net.decode(latent, other).output)
+
+
+def test_an_indivisible_size_names_the_sizes_that_fit():
+    with pytest.raises(ValueError, match=re.escape("sizes that fit are (16, 24) or (24, 24)")):
+        backbone("UNet", 2)(torch.randn(1, 1, 20, 24))
+
+
+def test_a_wrong_number_of_channels_is_named():
+    with pytest.raises(ValueError, match=re.escape("shape (1, 3, 16, 16); this 2D network expects (batch, 1, H, W)")):
+        backbone("UNet", 2)(torch.randn(1, 3, 16, 16))
+
+
+def test_a_volume_in_a_2d_network_is_named():
+    with pytest.raises(ValueError, match="set spatial_dims and in_channels"):
+        backbone("SwinU", 2)(torch.randn(1, 1, 16, 16, 16))
+
+
+@pytest.mark.parametrize("name", ["timesteps", "context"])
+def test_a_condition_is_refused_without_context_channels(name):
+    with pytest.raises(ValueError, match="built without context channels"):
+        backbone("UNet", 2)(image(2), **{name: torch.zeros(2)})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"spatial_dims": 1}, "spatial_dims is 1; expected 2 or 3"),
+        ({"channels": ()}, "need at least one width"),
+        ({"patch_size": [2, 2, 2]}, "patch_size is [2, 2, 2]; expected a positive number, or 2 of them"),
+        ({"strides": [2, 2, 2]}, "one entry for each of the 2 stages"),
+        ({"strides": [[2, 2, 1], 2]}, "strides is [2, 2, 1]; expected a positive number, or 2 of them"),
+        ({"num_blocks": [1, 1]}, "num_blocks has 2 values ([1, 1]) but level 2 needs one more"),
+        ({"latent_size": 8}, "latent_size=8 with skip connections"),
+        ({"family": SwinFamily()}, "UNet is made of ConvFamily blocks, but family is a SwinFamily"),
+        ({"drop_path": 0.1}, "convolutional blocks drop no paths"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        UNet(**{"spatial_dims": 2, "in_channels": 1, "out_channels": 1, **settings})
+
+
+def test_a_misspelt_setting_in_json_is_refused():
+    config = {"net": {"_target_": "flemme_monai.backbones.UNet", "spatial_dims": 2, "in_channels": 1, "out_chanels": 1}}
+    with pytest.raises(RuntimeError) as error:
+        ConfigParser(json.loads(json.dumps(config))).get_parsed_content("net")
+    assert "out_chanels" in str(error.value.__cause__)
+
+
+def test_blocks_a_stage_can_differ():
+    net = backbone("UNet", 2, num_blocks=[1, 2, 3])
+    assert [len(s.blocks) for s in net.encoder] == [1, 2]
+    assert [len(s.blocks) for s in net.middle] == [3]
+    assert [len(s.blocks) for s in net.decoder] == [2, 1]
+
+
+def test_drop_path_rises_along_the_encoder_and_falls_along_the_decoder():
+    net = backbone("SwinU", 2, drop_path=0.3, channels=(8, 8), middle_channels=(8,))
+
+    def rates(stages):
+        return [getattr(b.drop_path, "drop_prob", 0.0) for s in stages for b in s.blocks if hasattr(b, "drop_path")]
+
+    encoder, decoder = rates([*net.encoder, *net.middle]), rates(net.decoder)
+    assert encoder == sorted(encoder)
+    assert encoder[-1] == pytest.approx(0.3)
+    assert decoder == sorted(decoder, reverse=True)
+    assert decoder[-1] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("encoder", ["UNet", "SwinU"])
+def test_checkpointing_changes_no_gradient(encoder):
+    plain, saving = backbone(encoder, 2), backbone(encoder, 2, checkpointing=True)
+    saving.load_state_dict(plain.state_dict())
+    x = image(2)
+    for net in (plain, saving):
+        net(x).output.square().mean().backward()
+    for p, q in zip(plain.parameters(), saving.parameters()):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("encoder", ["UNet", "SwinU", "DNet"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_memory_format_changes_no_number(encoder, dims):
+    a, b = (backbone(encoder, dims, channels_last=flag).eval() for flag in (False, True))
+    b.load_state_dict(a.state_dict())
+    x = image(dims)
+    torch.testing.assert_close(a(x).output, b(x).output, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("cls", "dims"), [(CNN, 2), (CNN, 3), (Swin, 2)])
+def test_a_latent_vector_takes_images_of_any_size(cls, dims):
+    family = SwinFamily(window_size=2) if cls is Swin else None
+    net = cls(dims, 1, 1, family=family, patch_channels=8, channels=(8,), middle_channels=(8,), latent_size=5)
+    for size in (16, 24):
+        x = torch.randn(1, 1, *[size] * dims)
+        assert net(x).output.shape == x.shape
+
+
+def test_a_latent_vector_is_all_that_passes():
+    net = CNN(2, 1, 1, patch_channels=8, channels=(8,), middle_channels=(8,), latent_size=1).eval()
+    latents = torch.stack([net(torch.randn(1, 1, 16, 16)).latent.flatten() for _ in range(4)])
+    # four latents on a line: a vector of length 1 and a linear map
+    assert torch.linalg.matrix_rank(latents - latents[0], rtol=1e-4) == 1
+
+
+def test_a_position_embedding_fits_any_size():
+    net = backbone("UNet", 2, position_embedding=True)
+    for size in ((16, 16), (32, 8)):
+        assert net(torch.randn(1, 1, *size)).output.shape[2:] == size
+
+
+def test_dense_connections_with_thin_volumes():
+    net = DNet(3, 1, 1, patch_size=[2, 2, 1], patch_channels=8, channels=(8, 8, 8), middle_channels=(8,),
+               strides=[[2, 2, 1], 2, 2], family=ConvFamily(norm="instance"))  # fmt: skip
+    x = torch.randn(1, 1, 32, 32, 8)
+    assert net(x).output.shape == x.shape

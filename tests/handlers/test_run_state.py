@@ -1,0 +1,214 @@
+"""A run can be killed at any time and taken up again."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from flemme_monai.handlers import RunState, run_state
+
+
+def weights(run):
+    return {k: v.clone() for k, v in run.network.state_dict().items()}
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(make_run, tmp_path):
+    whole = make_run(tmp_path / "whole")
+    whole.trainer.run()
+
+    killed = make_run(tmp_path / "killed")
+    killed.kill_at(8)  # 3 iterations an epoch: in the middle of the third
+    with pytest.raises(KeyboardInterrupt):
+        killed.trainer.run()
+    resumed = make_run(tmp_path / "killed", resume=True)
+    torch.rand(5)  # other random numbers drawn before the start change nothing
+    resumed.trainer.run()
+
+    assert_equal(weights(whole), weights(resumed))
+    assert whole.optimizer.state_dict()["param_groups"] == resumed.optimizer.state_dict()["param_groups"]
+    for ours, theirs in zip(
+        whole.optimizer.state_dict()["state"].values(), resumed.optimizer.state_dict()["state"].values(), strict=True
+    ):
+        assert_equal(ours, theirs)
+    assert whole.scheduler.state_dict() == resumed.scheduler.state_dict()
+    assert resumed.trainer.state.epoch == 4
+    assert resumed.trainer.state.iteration == 12
+
+    def numbers(run):
+        return [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in run.history.rows]
+
+    assert numbers(whole) == numbers(resumed)
+    for name in ("model.pt", "last.pt"):
+        one, other = (torch.load(tmp_path / k / "ckpt" / name, weights_only=True) for k in ("whole", "killed"))
+        assert_equal(one.get("network", one), other.get("network", other))
+
+
+def test_epochs_are_augmented_differently(make_run):
+    run = make_run(epochs=2)
+    seen = []
+    run.trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda e: seen.append(e.state.batch["image"].clone()))
+    run.trainer.run()
+    assert not torch.equal(seen[0], seen[3])
+
+
+def test_model_pt_is_the_bare_network_at_its_best_epoch(make_run, tmp_path):
+    run = make_run()
+    at = {}
+    run.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda e: at.update({e.state.epoch: weights(run)}))
+    run.trainer.run()
+    best = run.evaluator.state.best_metric_epoch
+    assert best == max(run.history.rows, key=lambda row: row["val_mean_dice"])["epoch"]
+    assert_equal(torch.load(tmp_path / "ckpt" / "model.pt", weights_only=True), at[best])
+
+
+def test_the_best_metric_survives_a_resume(make_run, tmp_path):
+    run = make_run(epochs=1)
+    run.trainer.run()
+    before = (tmp_path / "ckpt" / "model.pt").read_bytes()
+    path = tmp_path / "ckpt" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["trainer"] |= {"best_metric": 1.0, "best_metric_epoch": 1}
+    torch.save(state, path)
+    resumed = make_run(resume=True)
+    resumed.trainer.run()
+    assert resumed.evaluator.state.best_metric == 1.0
+    assert (tmp_path / "ckpt" / "model.pt").read_bytes() == before
+
+
+def test_the_early_stop_counter_survives_a_resume(make_run):
+    run = make_run(epochs=1, patience=3)
+    run.trainer.run()
+    run.early_stop.load_state_dict(run.early_stop.state_dict() | {"counter": 2, "best_score": 2.0})
+    run.state._save(run.trainer)
+    resumed = make_run(patience=3, resume=True)
+    resumed.trainer.run()
+    assert resumed.trainer.state.epoch == 2
+
+
+def test_a_run_that_stopped_early_does_not_go_on(make_run):
+    run = make_run(epochs=1, patience=3)
+    run.trainer.run()
+    run.early_stop.load_state_dict(run.early_stop.state_dict() | {"counter": 3, "best_score": 2.0})
+    run.state._save(run.trainer)
+    resumed = make_run(patience=3, resume=True)
+    resumed.trainer.run()
+    assert resumed.trainer.state.epoch == 1
+
+
+def test_a_finished_run_is_not_trained_again(make_run):
+    run = make_run(epochs=2)
+    run.trainer.run()
+    resumed = make_run(epochs=2, resume=True)
+    resumed.trainer.run()
+    assert_equal(weights(run), weights(resumed))
+    assert resumed.trainer.state.epoch == 2
+
+
+def test_a_finished_run_goes_on_for_more_epochs(make_run):
+    make_run(epochs=2).trainer.run()
+    resumed = make_run(epochs=3, resume=True)
+    resumed.trainer.run()
+    assert [row["epoch"] for row in resumed.history.rows] == [1, 2, 3]
+
+
+def test_resume_without_a_checkpoint_names_it(make_run, tmp_path):
+    with pytest.raises(ValueError, match="no .*last.pt"):
+        make_run(resume=True)
+    assert not (tmp_path / "ckpt").exists()
+
+
+def test_resume_of_another_network_names_the_first_keys(make_run, tmp_path):
+    make_run(epochs=1).trainer.run()
+    path = tmp_path / "ckpt" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    state["network"]["0.weight"] = torch.zeros(2, 2)
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"last\.pt does not fit the network: 0\.weight is \(2, 2\)"):
+        make_run(resume=True).trainer.run()
+
+
+def test_best_weights_are_not_a_run_to_resume(make_run, tmp_path):
+    make_run(epochs=1).trainer.run()
+    (tmp_path / "ckpt" / "model.pt").replace(tmp_path / "ckpt" / "last.pt")
+    with pytest.raises(ValueError, match="cannot be resumed"):
+        make_run(resume=True).trainer.run()
+
+
+@pytest.mark.parametrize("name", ["model.pt", "last.pt"])
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one(make_run, tmp_path, monkeypatch, name):
+    make_run(epochs=1).trainer.run()
+    before = (tmp_path / "ckpt" / name).read_bytes()
+
+    def die(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_state.torch, "save", die)
+    with pytest.raises(KeyboardInterrupt):
+        make_run().trainer.run()
+    assert (tmp_path / "ckpt" / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(make_run, tmp_path, bad):
+    run = make_run()
+    kept = {}
+
+    def poison(engine):
+        if engine.state.iteration == 5:
+            kept.update(weights(run))
+            engine.state.batch["image"][:] = bad
+
+    run.trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda e: None)
+    run.trainer.add_event_handler(Events.ITERATION_STARTED, poison)
+    with pytest.raises(ValueError, match=r"nan at epoch 2, iteration 2; last good checkpoint: .*last\.pt \(epoch 1\)") as e:
+        run.trainer.run()
+    assert "\n" not in str(e.value)
+    parameters = dict(run.network.named_parameters())
+    assert all(torch.equal(v, kept[k]) for k, v in parameters.items())
+
+
+def test_a_run_without_validation_leaves_a_model(make_run, tmp_path):
+    run = make_run(epochs=1, val_interval=5)
+    run.trainer.run()
+    assert_equal(torch.load(tmp_path / "ckpt" / "model.pt", weights_only=True), weights(run))
+
+
+def test_a_metric_that_is_not_a_number_is_no_best(make_run):
+    run = make_run(epochs=2)
+
+    @run.evaluator.on(Events.EPOCH_COMPLETED)
+    def spoil(engine):
+        if engine.state.epoch == 1:
+            engine.state.best_metric = math.nan
+
+    run.trainer.run()
+    assert run.evaluator.state.best_metric_epoch == 2
+    assert run.evaluator.state.best_metric >= 0
+
+
+def test_a_folder_that_cannot_be_written_stops_before_training(make_run, tmp_path):
+    (tmp_path / "ckpt").write_text("a file")
+    run = make_run()
+    with pytest.raises(ValueError, match="ckpt is not a writable folder"):
+        run.trainer.run()
+    assert run.trainer.state.iteration == 0
+
+
+def test_wrapped_networks_are_saved_bare(make_run, tmp_path):
+    run = make_run()
+    state = RunState(tmp_path / "ckpt", torch.nn.DataParallel(run.network), run.optimizer, run.scheduler)
+    run.trainer.state.epoch = 1
+    (tmp_path / "ckpt").mkdir()
+    state._save(run.trainer)
+    saved = torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["network"]
+    assert_equal(saved, weights(run))

@@ -1,0 +1,143 @@
+"""What the benchmark measures is what it says: equal parameters, all operations, true peaks, alternating rounds."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark
+import benchmark_networks
+import pytest
+import torch
+from benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
+from measure import (
+    alternating_seconds,
+    count_flops,
+    count_parameters,
+    markdown_table,
+    matched_width,
+    matmul_peak,
+    peak_bytes,
+)
+from torch import nn
+
+CPU = torch.device("cpu")
+MEBIBYTE = 2**20
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("group", GROUPS)
+def test_networks_of_a_group_have_matched_parameter_counts(group: str, spatial_dims: int) -> None:
+    widths = matched_widths(group, spatial_dims, quick=True)
+    assert widths.keys() == {*GROUPS[group][0], *GROUPS[group][1]}
+    counts = [parameters for _, parameters in widths.values()]
+    assert max(counts) <= 1.1 * min(counts)
+    name, (width, parameters) = next(iter(widths.items()))
+    assert count_parameters(build(name, spatial_dims, width)) == parameters
+
+
+def test_the_default_backbone_sets_the_number_of_parameters() -> None:
+    assert matched_widths("conv", 2)["UNet"][0] == 1.0
+
+
+def test_a_width_that_cannot_match_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no width gives 1,000,000 parameters: the closest, .* has 10\."):
+        matched_width(lambda width: nn.Linear(10, 1, bias=False), 1_000_000)
+
+
+def test_works_alternate_and_warm_up_is_not_counted() -> None:
+    order: list[str] = []
+    works = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = alternating_seconds(works, repeats=3, warmup=1, device=CPU)
+    assert order == list("abababab")
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_operations_of_a_convolution_are_its_multiplications_and_additions() -> None:
+    layer, image = nn.Conv2d(2, 3, 3, padding=1, bias=False), torch.rand(1, 2, 8, 8)
+    assert count_flops(lambda: layer(image)) == 2 * 3 * 2 * 9 * 64
+
+
+def test_operations_of_attention_are_counted() -> None:
+    tokens = torch.rand(1, 2, 16, 4)
+    flops = count_flops(lambda: nn.functional.scaled_dot_product_attention(tokens, tokens, tokens))
+    assert flops == 2 * (2 * 2 * 16 * 16 * 4)
+
+
+def test_the_matmul_peak_is_a_rate() -> None:
+    assert matmul_peak(CPU, 64, repeats=2) > 0
+
+
+def test_peak_memory_counts_what_was_freed_again() -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import torch; from measure import peak_bytes\n"
+        "def work():\n    a = torch.ones(32, 2**18)\n    del a\n    torch.ones(8, 2**18)\n"
+        "print(peak_bytes(work, torch.device('cpu')))"
+    )
+    tools = str(Path(benchmark.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tools],
+        env={"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 32 * MEBIBYTE <= int(done.stdout) < 36 * MEBIBYTE
+
+
+def test_a_training_step_moves_the_weights_and_inference_does_not() -> None:
+    load = Workload("UNet", 0.25, Problem(2, 1, 32), CPU)
+    before = [p.clone() for p in load.network.parameters()]
+    load.work("infer")()
+    assert all(torch.equal(a, b) for a, b in zip(before, load.network.parameters()))
+    load.work("train")()
+    assert not any(torch.equal(a, b) for a, b in zip(before, load.network.parameters()) if a.ndim > 1)
+
+
+def test_the_report_compares_every_pair_of_a_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_networks, "GROUPS", {"conv": (("CNN", "UNet"), ("monai.UNet", "monai.BasicUNet"))})
+    monkeypatch.setattr(
+        benchmark_networks, "memory_in_process", lambda *args: {"train MiB": 2.0, "infer MiB": float(len(args[0]))}
+    )
+    output = tmp_path / "networks.md"
+    command = ["networks", "--quick", "--spatial_dims", "2", "--groups", "conv", "--repeats", "1", "--warmup", "0"]
+    assert benchmark.main([*command, "--threads", str(torch.get_num_threads()), "--output", str(output)]) == 0
+
+    content = json.loads(output.with_suffix(".json").read_text())
+    assert [row["network"] for row in content["rows"]] == ["CNN", "UNet", "monai.UNet", "monai.BasicUNet"]
+    assert all(row[f"{mode} % of peak"] > 0 for row in content["rows"] for mode in ("train", "infer"))
+    pairs = {(row["ours"], row["MONAI's"]): row for row in content["ratios"]}
+    assert pairs.keys() == {(a, b) for a in ("CNN", "UNet") for b in ("UNet", "BasicUNet")}
+    speed = content["rows"][2]["train ms"] / content["rows"][0]["train ms"]
+    assert pairs["CNN", "UNet"]["train speed"] == pytest.approx(speed)
+    assert pairs["CNN", "UNet"]["infer memory"] == pytest.approx(len("CNN") / len("monai.UNet"))
+    assert output.read_text() == capsys.readouterr().out
+
+
+def test_memory_is_measured_in_a_process_of_its_own() -> None:
+    args = argparse.Namespace(device="cpu", threads=1)
+    small, large = (benchmark_networks.memory_in_process("UNet", 0.25, Problem(2, 1, side), args) for side in (64, 256))
+    assert 0 < small["train MiB"] < large["train MiB"]
+    assert large["infer MiB"] < large["train MiB"]
+
+
+def test_importing_the_package_is_measured_over_importing_monai(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert benchmark.main(["imports", "--repeats", "1", "--output", str(tmp_path / "imports.md")]) == 0
+    content = json.loads((tmp_path / "imports.json").read_text())
+    assert content["monai s"] > content["flemme_monai s"] >= 0
+    assert "import flemme_monai adds" in capsys.readouterr().out
+
+
+def test_a_table_has_a_line_for_each_row() -> None:
+    table = markdown_table([{"name": "a", "count": 1234, "share": 0.12345}])
+    assert table.splitlines() == ["| name | count | share |", "| --- | --- | --- |", "| a | 1,234 | 0.123 |"]
+
+
+def test_peak_memory_of_this_process_is_a_number_of_bytes() -> None:
+    assert peak_bytes(lambda: torch.ones(2**20), CPU) >= 0

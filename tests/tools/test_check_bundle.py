@@ -1,0 +1,208 @@
+"""Every check of a bundle finds the fault it is for, and says it in one line."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bundle_checks
+import bundle_files
+import check_bundle
+import pytest
+import torch
+from bundle_checks import LIVE_CHECKS, ExemptError, read_stack, temporary_copy
+from bundle_files import STATIC_CHECKS, WEIGHTS, read_config
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edit(bundle: Path, name: str, change: Edit) -> None:
+    """Change one of a bundle's configs."""
+    config = read_config(bundle, name)
+    change(config)
+    (bundle / "configs" / f"{name}.json").write_text(json.dumps(config))
+
+
+def files_of(bundle: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(bundle)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def whole(bundle: Path) -> Path:
+    """A bundle with random weights, in a place where it may be run."""
+    network = read_stack(bundle, ("inference",)).get_parsed_content("network_def")
+    (bundle / WEIGHTS).parent.mkdir()
+    torch.save(network.state_dict(), bundle / WEIGHTS)
+    return bundle
+
+
+def test_a_whole_bundle_passes_every_check(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = files_of(bundle)
+    status = check_bundle.main([str(bundle), "--jobs", "1"])
+    lines = capfd.readouterr().out.splitlines()
+    assert status == 0, "\n".join(lines)
+    assert len([line for line in lines if line.startswith("ok")]) == len(STATIC_CHECKS) + len(LIVE_CHECKS)
+    assert f"1 bundles, {len(STATIC_CHECKS) + len(LIVE_CHECKS)} checks" in "\n".join(lines)
+    assert any("temporary checkpoint" in line and "sem_unet" in line for line in lines)
+    assert files_of(bundle) == before, "a check wrote into the bundle itself"
+
+
+def test_checks_run_in_the_zoos_order() -> None:
+    order = [*STATIC_CHECKS, *LIVE_CHECKS]
+    first = [order.index(name) for name in ("structure", "version", "metadata", "network", "torchscript")]
+    runs = [order.index(f"{name}, repository's root") for name in ("train", "evaluate", "inference")]
+    assert first + runs == sorted(first + runs)
+
+
+@pytest.mark.parametrize("name", bundle_files.REQUIRED_FILES)
+def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    with pytest.raises(ValueError, match=f"missing {name}"):
+        bundle_files.check_structure(bundle)
+
+
+def test_a_bundle_with_a_missing_file_is_not_run(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (bundle / "configs" / "train.json").unlink()
+    assert check_bundle.main([str(bundle), "--jobs", "1"]) == 1
+    assert "FAIL    sem_unet" in (printed := capfd.readouterr().out)
+    assert f"{len(STATIC_CHECKS)} checks" in printed
+
+
+@pytest.mark.parametrize(
+    ("check", "config", "change", "message"),
+    [
+        ("version", "metadata", lambda c: c.update(version="7.0.0"), r"version 7\.0\.0 is not in the changelog"),
+        ("version", "metadata", lambda c: c.pop("changelog"), "needs a 'version' and a 'changelog'"),
+        (
+            "self-contained",
+            "train",
+            lambda c: c["loss"].update(_target_="DiceLoss"),
+            r"train\.json loss#_target_ is 'DiceLoss', expected a full dotted path",
+        ),
+        (
+            "self-contained",
+            "evaluate",
+            lambda c: c.update(output_dir="%train.json#output_dir"),
+            r"evaluate\.json output_dir reads another file",
+        ),
+    ],
+)
+def test_a_fault_in_the_files_is_named(bundle: Path, check: str, config: str, change: Edit, message: str) -> None:
+    STATIC_CHECKS[check](bundle)
+    edit(bundle, config, change)
+    with pytest.raises(ValueError, match=message):
+        STATIC_CHECKS[check](bundle)
+
+
+def test_a_config_that_is_not_json_is_named(bundle: Path) -> None:
+    (bundle / "configs" / "train.json").write_text("{")
+    with pytest.raises(ValueError, match=r"configs/train\.json is not JSON"):
+        bundle_files.check_self_contained(bundle)
+
+
+def test_a_large_file_must_be_hosted_elsewhere(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle_files, "MAX_BYTES", 100_000)
+    (bundle / "docs" / "film.gif").write_bytes(bytes(100_001))
+    with pytest.raises(ValueError, match=r"over 25 MB and not in large_files\.yml: docs/film\.gif"):
+        bundle_files.check_file_sizes(bundle)
+    (bundle / "large_files.yml").write_text('large_files:\n  - path: "docs/film.gif"\n    url: "https://x.org/f"\n')
+    bundle_files.check_file_sizes(bundle)
+
+
+def test_python_in_a_bundle_is_named(bundle: Path) -> None:
+    (bundle / "scripts").mkdir()
+    (bundle / "scripts" / "net.py").write_text("")
+    with pytest.raises(ValueError, match=r"Python inside the bundle: scripts/net\.py"):
+        bundle_files.check_no_python(bundle)
+
+
+@pytest.mark.parametrize(
+    ("check", "config", "change", "message"),
+    [
+        ("metadata", "metadata", lambda c: c.pop("task"), "'task' is a required property"),
+        ("metadata", "metadata", lambda c: c.update(schema="https://x.org/other.json"), "expected a URL that ends in"),
+        (
+            "metadata",
+            "metadata",
+            lambda c: c.update(numpy_version="2.4.0"),
+            r"2\.4\.0 does not install on Python 3\.10",
+        ),
+        ("keys", "train", lambda c: c.pop("learning_rate"), r"missing train\.json: learning_rate"),
+        ("keys", "inference", lambda c: c.pop("checkpointloader"), r"missing inference\.json: checkpointloader"),
+        ("references", "evaluate", lambda c: c.update(run=["$@no_such.run()"]), "evaluate, .*@no_such"),
+        ("references", "inference", lambda c: c["inferer"].update(_target_="monai.Nothing"), r"import monai\.Nothing"),
+        (
+            "network",
+            "metadata",
+            lambda c: c["network_data_format"]["outputs"]["pred"].update(num_channels=9),
+            "channel number .* doesn't match: `9`",
+        ),
+        (
+            "network",
+            "metadata",
+            lambda c: c["network_data_format"]["inputs"]["image"].update(spatial_shape=["6*n", "6*n"]),
+            r"not divisible",
+        ),
+        ("network", "inference", lambda c: c["network_def"].update(a_misspelt_setting=1), "a_misspelt_setting"),
+        ("load", "train", lambda c: c["network_def"]["backbone"].update(channels=[8, 8]), "train: .* entries differ"),
+        ("bundle_root", "train", lambda c: c.update(bundle_root="."), r"train\.json: bundle_root is"),
+        (
+            "train, repository's root",
+            "train",
+            lambda c: c["train"]["trainer"].update(_target_="monai.engines.Trainer"),
+            "trainer",
+        ),
+        ("inference, elsewhere", "inference", lambda c: c.update(run=["$1 / 0"]), "division by zero"),
+        (
+            "inference, inside the bundle",
+            "inference",
+            lambda c: c.update(run=["$open('../../stray.txt', 'w').close()"]),
+            r"wrote outside its bundle_root: stray\.txt",
+        ),
+    ],
+)
+def test_a_fault_in_what_it_does_is_named(whole: Path, check: str, config: str, change: Edit, message: str) -> None:
+    edit(whole, config, change)
+    result = check_bundle.run_check(whole, check, LIVE_CHECKS[check])
+    assert result.status == "FAIL"
+    assert "\n" not in result.message
+    assert re.search(message, result.message), result.message
+
+
+def test_a_bundle_in_anothers_folder_does_not_take_it_for_its_own(whole: Path) -> None:
+    here = "$next(p for p in ('.', 'bundles/sem_unet') if __import__('os').path.isdir(p + '/configs'))"
+    for name in ("train", "inference"):
+        edit(whole, name, lambda config: config.update(bundle_root=here))
+    with pytest.raises(ValueError, match="another bundle's folder"):
+        bundle_checks.check_bundle_root(whole)
+
+
+def test_an_exemption_from_torchscript_gives_its_reason_and_must_be_needed(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_checks, "TORCHSCRIPT_EXEMPTIONS", {"sem_*": "its blocks are data-dependent"})
+    with pytest.raises(ValueError, match="is exempted .* but exports"):
+        bundle_checks.check_torchscript(whole)
+    (whole / WEIGHTS).unlink()
+    with pytest.raises(ExemptError, match="its blocks are data-dependent"):
+        bundle_checks.check_torchscript(whole)
+    assert check_bundle.run_check(whole, "torchscript", bundle_checks.check_torchscript).status == "exempt"
+
+
+def test_trained_weights_are_the_ones_that_are_checked(whole: Path) -> None:
+    with temporary_copy(whole) as copy:
+        assert (copy / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+
+
+def test_a_temporary_checkpoint_stays_temporary(bundle: Path) -> None:
+    with temporary_copy(bundle) as copy:
+        assert (copy / WEIGHTS).is_file()
+        assert not (bundle / WEIGHTS).exists()
+    assert not copy.exists()
+
+
+def test_an_unknown_name_says_where_it_looked(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        check_bundle.main(["no_such_bundle"])
+    assert "no bundle 'no_such_bundle': neither" in capsys.readouterr().err
