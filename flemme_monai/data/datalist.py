@@ -45,7 +45,8 @@ def datalist(
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
-    The first of these that applies decides the split: `split_file`, `fold`, the parts that dataset.json names, `split_by`.
+    The first of these that applies decides the split: `split_file`, `fold`, `split_by` "slab", the parts that
+    dataset.json names, `split_by` "case". Test cases that dataset.json names never train.
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
@@ -62,32 +63,31 @@ def datalist(
         shuffle_split: shuffle the cases, which are sorted by name, before they are divided.
 
     Returns:
-        Items by "train", "val" and "test": `image` (a path, one path a channel, or a MetaTensor), `case` (unique name) and, as
-        needed, `label`, `slab` and `colors`, as `flemme_monai.transforms.LoadCased` takes them.
+        Items by "train", "val" and "test": `image` (a path, one path a channel, or a MetaTensor), `case` (unique
+        name) and, as needed, `label`, `slab` and `colors`, as `flemme_monai.transforms.LoadCased` takes them.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
         ValueError: When a setting is unknown, the layout is not recognised, or the cases cannot be divided.
     """
-    if task not in TASKS:
-        raise ValueError(f"task is {task!r}; 'segmentation' or 'reconstruction' is expected")
+    num_classes = _num_classes(task, out_channels)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
     size = _size(image_size, spatial_dims)
-    labels = task == "segmentation"
     if not dataset_dir:
-        data_set = _phantoms(spatial_dims, in_channels, out_channels if labels else None, size, seed)
+        data_set = _phantoms(spatial_dims, in_channels, num_classes, size, seed)
     else:
-        data_set = find_cases(dataset_dir, in_channels, labels)
+        data_set = find_cases(dataset_dir, in_channels, labels=num_classes is not None)
         _check_dims(data_set, spatial_dims)
-        _fit_labels(data_set, out_channels if labels else None)
-    split = _split(data_set, labels, seed, fold, num_folds, split_file, split_by, shuffle_split)
+        _fit_labels(data_set, num_classes)
+    split = _split(data_set, num_classes is not None, seed, fold, num_folds, split_file, split_by, shuffle_split)
     _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
     return split
 
 
 def inference_list(
     dataset_dir: str | os.PathLike | None,
+    task: str,
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
@@ -98,9 +98,10 @@ def inference_list(
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
+        task: "segmentation" or "reconstruction".
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
-        out_channels: number of classes of the phantoms, background included.
+        out_channels: number of classes of the phantoms, background included, for segmentation.
         image_size: size of phantoms in voxels, one number or one an axis.
         seed: of the phantoms.
 
@@ -109,14 +110,22 @@ def inference_list(
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
-        ValueError: When the layout is not recognised.
+        ValueError: When a setting is unknown or the layout is not recognised.
     """
+    num_classes = _num_classes(task, out_channels)
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
-        return split_by_share(_phantoms(spatial_dims, in_channels, out_channels, size, seed).cases)["test"]
+        return split_by_share(_phantoms(spatial_dims, in_channels, num_classes, size, seed).cases)["test"]
     data_set = find_cases(dataset_dir, in_channels, labels=False)
     _check_dims(data_set, spatial_dims)
     return data_set.cases
+
+
+def _num_classes(task: str, out_channels: int) -> int | None:
+    """Number of classes of a segmentation, None for a reconstruction."""
+    if task not in TASKS:
+        raise ValueError(f"task is {task!r}; 'segmentation' or 'reconstruction' is expected")
+    return out_channels if task == "segmentation" else None
 
 
 def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
@@ -137,7 +146,7 @@ def _phantoms(
     if num_classes is None:
         cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
     _logger.info(
-        "no dataset_dir is given: %d phantoms of %s voxels are made instead", len(cases), "×".join(map(str, size))
+        "no dataset_dir is given: %d phantoms of %s voxels are made instead", len(cases), "x".join(map(str, size))
     )
     return DataSet(Path(), cases, [], [])
 
@@ -173,16 +182,17 @@ def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int,
             raise ValueError(f"{path}: is no list of colours ({error})") from None
         if table.shape != (num_classes, 3) or table.dtype.kind != "i" or table.min() < 0 or table.max() > 255:
             raise ValueError(
-                f"{path}: {num_classes} colours [r, g, b] of 0 to 255 are expected, in class order, for num_classes {num_classes}"
+                f"{path}: {num_classes} colours [r, g, b] of 0 to 255 are expected, one a class in order (num_classes)"
             )
         return [tuple(color) for color in table.tolist()]
     colors = mask_colors([mask for mask in masks if image_kind(mask) == "picture"])
     if colors is None or (len(colors) == num_classes and colors[0] == (0, 0, 0)):
         return colors
+    found = ", ".join(map(str, colors[:8])) + (", ..." if len(colors) > 8 else "")
     raise ValueError(
-        f"{folder}: the masks have {len(colors)} colours ({', '.join(map(str, colors[:8]))}{', ...' if len(colors) > 8 else ''}), "
-        f"num_classes is {num_classes}; as many colours as classes, black for the background, are taken in sorted order; "
-        "set num_classes, or list the colours in class order in colors.json in that folder as [[r, g, b], ...]"
+        f"{folder}: the masks have {len(colors)} colours ({found}), num_classes is {num_classes}; as many colours as "
+        "classes with black for the background are expected; set num_classes, or list the colours in class order in "
+        "colors.json in that folder as [[r, g, b], ...]"
     )
 
 
@@ -205,7 +215,8 @@ def _split(
     if shuffle_split:
         cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
     if fold is not None:
-        return split_by_fold(cases + data_set.validation + usable, fold, num_folds)
+        split = split_by_fold(cases + data_set.validation, fold, num_folds)
+        return {"train": split["train"] + split["val"], "val": split["test"], "test": usable} if usable else split
     if split_by == "slab":
         return split_by_slab(cases + data_set.validation + usable)
     if data_set.validation and cases:
@@ -213,11 +224,12 @@ def _split(
             _logger.info("dataset.json names no labelled test cases: the validation cases serve as test")
         return {"train": cases, "val": data_set.validation, "test": usable or list(data_set.validation)}
     if usable and len(cases) > 1:
-        count = max(round(len(cases) * 0.75), 1)
+        count = min(max(round(0.75 * len(cases)), 1), len(cases) - 1)
         return {"train": cases[:count], "val": cases[count:], "test": usable}
     if len(cases) < 3:
         raise ValueError(
-            f"{data_set.folder}: has {len(cases)} cases, at least 3 are needed for training, validation and test; add cases, set "
-            "split_by to slab to divide each volume along its axial axis, or name the parts in split_file"
+            f"{data_set.folder}: has {len(cases)} case{'s' * (len(cases) != 1)} to divide, at least 3 are needed for "
+            "training, validation and test; add cases, set split_by to slab to divide each volume along its axial "
+            "axis, or name the parts in split_file"
         )
     return split_by_share(cases)

@@ -14,14 +14,13 @@ from monai.transforms import Compose
 class CaseDataset(CacheDataset):
     """MONAI's CacheDataset with volumes cut into axial slices and data errors in one line.
 
-    The transforms before the first random one run once a case, in threads, and are kept in memory; the random ones run on
-    each access.
+    The transforms before the first random one run once a case, in threads, and are kept in memory; the random ones run
+    on each access.
 
     Args:
         data: items, see `flemme_monai.data.datalist`.
         transform: the transforms; the first loads the case.
-        slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item of its own, with its index as `slice`. Needs
-            the cache.
+        slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item of its own, with its index as `slice`.
         num_workers: number of threads that fill the cache, at least one.
         progress: show a progress bar while the cache fills.
         cache: False loads a case each time it is asked for.
@@ -96,4 +95,4 @@ def _slice(volume: torch.Tensor, index: int) -> torch.Tensor:
     if not isinstance(volume, MetaTensor):
         return part
     meta = {**volume.meta, "spatial_shape": np.asarray(part.shape[1:])}
-    return MetaTensor(part, affine=volume.affine.clone(), meta=meta)
+    return MetaTensor(part, meta=meta)

@@ -33,7 +33,7 @@ class DataSet:
 
     Args:
         folder: the data set's folder.
-        training: the cases, each `image` (a path or one path a channel), `case` (unique) and, where known, `label` (a path).
+        training: the cases, each `image` (a path or one path a channel), `case` (unique) and, where known, `label`.
         validation: cases that dataset.json names for validation.
         test: cases that dataset.json names for test; they may lack a label.
     """
@@ -206,8 +206,8 @@ def _match_labels(cases: dict[str, Case], masks: list[Path], folder: Path, label
     for core in set(images_of) & set(masks_of):
         if len(images_of[core]) > 1 or len(masks_of[core]) > 1:
             raise ValueError(
-                f"{folder}: images {', '.join(images_of[core])} and masks {', '.join(masks_of[core])} cannot be told apart; "
-                "name each mask as its image"
+                f"{folder}: images {', '.join(images_of[core])} and masks {', '.join(masks_of[core])} cannot be told "
+                "apart; name each mask as its image"
             )
         cases[images_of[core][0]]["label"] = str(stems.pop(masks_of[core][0]))
     if not labels:

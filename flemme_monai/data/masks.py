@@ -18,9 +18,9 @@ _MAX_COLORS = 256
 def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequence[Sequence[int]] | None = None):
     """Label map of a mask.
 
-    Label values 0 to `num_classes` - 1 stay. Up to 16 classes may also be equally spaced grey levels from 0 to the top of the
-    range (0/255 for two classes, 0/128/255 for three). Colours become classes by their place in `colors`. Fully
-    transparent pixels are background; a black picture whose alpha alone varies is a mask by its alpha.
+    Label values 0 to `num_classes` - 1 stay. Up to 16 classes may also be equally spaced grey levels from 0 to the top
+    of the range (0/255 for two classes, 0/128/255 for three). Colours become classes by their place in `colors`.
+    Transparent pixels are background; a black picture whose alpha alone varies is a mask by its alpha.
 
     Args:
         array: (C, *S) as read from the file; C is 1 (grey or labels), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
@@ -41,7 +41,8 @@ def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequenc
     if len(array) == 3:
         if not is_grey(array):
             raise ValueError(
-                f"{name}: is coloured while no colours are known; list them in colors.json as [[r, g, b], ...] in class order"
+                f"{name}: is coloured while no colours are known; list them as [[r, g, b], ...] in class order in "
+                "colors.json in the data set's folder"
             )
         array = array[:1]
     if image_suffix(name) in (".jpg", ".jpeg"):
@@ -55,8 +56,8 @@ def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequenc
             return np.asarray(classes, dtype=dtype)[np.searchsorted(values, array)]
     beyond = next(value for value in values if not 0 <= value < num_classes)
     raise ValueError(
-        f"{name}: label {beyond} is beyond num_classes {num_classes} (found {_few(values)}; {_allowed(num_classes)} are "
-        "expected); set num_classes to the number of classes with the background, or mend the mask"
+        f"{name}: label {beyond} is beyond num_classes {num_classes} (found {_few(values)}; {_allowed(num_classes)} "
+        "are expected); set num_classes to the number of classes with the background, or mend the mask"
     )
 
 

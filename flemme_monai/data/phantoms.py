@@ -19,9 +19,9 @@ def phantoms(
 ) -> list[dict[str, Any]]:
     """Phantom cases with label maps.
 
-    Each is a body (part of the background) with `num_classes` - 1 organs: ellipsoids at varied places, turned and scaled,
-    with overlapping ranges of brightness, beside unlabelled vessels as bright as organs. Channels show the same body in
-    different contrasts.
+    Each is a body (part of the background) with `num_classes` - 1 organs: ellipsoids at varied places, turned and
+    scaled, with close ranges of brightness, beside unlabelled vessels as bright as organs. Channels show the same body
+    in different contrasts.
 
     Args:
         spatial_dims: 2 or 3.
@@ -31,7 +31,8 @@ def phantoms(
         seed: the same seed gives the same cases.
 
     Returns:
-        80 (2D) or 20 (3D) items: `image` float32 (in_channels, *image_size) in [0, 1], `label` uint8 (1, *image_size), `case`.
+        80 (2D) or 20 (3D) items: `image` float32 (in_channels, *image_size) in [0, 1], `label` uint8 (1, *image_size)
+        and `case`.
     """
     return [
         _phantom(f"phantom_{index:03d}", np.random.default_rng([seed, index]), in_channels, num_classes, image_size)
@@ -48,7 +49,7 @@ def _phantom(
     label = np.zeros(size, dtype=np.uint8 if num_classes <= 256 else np.int32)
     tissue = body.astype(np.int32)  # 0 air, 1 body, 2 vessels, 2 + k organ k
     organs = num_classes - 1
-    extent = 0.55 / max(organs, 2) ** 0.5
+    extent = (0.55 if len(size) == 2 else 0.7) / max(organs, 2) ** 0.5
     for _ in range(6):
         vessel = _ellipsoid(grid, _inside(random, len(size), 0.6), np.full(len(size), random.uniform(0.04, 0.08)), 0.0)
         tissue[vessel & body] = 2
@@ -64,6 +65,7 @@ def _phantom(
     image = np.stack([_channel(random, tissue, grid, organs, channel) for channel in range(in_channels)])
     name = case + (".png" if len(size) == 2 else ".nii.gz")
     meta = {
+        "affine": torch.eye(4, dtype=torch.float64),
         "original_affine": torch.eye(4, dtype=torch.float64),
         "spatial_shape": np.asarray(size),
         "original_dtype": "float32",
@@ -72,8 +74,8 @@ def _phantom(
         "space": "RAS",
     }
     return {
-        "image": MetaTensor(torch.from_numpy(image), affine=torch.eye(4, dtype=torch.float64), meta=dict(meta)),
-        "label": MetaTensor(torch.from_numpy(label[None]), affine=torch.eye(4, dtype=torch.float64), meta=dict(meta)),
+        "image": MetaTensor(torch.from_numpy(image), meta=dict(meta)),
+        "label": MetaTensor(torch.from_numpy(label[None]), meta=dict(meta)),
         "case": case,
     }
 

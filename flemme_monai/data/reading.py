@@ -1,4 +1,4 @@
-"""Reads one image file or DICOM series with MONAI's reader for its kind, into a channel-first array in RAS orientation."""
+"""Reads an image file or DICOM series with MONAI's reader for its kind, channel first and in RAS orientation."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
         paths: an image file or DICOM folder, or a list of them: the channels of one image.
 
     Returns:
-        float32 (C, W, H) or (C, *S). Its meta keeps `original_affine`, `spatial_shape` and `original_dtype` as stored in
-        the file, and `filename_or_obj` (the first file's path).
+        float32 (C, W, H) or (C, *S). Its meta keeps `original_affine`, `spatial_shape` and `original_dtype` as stored
+        in the file, and `filename_or_obj` (the first file's path).
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -132,6 +132,7 @@ def oriented(data: torch.Tensor, affine: np.ndarray, name: str, dtype: np.dtype)
         The MetaTensor, without a record of applied operations.
     """
     meta = {
+        "affine": torch.as_tensor(affine, dtype=torch.float64),
         "original_affine": torch.as_tensor(affine, dtype=torch.float64),
         "spatial_shape": np.asarray(data.shape[1:]),
         "original_dtype": dtype.newbyteorder("=").name,
@@ -139,7 +140,7 @@ def oriented(data: torch.Tensor, affine: np.ndarray, name: str, dtype: np.dtype)
         "filename_or_obj": name,
         "space": "RAS",
     }
-    image = MetaTensor(data, affine=torch.as_tensor(affine, dtype=torch.float64), meta=meta)
+    image = MetaTensor(data, meta=meta)
     if data.ndim == 4:
         image = _RAS(image).contiguous()
         image.applied_operations = []
@@ -193,4 +194,4 @@ def _coloured(picture: Image.Image) -> Image.Image:
 
 
 def _times(shape: Sequence[int]) -> str:
-    return "×".join(str(size) for size in shape)
+    return "x".join(str(size) for size in shape)

@@ -117,7 +117,7 @@ def stem(path: Path) -> str:
     """The name of a file without `.nii.gz` or its other suffix, or the name of a folder."""
     if path.is_dir():
         return path.name
-    return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def safe(name: str) -> str:
@@ -186,14 +186,14 @@ def write_picture(path: Path, values: np.ndarray) -> None:
 
     Args:
         path: ends in `.png`.
-        values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; whole numbers, or numbers from 0 to 1.
+        values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; integers, or floats from 0 to 1.
     """
     from PIL import Image
 
     array = values[0].T if len(values) == 1 else values.T  # (H, W) or (H, W, C)
     if array.dtype.kind == "f":
         array = np.rint(np.clip(array, 0, 1) * 255)
-    array = np.clip(array, 0, 65535)
-    array = array.astype(np.uint8 if array.max() < 256 else np.uint16)
+    if array.dtype not in (np.uint8, np.uint16):
+        array = np.clip(array, 0, 65535).astype(np.uint8 if array.max() < 256 else np.uint16)
     with replacing(path) as part:
         Image.fromarray(np.ascontiguousarray(array)).save(part)

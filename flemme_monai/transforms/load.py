@@ -19,8 +19,8 @@ class LoadCased(MapTransform):
     """Reads `image` and, with `num_classes`, `label` of an item made by `flemme_monai.data.datalist`.
 
     Args:
-        in_channels: number of image channels expected. RGB with equal channels counts as one channel, and an alpha channel
-            without transparency is left out, where that gives `in_channels`.
+        in_channels: number of image channels expected. RGB with equal channels counts as one channel, and an alpha
+            channel without transparency is left out, where that gives `in_channels`.
         num_classes: number of classes of the label map, background included; None reads no label.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
 
@@ -44,12 +44,12 @@ class LoadCased(MapTransform):
         """Loads one item.
 
         Args:
-            data: `image` (a path, one path a channel, or a MetaTensor), and optionally `label` (a path or a MetaTensor),
-                `slab` ([first, last) along the last RAS axis) and `colors` (of the label's classes).
+            data: `image` (a path, one path a channel, or a MetaTensor), and optionally `label` (a path or a
+                MetaTensor), `slab` ([first, last) along the last RAS axis) and `colors` (of the label's classes).
 
         Returns:
-            The item with `image` float32 (in_channels, *S) and, with `num_classes`, `label` (1, *S); the other entries stay,
-            `slab` and `colors` are used up.
+            The item with `image` float32 (in_channels, *S) and, with `num_classes`, `label` (1, *S); the other entries
+            stay, `slab` and `colors` are used up.
 
         Raises:
             FileNotFoundError: When a file is missing.
@@ -101,8 +101,8 @@ class LoadCased(MapTransform):
             loaded = oriented(torch.from_numpy(np.ascontiguousarray(classes)), affine, label_name, array.dtype)
         if loaded.shape[1:] != image.shape[1:]:
             raise ValueError(
-                f"{label_name}: shape {tuple(loaded.shape[1:])} differs from {tuple(image.shape[1:])} of its image {name}; "
-                "an image and its mask must have one shape"
+                f"{label_name}: shape {tuple(loaded.shape[1:])} differs from {tuple(image.shape[1:])} of its image "
+                f"{name}; an image and its mask must have one shape"
             )
         if image.ndim == 4:
             shift = displacement(loaded.affine.numpy(), image.affine.numpy(), image.shape[1:])

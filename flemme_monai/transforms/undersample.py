@@ -17,8 +17,8 @@ from monai.transforms import MapTransform, Randomizable
 class UndersampleKspaced(Randomizable, MapTransform):
     """Replaces an image by the zero-filled magnitude image of its undersampled k-space.
 
-    The k-space columns (last axis of an image (C, H, W)) are kept by MONAI's `EquispacedKspaceMask` or `RandomKspaceMask`, one
-    mask for all channels; each axial slice of a volume (C, H, W, D) is undersampled by that mask.
+    MONAI's `EquispacedKspaceMask` or `RandomKspaceMask` chooses the k-space columns (last axis of an image (C, H, W))
+    that are kept, the same for all channels and for all axial slices of a volume (C, H, W, D).
 
     Args:
         keys: images to undersample.
@@ -47,8 +47,8 @@ class UndersampleKspaced(Randomizable, MapTransform):
             raise ValueError(f"mask is {mask!r}; 'equispaced' or 'random' is expected")
         if not (acceleration > 1 and 0 < center_fraction < 1 / acceleration):
             raise ValueError(
-                f"acceleration is {acceleration} and center_fraction {center_fraction}; acceleration must be above 1 and "
-                "center_fraction between 0 and 1 / acceleration"
+                f"acceleration is {acceleration} and center_fraction {center_fraction}; acceleration must be above 1 "
+                "and center_fraction between 0 and 1 / acceleration"
             )
         self.masker = masks[mask](center_fractions=[center_fraction], accelerations=[acceleration], spatial_dims=2)
         self.seed = seed
@@ -87,4 +87,4 @@ class UndersampleKspaced(Randomizable, MapTransform):
         if plain.ndim == 4:
             zero_filled = zero_filled.movedim(1, -1)
         zero_filled = zero_filled.contiguous()
-        return MetaTensor(zero_filled, meta=image.meta) if isinstance(image, MetaTensor) else zero_filled
+        return MetaTensor(zero_filled, meta=dict(image.meta)) if isinstance(image, MetaTensor) else zero_filled

@@ -182,7 +182,7 @@ def test_an_exemption_from_torchscript_gives_its_reason_and_must_be_needed(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle_checks, "TORCHSCRIPT_EXEMPTIONS", {"sem_*": "its blocks are data-dependent"})
-    with pytest.raises(ValueError, match="is exempted .* but exports"):
+    with pytest.raises(ValueError, match=r"is exempted .* but exports"):
         bundle_checks.check_torchscript(whole)
     (whole / WEIGHTS).unlink()
     with pytest.raises(ExemptError, match="its blocks are data-dependent"):

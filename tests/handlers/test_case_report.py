@@ -1,0 +1,140 @@
+"""An evaluation leaves its numbers case by case."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.handlers import (
+    ConfusionMatrix,
+    HausdorffDistance,
+    IgniteMetricHandler,
+    MeanAbsoluteError,
+    MeanDice,
+    MeanIoUHandler,
+    PeakSignalToNoiseRatio,
+    SurfaceDistance,
+    from_engine,
+)
+from monai.metrics import SSIMMetric
+from monai.transforms import AsDiscreted
+
+from flemme_monai.handlers import CaseReport
+
+PAIR = from_engine(["pred", "label"])
+
+
+class Shift(torch.nn.Module):
+    """Predicts the labels as they stand in the image, moved by one voxel."""
+
+    def forward(self, image):
+        return torch.nn.functional.one_hot(image[:, 0].long().roll(1, -1), 3).movedim(-1, 1).float()
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def segmentation_items():
+    items = []
+    for i, classes in enumerate([(1, 2), (1, 2), (1,)]):
+        label = torch.zeros(1, 24, 24)
+        for c in classes:
+            label[:, 2 + i : 12, 10 * c - 8 : 10 * c] = c
+        items.append({"image": MetaTensor(label), "label": MetaTensor(label), "case": f"case_{i}"})
+    return items
+
+
+def evaluate(items, network, post, metrics, report):
+    key = next(iter(metrics))
+    evaluator = SupervisedEvaluator(
+        "cpu",
+        DataLoader(Dataset(items), batch_size=1, num_workers=0),
+        network,
+        postprocessing=post,
+        key_val_metric={key: metrics.pop(key)},
+        additional_metrics=metrics,
+        val_handlers=[report],
+    )
+    evaluator.run()
+    return evaluator
+
+
+@pytest.fixture
+def segmented(tmp_path):
+    options = {"include_background": False, "output_transform": PAIR}
+    metrics = {
+        "dice": MeanDice(**options),
+        "iou": MeanIoUHandler(**options),
+        "recall": ConfusionMatrix(metric_name="recall", compute_sample=True, **options),
+        "precision": ConfusionMatrix(metric_name="precision", compute_sample=True, **options),
+        "surface_distance": SurfaceDistance(symmetric=True, **options),
+        "hausdorff95": HausdorffDistance(percentile=95, **options),
+    }
+    report = CaseReport(tmp_path, class_names=["background", "liver", "spleen"])
+    post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=3)
+    return evaluate(segmentation_items(), Shift(), post, metrics, report)
+
+
+def test_cases_have_a_row_for_each_class_without_the_background(segmented, tmp_path):
+    rows = read(tmp_path / "cases.csv")
+    assert [(row["case"], row["class"]) for row in rows] == [
+        (f"case_{i}", name) for i in range(3) for name in ("liver", "spleen")
+    ]
+    assert list(rows[0])[2:] == ["dice", "iou", "recall", "precision", "surface_distance", "hausdorff95"]
+    liver = rows[0]
+    assert float(liver["dice"]) == pytest.approx(7 / 8)
+    assert float(liver["iou"]) == pytest.approx(7 / 9, abs=1e-5)
+    assert float(liver["recall"]) == float(liver["precision"]) == pytest.approx(7 / 8)
+    assert float(liver["hausdorff95"]) == 1
+
+
+def test_a_class_that_is_absent_is_empty_and_left_out_of_the_summary(segmented, tmp_path):
+    assert read(tmp_path / "cases.csv")[-1]["dice"] == ""
+    summary = {(row["metric"], row["class"]): row for row in read(tmp_path / "summary.csv")}
+    assert summary["dice", "liver"]["n"] == "3"
+    assert summary["dice", "spleen"]["n"] == "2"
+    assert summary["dice", "mean"]["n"] == "3"
+    assert float(summary["dice", "mean"]["mean"]) == pytest.approx(segmented.state.metrics["dice"], abs=1e-5)
+    assert ("dice", "background") not in summary
+
+
+def test_the_summary_has_mean_and_deviation_over_cases(segmented, tmp_path):
+    rows = read(tmp_path / "cases.csv")
+    values = np.array([float(row["hausdorff95"]) for row in rows if row["class"] == "liver"])
+    summary = next(r for r in read(tmp_path / "summary.csv") if (r["metric"], r["class"]) == ("hausdorff95", "liver"))
+    assert float(summary["mean"]) == pytest.approx(values.mean(), rel=1e-5)
+    assert float(summary["std"]) == pytest.approx(values.std(), rel=1e-5, abs=1e-9)
+
+
+def test_slices_of_a_reconstruction_are_told_apart(tmp_path):
+    items = [
+        {"image": torch.rand(1, 24, 24), "label": torch.rand(1, 24, 24), "case": "brain", "slice": i} for i in (7, 8)
+    ]
+    metrics = {
+        "psnr": PeakSignalToNoiseRatio(max_val=1.0, output_transform=PAIR),
+        "ssim": IgniteMetricHandler(SSIMMetric(spatial_dims=2), output_transform=PAIR),
+        "mae": MeanAbsoluteError(output_transform=PAIR),
+    }
+    evaluate(items, torch.nn.Identity(), None, metrics, CaseReport(tmp_path))
+    rows = read(tmp_path / "cases.csv")
+    assert [(row["case"], row["class"]) for row in rows] == [("brain_007", "all"), ("brain_008", "all")]
+    assert all(float(row[name]) for row in rows for name in ("psnr", "ssim", "mae"))
+
+
+def test_names_that_do_not_fit_the_classes_are_refused(tmp_path):
+    report = CaseReport(tmp_path, class_names=["a", "b", "c", "d"])
+    with pytest.raises(ValueError, match="do not fit the 2 columns of dice"):
+        report._columns("dice", 2)
+
+
+def test_a_metric_without_details_is_named(tmp_path):
+    metrics = {"mae": MeanAbsoluteError(output_transform=PAIR, save_details=False)}
+    items = [{"image": torch.rand(1, 8, 8), "label": torch.rand(1, 8, 8), "case": "a"}]
+    with pytest.raises(ValueError, match=r"no details of the metrics \['mae'\]"):
+        evaluate(items, torch.nn.Identity(), None, metrics, CaseReport(tmp_path, metrics=["mae"]))

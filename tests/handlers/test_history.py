@@ -1,0 +1,73 @@
+"""Each epoch leaves one row of numbers."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from flemme_monai.handlers.history import scalars
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("decollate", [True, False])
+def test_the_loss_is_the_mean_over_the_epochs_images(make_run, decollate):
+    run = make_run(epochs=1, decollate=decollate)
+    seen = []
+
+    def keep(engine):
+        output = engine.state.output
+        images = len(output) if decollate else len(output["image"])
+        seen.append((float(output[0]["loss"] if decollate else output["loss"]), images))
+
+    run.trainer.add_event_handler(Events.ITERATION_COMPLETED, keep)
+    run.trainer.run()
+    assert [n for _, n in seen] == [4, 4, 2]
+    assert run.history.rows[0]["loss"] == pytest.approx(sum(loss * n for loss, n in seen) / 10)
+
+
+def test_the_table_has_a_row_an_epoch_and_gaps_where_nothing_was_validated(make_run, tmp_path):
+    run = make_run(epochs=3, val_interval=2)
+    run.trainer.run()
+    rows = read(tmp_path / "out" / "metrics.csv")
+    assert list(rows[0]) == ["epoch", "loss", "learning_rate", "seconds", "waiting", "val_mean_dice"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["val_mean_dice"] != "" for row in rows] == [False, True, False]
+    assert all(0 <= float(row["waiting"]) <= 1 for row in rows)
+
+
+def test_the_learning_rate_is_the_one_of_the_epochs_last_step(make_run):
+    run = make_run(epochs=1)
+    used = []
+    run.trainer.add_event_handler(
+        Events.ITERATION_STARTED, lambda engine: used.append(run.optimizer.param_groups[0]["lr"])
+    )
+    run.trainer.run()
+    assert run.history.rows[0]["learning_rate"] == used[-1]
+
+
+def test_curves_are_drawn_at_the_end(make_run, tmp_path):
+    from PIL import Image
+
+    make_run(epochs=2).trainer.run()
+    with Image.open(tmp_path / "out" / "curves.png") as picture:
+        assert picture.width > 600
+
+
+def test_a_metric_of_several_values_takes_several_columns():
+    metrics = {"dice": torch.tensor([0.5, 0.25]), "iou": 0.1}
+    assert scalars(metrics) == pytest.approx({"dice_0": 0.5, "dice_1": 0.25, "iou": 0.1})
+
+
+def test_an_output_folder_that_cannot_be_written_stops_before_training(make_run, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    run = make_run()
+    with pytest.raises(ValueError, match="out is not a writable folder"):
+        run.trainer.run()
+    assert run.trainer.state.iteration == 0

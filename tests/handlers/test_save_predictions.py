@@ -1,0 +1,177 @@
+"""Predictions come back in the input's own kind of file, with its geometry."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset, ITKWriter, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose, LoadImaged, Orientationd
+from PIL import Image
+
+from flemme_monai.handlers import SavePredictions
+
+LPI = np.array([[-2.0, 0, 0, 10], [0, -1.5, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
+TURNED = np.array([[0, 0, 2.0, 1], [-1.0, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1]])
+
+
+def load(path, ras=False):
+    steps = [LoadImaged("image", ensure_channel_first=True)]
+    steps += [Orientationd("image", axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))] if ras else []
+    return Compose(steps)({"image": str(path)})["image"]
+
+
+def random_labels(shape, classes=3):
+    return np.random.RandomState(0).randint(0, classes, shape).astype(np.uint8)
+
+
+def test_a_png_comes_back_as_a_png_of_its_size(tmp_path):
+    labels = random_labels((20, 30))
+    Image.fromarray(labels).save(tmp_path / "cell.png")
+    image = load(tmp_path / "cell.png")
+    assert image.shape == (1, 30, 20)
+    path = SavePredictions(tmp_path, "seg").save(image, image.as_tensor())
+    assert path == tmp_path / "cell_seg.png"
+    with Image.open(path) as saved:
+        assert saved.mode == "L"
+        assert np.array_equal(np.asarray(saved), labels)
+    assert (tmp_path / "cell_seg_overlay.png").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_other_pictures_come_back_as_png(tmp_path, suffix):
+    Image.fromarray(random_labels((20, 30))).save(tmp_path / f"cell.{suffix}")
+    image = load(tmp_path / f"cell.{suffix}")
+    path = SavePredictions(tmp_path).save(image, torch.ones(1, 30, 20))
+    assert path == tmp_path / "cell_pred.png"
+
+
+@pytest.mark.parametrize("affine", [np.diag([1.0, 1, 1, 1]), LPI, TURNED], ids=["ras", "lps", "turned"])
+def test_a_volume_gets_its_axes_and_affine_back(tmp_path, affine):
+    labels = random_labels((5, 6, 7))
+    nibabel.save(nibabel.Nifti1Image(labels, affine), tmp_path / "brain.nii.gz")
+    image = load(tmp_path / "brain.nii.gz", ras=True)
+    path = SavePredictions(tmp_path).save(image, image.as_tensor())
+    assert path == tmp_path / "brain_pred.nii.gz"
+    saved = nibabel.load(path)
+    assert np.array_equal(saved.affine, affine)
+    assert saved.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(saved.dataobj), labels)
+
+
+def test_a_part_of_a_volume_keeps_its_place_in_space(tmp_path):
+    labels = random_labels((5, 6, 7))
+    nibabel.save(nibabel.Nifti1Image(labels, LPI), tmp_path / "brain.nii.gz")
+    image = load(tmp_path / "brain.nii.gz", ras=True)
+    part = image[..., 2:5].clone()
+    part.affine[:3, 3] += part.affine[:3, 2] * 2
+    saved = nibabel.load(SavePredictions(tmp_path).save(part, part.as_tensor()))
+    assert np.array_equal(np.asarray(saved.dataobj), labels[..., 2:5])
+    assert np.allclose(saved.affine[:3, 3], (LPI @ [0, 0, 2, 1])[:3])
+
+
+def test_an_nrrd_comes_back_as_nifti_at_its_place(tmp_path):
+    labels = random_labels((5, 6, 7))
+    writer = ITKWriter(output_dtype=np.uint8)
+    writer.set_data_array(labels[None], channel_dim=0)
+    writer.set_metadata({"affine": LPI}, resample=False)
+    writer.write(str(tmp_path / "brain.nrrd"))
+    image = load(tmp_path / "brain.nrrd", ras=True)
+    saved = nibabel.load(SavePredictions(tmp_path).save(image, image.as_tensor()))
+    assert np.allclose(saved.affine, LPI, atol=1e-4)
+    assert np.array_equal(np.asarray(saved.dataobj), labels)
+
+
+def test_a_folder_of_dicom_gives_its_name(tmp_path):
+    series = tmp_path / "in" / "series.1"
+    series.mkdir(parents=True)
+    image = MetaTensor(torch.zeros(1, 4, 5, 6), meta={"filename_or_obj": str(series)})
+    path = SavePredictions(tmp_path / "out").save
+    (tmp_path / "out").mkdir()
+    assert path(image, torch.zeros(1, 4, 5, 6)) == tmp_path / "out" / "series.1_pred.nii.gz"
+
+
+def test_class_scores_become_labels(tmp_path):
+    labels = torch.as_tensor(random_labels((1, 8, 9)).astype(np.int64))
+    scores = torch.nn.functional.one_hot(labels[0], 3).movedim(-1, 0) + torch.rand(3, 8, 9) * 0.5
+    path = SavePredictions(tmp_path).save(torch.rand(1, 8, 9), scores, case="phantom")
+    assert np.array_equal(np.asarray(Image.open(path)).T, labels[0])
+
+
+def test_more_than_255_labels_need_16_bits(tmp_path):
+    pred = torch.arange(300.0).reshape(1, 20, 15)
+    path = SavePredictions(tmp_path).save(torch.rand(1, 20, 15), pred)
+    assert np.array_equal(np.asarray(Image.open(path)).T, pred[0])
+
+
+def test_a_reconstruction_gets_dtype_and_range_back(tmp_path):
+    voxels = np.random.RandomState(0).randint(-1000, 3000, (5, 6, 7)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, LPI), tmp_path / "ct.nii.gz")
+    image = load(tmp_path / "ct.nii.gz", ras=True)
+    image.meta |= {"intensity_range": (-1000.0, 3000.0), "original_dtype": "int16"}
+    path = SavePredictions(tmp_path, "recon", "reconstruction").save(image, (image.as_tensor() + 1000) / 4000)
+    saved = nibabel.load(path)
+    assert saved.get_data_dtype() == np.int16
+    assert np.array_equal(np.asarray(saved.dataobj), voxels)
+
+
+def test_a_reconstruction_beyond_the_dtype_is_clipped(tmp_path):
+    image = MetaTensor(torch.rand(3, 8, 9), meta={"intensity_range": (0, 255), "original_dtype": "uint8"})
+    path = SavePredictions(tmp_path, "recon", "reconstruction").save(image, torch.full((3, 8, 9), 1.2))
+    with Image.open(path) as saved:
+        assert saved.mode == "RGB"
+        assert np.asarray(saved).min() == 255
+
+
+def test_a_reconstruction_of_unknown_range_is_from_0_to_1(tmp_path):
+    save = SavePredictions(tmp_path, "recon", "reconstruction").save
+    volume = MetaTensor(torch.rand(1, 4, 5, 6), meta={"filename_or_obj": "a.nii", "original_dtype": "int16"})
+    saved = nibabel.load(save(volume, volume))
+    assert np.allclose(saved.get_fdata(), volume[0].numpy(), atol=1e-6)
+    picture = MetaTensor(torch.rand(1, 4, 5), meta={"filename_or_obj": "a.png"})
+    assert np.asarray(Image.open(save(picture, torch.full((1, 4, 5), 0.5)))).max() == 128
+
+
+def test_inputs_of_one_stem_are_told_apart(tmp_path):
+    save = SavePredictions(tmp_path).save
+    names = ["one/a.png", "two/a.png", "two/a.jpg", "two/a.jpg"]
+    images = [MetaTensor(torch.rand(1, 8, 9), meta={"filename_or_obj": name}) for name in names]
+    paths = [save(image, torch.zeros(1, 8, 9)).name for image in images]
+    assert paths == ["a_pred.png", "two_a_pred.png", "a_2_pred.png", "a_3_pred.png"]
+
+
+@pytest.mark.parametrize("case", ["../../escape", "/etc/escape", "..", ".hidden", "a\\b"])
+def test_no_name_leads_out_of_the_output_folder(tmp_path, case):
+    out = tmp_path / "out"
+    out.mkdir()
+    path = SavePredictions(out).save(torch.rand(1, 8, 9), torch.zeros(1, 8, 9), case=case)
+    assert path.resolve().parent == out.resolve()
+    assert sorted(tmp_path.iterdir()) == [out]
+    assert not path.name.startswith(".")
+
+
+@pytest.mark.parametrize("postfix", ["", "../x", "a/b", "."])
+def test_a_postfix_that_is_no_name_is_refused(tmp_path, postfix):
+    with pytest.raises(ValueError, match="postfix is"):
+        SavePredictions(tmp_path, postfix)
+
+
+def test_a_prediction_of_another_size_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"the prediction of a is \(8, 8\) and its image \(8, 9\)"):
+        SavePredictions(tmp_path).save(torch.rand(1, 8, 9), torch.zeros(1, 8, 8), case="a")
+
+
+def test_an_inference_writes_each_case(tmp_path):
+    items = []
+    for name in "ab":
+        Image.fromarray(random_labels((12, 16)) * 100).save(tmp_path / f"{name}.png")
+        items.append({"image": str(tmp_path / f"{name}.png"), "case": name})
+    loader = DataLoader(Dataset(items, LoadImaged("image", ensure_channel_first=True)), batch_size=2, num_workers=0)
+    evaluator = SupervisedEvaluator(
+        "cpu", loader, torch.nn.Conv2d(1, 2, 1), val_handlers=[SavePredictions(tmp_path / "out" / "deep")]
+    )
+    evaluator.run()
+    names = sorted(path.name for path in (tmp_path / "out" / "deep").iterdir())
+    assert names == ["a_pred.png", "a_pred_overlay.png", "b_pred.png", "b_pred_overlay.png"]

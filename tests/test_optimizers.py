@@ -1,0 +1,57 @@
+"""The learning rate rises, then falls to nothing."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+
+from flemme_monai.optimizers import warmup_schedule
+
+
+def rates(steps=10, **options):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = warmup_schedule(optimizer, steps, **options)
+    values = []
+    for _ in range(steps + 1):
+        values.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return values
+
+
+@pytest.mark.parametrize("decay", ["cosine", "linear"])
+def test_it_rises_to_the_peak_and_falls_to_zero(decay):
+    values = rates(warmup_steps=3, decay=decay)
+    assert values[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert all(a > b for a, b in zip(values[3:], values[4:], strict=False))
+    assert values[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_decay_is_what_it_is_called():
+    assert rates(decay="linear")[5] == pytest.approx(0.5)
+    assert rates(decay="cosine")[5] == pytest.approx(0.5)
+    assert rates(decay="linear")[2] == pytest.approx(0.8)
+    assert rates(decay="cosine")[2] == pytest.approx(0.9045, abs=1e-4)
+
+
+def test_its_state_loads_without_pickle_and_goes_on():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = warmup_schedule(optimizer, 10, 2)
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    buffer = io.BytesIO()
+    torch.save(scheduler.state_dict(), buffer)
+    buffer.seek(0)
+    other = warmup_schedule(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0), 10, 2)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert other.get_last_lr() == scheduler.get_last_lr()
+    assert other.last_epoch == 4
+
+
+@pytest.mark.parametrize(("options", "message"), [({"decay": "step"}, "decay is 'step'"), ({"warmup_steps": 10}, "0 to 9")])
+def test_bad_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        rates(**options)

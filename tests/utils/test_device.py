@@ -1,0 +1,49 @@
+"""A device is chosen by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from flemme_monai.utils import select_device
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    def set_count(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return set_count
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(gpus):
+    gpus(0)
+    assert select_device("auto") == torch.device("cpu")
+
+
+def test_auto_is_the_gpu_of_the_local_rank(gpus, monkeypatch):
+    gpus(2)
+    assert select_device() == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert select_device() == select_device("cuda") == torch.device("cuda", 1)
+    assert select_device("cuda:0") == torch.device("cuda", 0)
+
+
+def test_a_device_stays_what_it_is(gpus):
+    gpus(0)
+    assert select_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("name", "count"), [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
+def test_a_gpu_that_is_not_there_is_an_error(gpus, name, count):
+    gpus(count)
+    with pytest.raises(ValueError, match=f"'{name}' asks for GPU .* has {count}"):
+        select_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:1"])
+def test_an_unknown_name_is_an_error(gpus, name):
+    gpus(1)
+    with pytest.raises(ValueError, match="is unknown: use auto, cpu, cuda or cuda:K"):
+        select_device(name)

@@ -1,0 +1,83 @@
+"""Pictures show what they should where they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from flemme_monai.utils.pictures import (
+    enlarge,
+    fullest_slice,
+    label_map,
+    outline,
+    paint,
+    plane,
+    reconstruction_picture,
+    segmentation_picture,
+)
+
+
+def test_an_image_stands_upright():
+    array = np.arange(6).reshape(2, 3)  # 2 wide, 3 high
+    assert np.array_equal(plane(array, 0, volume=False), [[0, 3], [1, 4], [2, 5]])
+
+
+def test_an_axial_slice_has_anterior_above_and_the_patients_right_at_the_left():
+    volume = np.zeros((4, 5, 3))
+    volume[3, 4, 1] = 1  # most right, most anterior
+    assert plane(volume, 1, volume=True)[0, 0] == 1
+    assert plane(volume[..., 1], 0, volume=True)[0, 0] == 1
+
+
+def test_the_slice_with_most_foreground_is_shown():
+    labels = np.zeros((4, 4, 5), int)
+    assert fullest_slice(labels) == 2
+    labels[0, 0, 1] = labels[:2, 0, 3] = 1
+    assert fullest_slice(labels) == 3
+
+
+def test_an_outline_is_inside_its_label():
+    labels = np.zeros((5, 5), int)
+    labels[1:4, 1:4] = 2
+    expected = labels > 0
+    expected[2, 2] = False
+    assert np.array_equal(outline(labels), expected)
+
+
+def test_labels_are_coloured_and_the_background_is_not():
+    labels = np.zeros((6, 6), int)
+    labels[1:5, 1:5] = 1
+    painted = paint(np.full((6, 6, 3), 100.0), labels)
+    assert (painted[0, 0] == 100).all()
+    assert painted[2, 2, 0] > painted[2, 2, 1]
+
+
+def test_more_labels_than_colours_are_painted():
+    labels = np.arange(64).reshape(8, 8)
+    assert paint(np.zeros((8, 8, 3)), labels).shape == (8, 8, 3)
+
+
+def test_small_images_are_enlarged():
+    assert enlarge(np.zeros((35, 51))).shape == (210, 306)
+    assert enlarge(np.zeros((300, 10))).shape == (300, 10)
+
+
+def test_scores_become_labels():
+    assert np.array_equal(label_map(torch.tensor([[[0.1, 0.7]], [[0.9, 0.3]]])), [[1, 0]])
+    assert np.array_equal(label_map(torch.tensor([[[2.0, 0.0]]])), [[2, 0]])
+
+
+def test_pictures_have_a_tile_for_each_part():
+    image = torch.rand(1, 256, 128)
+    one = segmentation_picture(image, image.round())
+    two = segmentation_picture(image, image.round(), image.round())
+    assert one.dtype == np.uint8
+    assert (one.shape[1] + 4) / 2 == (two.shape[1] + 4) / 3 == 132
+    assert reconstruction_picture(image, image).shape == one.shape
+    assert reconstruction_picture(image, image, image).shape[1] == 4 * 132 - 4
+
+
+def test_volumes_have_pictures_too():
+    volume = torch.rand(2, 20, 30, 8)
+    assert segmentation_picture(volume, volume[:1].round(), volume[:1].round()).ndim == 3
+    assert reconstruction_picture(volume, volume).ndim == 3
