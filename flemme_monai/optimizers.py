@@ -8,9 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def warmup_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine"
-) -> LambdaLR:
+def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine") -> LambdaLR:
     """
     Linear warm-up from near 0 to the optimizer's learning rate, then decay to 0 at `total_steps`.
 
@@ -29,7 +27,9 @@ def warmup_schedule(
     if decay not in ("cosine", "linear"):
         raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
     if not 0 <= warmup_steps < total_steps:
-        raise ValueError(f"warmup_steps is {warmup_steps}, expected 0 to {total_steps - 1} for {total_steps} total steps")
+        raise ValueError(
+            f"warmup_steps is {warmup_steps}, expected 0 to {total_steps - 1} for {total_steps} total steps"
+        )
 
     def factor(step: int) -> float:
         if step < warmup_steps:

@@ -38,7 +38,7 @@ WORKFLOWS = {
 }
 OVERLAYS = {**{name: files for name, (files, _) in WORKFLOWS.items()}, "multi-GPU": ("train", "multi_gpu_train")}
 PLACES = ("repository's root", "inside the bundle", "elsewhere")
-SHORT_RUN = {"epochs": 1, "batch_size": 2, "num_workers": 0, "val_interval": 1}
+SHORT_RUN = {"epochs": 1, "batch_size": 16, "num_workers": 0, "val_interval": 1}
 SHORT_SIDE = 32
 
 # fmt: off

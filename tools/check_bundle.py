@@ -56,11 +56,14 @@ def run_check(bundle: Path, name: str, check: Callable[[Path], str], verbose: bo
 
 
 def reason(error: BaseException) -> str:
-    """One line: what went wrong at the root of a chain of exceptions, and what was being done."""
+    """One line: what went wrong at the root of a chain of exceptions, where, and what was being done."""
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
     line = f"{type(root).__name__}: {' '.join(str(root).split())}"[:300]
+    frame = traceback.extract_tb(root.__traceback__)[-1]
+    if Path(frame.filename).parent != Path(__file__).parent:
+        line += f" (at {Path(frame.filename).name}:{frame.lineno})"
     return line if root is error else f"{line} (in: {' '.join(str(error).split())[:100]})"
 
 

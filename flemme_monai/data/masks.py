@@ -13,6 +13,7 @@ from flemme_monai.data.reading import read_array
 Color = tuple[int, int, int]
 _MAX_LEVELS = 16  # with more classes a grey level could be taken for a label value
 _MAX_COLORS = 256
+_GREY_MODES = ("1", "L", "LA", "P", "PA", "I", "F", "I;16", "I;16B", "I;16L")
 
 
 def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequence[Sequence[int]] | None = None):
@@ -52,7 +53,9 @@ def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequenc
         return array.astype(dtype)
     for top in (255, 65535) if num_classes <= _MAX_LEVELS else ():
         classes = [round(value * (num_classes - 1) / top) for value in values]
-        if all(abs(value - k * top / (num_classes - 1)) < 1 for value, k in zip(values, classes)):
+        if 0 <= values[0] <= values[-1] <= top and all(
+            abs(value - k * top / (num_classes - 1)) < 1 for value, k in zip(values, classes)
+        ):
             return np.asarray(classes, dtype=dtype)[np.searchsorted(values, array)]
     beyond = next(value for value in values if not 0 <= value < num_classes)
     raise ValueError(
@@ -102,7 +105,7 @@ def _has_color_channels(path: str | os.PathLike) -> bool:
 
     try:
         with Image.open(path) as picture:
-            return picture.mode not in ("1", "L", "LA", "P", "I", "F", "I;16", "I;16B")
+            return picture.mode not in _GREY_MODES
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ import torch
 from monai.data import ITKReader, MetaTensor, NibabelReader, PILReader
 from monai.transforms import Orientation
 
-from flemme_monai.data.files import image_kind
+from flemme_monai.data.files import image_kind, image_suffix
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,13 +50,16 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
         else:
             with _ITK_LOCK:
                 array, meta = _read_itk(path)
+    except ImportError:
+        raise
     except _SeveralError as error:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:
-        reason = str(error).strip().splitlines()
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        what = "a DICOM series" if kind == "dicom" else image_suffix(path)
         raise ValueError(
-            f"{path}: cannot be read as {kind} ({type(error).__name__}: {reason[0] if reason else 'no reason given'}); "
-            "the file is damaged, cut short or of another kind: replace it"
+            f"{path}: cannot be read as {what} ({type(error).__name__}: {reason}); it is damaged, cut short or of another "
+            "kind: replace it"
         ) from None
     spatial_dims = min(array.ndim, len(meta["spatial_shape"]))
     array = array[None] if array.ndim == spatial_dims else np.moveaxis(array, -1, 0)

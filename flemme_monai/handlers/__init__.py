@@ -1,4 +1,4 @@
-"""Ignite handlers that MONAI lacks: resumable runs, per-epoch history, reports, predictions in the input's own kind of file."""
+"""Ignite handlers that MONAI lacks: resumable runs, history, reports, predictions in the input's own kind of file."""
 
 from .case_report import CaseReport
 from .checkpoint_loader import CheckpointLoader

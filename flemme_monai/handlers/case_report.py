@@ -19,10 +19,11 @@ from ..utils import replacing, writable_dir
 
 class CaseReport:
     """
-    Writes `cases.csv` (a row a case and class) and `summary.csv` (mean, std and n of each metric and class, NaN left out).
+    Writes `cases.csv` (a row a case and class) and `summary.csv` (mean, std and n of each metric and class).
 
-    Values come from `engine.state.metric_details`, that is from MONAI's metric handlers with `save_details`; let them leave
-    the background out (`include_background` false).
+    Values come from `engine.state.metric_details`, that is from MONAI's metric handlers with `save_details`; let them
+    leave the background out (`include_background` false). NaN (an absent class) is an empty cell; the summary counts in
+    n, mean and std only what is finite.
 
     Args:
         output_dir: folder of both files.
@@ -65,7 +66,9 @@ class CaseReport:
         names = list(found) if self.metrics is None else self.metrics
         missing = [name for name in names if name not in found]
         if missing:
-            raise ValueError(f"no details of the metrics {missing}, there are {list(found)}: give them save_details=True")
+            raise ValueError(
+                f"no details of the metrics {missing}, there are {list(found)}: give them save_details=True"
+            )
         tables = {name: per_case(name, found[name]) for name in names}
         columns = {name: self._columns(name, table.shape[1]) for name, table in tables.items()}
         self._write_cases(cases, tables, columns)

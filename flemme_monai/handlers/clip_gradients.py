@@ -10,8 +10,8 @@ class ClipGradients:
     """
     Scales the gradient down to `max_norm` just before each step of the optimizer.
 
-    It sits in the optimizer's step and not in the engine's events, so it sees the sum of accumulated gradients, and with
-    mixed precision the gradients that `GradScaler` has already unscaled.
+    It sits in the optimizer's step and not in the engine's events, so it sees the sum of accumulated gradients, and
+    with mixed precision the gradients that `GradScaler` has already unscaled.
 
     Args:
         max_norm: the largest 2-norm of the gradient of all parameters together.
@@ -24,12 +24,16 @@ class ClipGradients:
         if max_norm <= 0:
             raise ValueError(f"max_norm is {max_norm}, expected a number above 0")
         self.max_norm = max_norm
+        self._hooked = False
 
     def attach(self, engine: Engine) -> None:
         """Clip in each step of the trainer's optimizer."""
-        engine.add_event_handler(Events.STARTED(once=1), self._start)
+        engine.add_event_handler(Events.STARTED, self._start)
 
     def _start(self, engine: Engine) -> None:
+        if self._hooked:
+            return
+        self._hooked = True
         engine.optimizer.register_step_pre_hook(self._clip)
 
     def _clip(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:

@@ -14,8 +14,8 @@ class EpochSeed:
     """
     Seeds all random state at the start of each epoch, so that a resumed run draws what an uninterrupted one does.
 
-    It seeds Python, NumPy and PyTorch (dropout), the loader's generator (order) and the random transforms of the loader's
-    dataset. Persistent worker processes keep a random state of their own and are out of its reach.
+    It seeds Python, NumPy and PyTorch (dropout), the loader's generator (order) and the random transforms of the
+    loader's dataset. Persistent worker processes keep a random state of their own and are out of its reach.
 
     Args:
         seed: the run's seed; epochs and ranks get different numbers from it.

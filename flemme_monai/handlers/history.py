@@ -145,5 +145,5 @@ def batch_loss(output: Any) -> tuple[float, int]:
         The batch's mean loss and its number of images.
     """
     if isinstance(output, dict):
-        return float(output["loss"].mean()), len(output["image"])
+        return output["loss"].detach().mean().item(), len(output["image"])
     return float(output[0]["loss"]), len(output)

@@ -39,7 +39,11 @@ class Progress:
         state = engine.state
         name = self.name if self.history is None else f"epoch {state.epoch}/{state.max_epochs}"
         self._bar = tqdm(
-            total=state.epoch_length, desc=name, bar_format=BAR, leave=False, disable=not (sys.stderr.isatty() and idist.get_rank() == 0)
+            total=state.epoch_length,
+            desc=name,
+            bar_format=BAR,
+            leave=False,
+            disable=not (sys.stderr.isatty() and idist.get_rank() == 0),
         )
 
     def _advance(self, engine: Engine) -> None:
@@ -58,6 +62,8 @@ class Progress:
         if idist.get_rank() != 0:
             return
         state, row = engine.state, self.history.rows[-1]
-        numbers = [f"{name} {row[name]:.4g}" for name in row if name not in ("epoch", "learning_rate", "waiting", "seconds")]
+        numbers = [
+            f"{name} {row[name]:.4g}" for name in row if name not in ("epoch", "learning_rate", "waiting", "seconds")
+        ]
         numbers += [f"lr {row['learning_rate']:.2e}", f"{row['seconds']:.1f} s"]
         print(f"epoch {state.epoch}/{state.max_epochs}: {', '.join(numbers)}", flush=True)

@@ -46,11 +46,10 @@ class Report:
         state = self.evaluator.state
         if state.best_metric_epoch == -1:
             return [f"epoch {engine.state.epoch} of {engine.state.max_epochs}, without validation"]
-        lines = [f"best {state.key_metric_name}: {float(state.best_metric):.4f} at epoch {state.best_metric_epoch}"]
-        if state.key_metric_name in state.metrics:
-            lines.append(
-                f"last {state.key_metric_name}: {float(state.metrics[state.key_metric_name]):.4f} at epoch {state.epoch}"
-            )
+        name = state.key_metric_name
+        lines = [f"best {name}: {float(state.best_metric):.4f} at epoch {state.best_metric_epoch}"]
+        if name in state.metrics:
+            lines.append(f"last {name}: {float(state.metrics[name]):.4f} at epoch {state.epoch}")
         return lines
 
     def _files(self) -> list[str]:

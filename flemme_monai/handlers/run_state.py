@@ -25,9 +25,9 @@ class RunState:
     """
     Keeps `model.pt` (the bare network at its best validation) and `last.pt` (all a run needs to go on) in a folder.
 
-    Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run before
-    it reaches the weights. Comes last in the trainer's handlers, so that what it saves is the epoch's end. Random state is
-    not saved: `EpochSeed` makes it a function of the epoch.
+    Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
+    before it reaches the weights. Random state is not saved: `EpochSeed` makes it a function of the epoch. Comes after
+    all that changes or adds to the epoch in the trainer's handlers, so that what it saves is the epoch's end.
 
     Args:
         ckpt_dir: folder of both files.
@@ -82,11 +82,11 @@ class RunState:
         loss = engine.state.output["loss"]
         if torch.isfinite(loss):
             return
-        done = engine.state.iteration - 1
+        epoch, iteration = engine.state.epoch, (engine.state.iteration - 1) % engine.state.epoch_length + 1
         good = f"{self.folder / LAST} (epoch {self.saved_epoch})" if self.saved_epoch else "none yet"
         raise ValueError(
-            f"training loss is {loss.item()} at epoch {engine.state.epoch}, iteration {done % engine.state.epoch_length + 1};"
-            f" last good checkpoint: {good}; lower learning_rate or switch amp off"
+            f"training loss is {loss.item()} at epoch {epoch}, iteration {iteration}; "
+            f"last good checkpoint: {good}; lower learning_rate or switch amp off"
         )
 
     def _save(self, engine: Engine) -> None:

@@ -22,8 +22,8 @@ class SavePredictions:
     Writes `<stem>_<postfix>` of each case, PNG for pictures and NIfTI for volumes, and a PNG overlay beside it.
 
     A volume goes back to the axes and affine that its file has. Label maps are uint8 (uint16 above 255 labels) with the
-    labels as values. Reconstructions get the file's dtype and value range back where `meta["intensity_range"]` of the image
-    holds the values that became 0 and 1. Of two inputs with one stem the second is named after its folder too.
+    labels as values. Reconstructions get the file's dtype and value range back where `meta["intensity_range"]` of the
+    image holds the values that became 0 and 1. Of two inputs with one stem the second is named after its folder too.
 
     Args:
         output_dir: where the files go.
@@ -62,7 +62,9 @@ class SavePredictions:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             self.save(output["image"], output["pred"], output.get("label"), str(batch.get("case", "case")))
 
-    def save(self, image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, case: str = "case") -> Path:
+    def save(
+        self, image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, case: str = "case"
+    ) -> Path:
         """
         Write one case.
 
@@ -80,7 +82,9 @@ class SavePredictions:
         """
         meta = getattr(image, "meta", {})
         if pred.shape[1:] != image.shape[1:]:
-            raise ValueError(f"the prediction of {case} is {tuple(pred.shape[1:])} and its image {tuple(image.shape[1:])}")
+            raise ValueError(
+                f"the prediction of {case} is {tuple(pred.shape[1:])} and its image {tuple(image.shape[1:])}"
+            )
         name = self._name(str(meta.get("filename_or_obj", "")), case)
         values = self._labels(pred) if self.task == "segmentation" else intensities(pred, meta)
         if image.ndim == 4 or is_volume(image):

@@ -12,7 +12,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 
 class WindowInferer(SlidingWindowInferer):
     """
-    Sliding windows over an image of any size; a volume goes through a 2D network slice by slice and is put together again.
+    Sliding windows over an image of any size; a volume goes through a 2D network slice by slice.
 
     Args:
         roi_size: window size of each spatial axis, or one size for all.

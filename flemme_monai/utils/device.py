@@ -30,5 +30,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
         raise ValueError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:K")
     number = int(index or os.environ.get("LOCAL_RANK", 0))
     if number >= count:
-        raise ValueError(f"device {name!r} asks for GPU {number} and this machine has {count} that PyTorch sees: use cpu or auto")
+        raise ValueError(
+            f"device {name!r} asks for GPU {number} and this machine has {count} that PyTorch sees: use cpu or auto"
+        )
     return torch.device("cuda", number)

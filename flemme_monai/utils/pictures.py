@@ -50,7 +50,7 @@ def fullest_slice(labels: np.ndarray) -> int:
 
 
 def grey(array: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Values as an RGB image (H, W, 3) from black at `low` to white at `high`, by default the 1st and 99.5th percentile."""
+    """Values as RGB (H, W, 3) from black at `low` to white at `high`, by default the 1st and 99.5th percentile."""
     if low is None or high is None:
         low, high = np.percentile(array, (1, 99.5))
     scaled = np.clip((array - low) / max(high - low, 1e-6), 0, 1) * 255
@@ -129,7 +129,9 @@ def segmentation_picture(
     if truth is None:
         return tiles({"image": flat, "prediction": paint(flat, labels)})
     truth = enlarge(plane(truth, at, volume))
-    return tiles({"image": flat, "label": paint(flat, truth), "prediction (label in white)": paint(flat, labels, truth)})
+    return tiles(
+        {"image": flat, "label": paint(flat, truth), "prediction (label in white)": paint(flat, labels, truth)}
+    )
 
 
 def reconstruction_picture(
@@ -139,7 +141,7 @@ def reconstruction_picture(
     Input and output, and where the target is given also that and the error of the output.
 
     Args:
-        image: the network's input (C, *S); of each tensor the first channel is shown, of a volume the middle axial slice.
+        image: the network's input (C, *S); the first channel is shown, of a volume the middle axial slice.
         pred: the network's output (C, *S).
         label: the target (C, *S).
         volume: whether a 2D image is an axial slice of a volume.

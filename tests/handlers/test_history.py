@@ -24,7 +24,7 @@ def test_the_loss_is_the_mean_over_the_epochs_images(make_run, decollate):
     def keep(engine):
         output = engine.state.output
         images = len(output) if decollate else len(output["image"])
-        seen.append((float(output[0]["loss"] if decollate else output["loss"]), images))
+        seen.append((float(output[0]["loss"]) if decollate else output["loss"].item(), images))
 
     run.trainer.add_event_handler(Events.ITERATION_COMPLETED, keep)
     run.trainer.run()

@@ -121,7 +121,7 @@ def test_a_finished_run_goes_on_for_more_epochs(make_run):
 
 
 def test_resume_without_a_checkpoint_names_it(make_run, tmp_path):
-    with pytest.raises(ValueError, match="no .*last.pt"):
+    with pytest.raises(ValueError, match=r"no .*last\.pt"):
         make_run(resume=True)
     assert not (tmp_path / "ckpt").exists()
 
@@ -170,7 +170,9 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(make_run,
 
     run.trainer.add_event_handler(Events.GET_BATCH_COMPLETED, lambda e: None)
     run.trainer.add_event_handler(Events.ITERATION_STARTED, poison)
-    with pytest.raises(ValueError, match=r"nan at epoch 2, iteration 2; last good checkpoint: .*last\.pt \(epoch 1\)") as e:
+    with pytest.raises(
+        ValueError, match=r"nan at epoch 2, iteration 2; last good checkpoint: .*last\.pt \(epoch 1\)"
+    ) as e:
         run.trainer.run()
     assert "\n" not in str(e.value)
     parameters = dict(run.network.named_parameters())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 
 import pytest
 import torch
@@ -94,7 +96,9 @@ def test_a_log_file_gets_one_line_an_epoch(make_run, capsys):
 
 def test_a_terminal_gets_a_bar_with_the_loss(make_run, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    make_run(epochs=1, handlers=lambda run: [Progress(run.history)]).trainer.run()
+    run = make_run(epochs=1, handlers=lambda run: [Progress(run.history)])
+    run.trainer.add_event_handler(Events.ITERATION_STARTED, lambda engine: time.sleep(0.12))  # the bar moves each 0.1 s
+    run.trainer.run()
     err = capsys.readouterr().err
     assert "epoch 1/1" in err
     assert "3/3" in err
@@ -105,8 +109,6 @@ def test_the_report_names_the_metric_and_the_files(make_run, tmp_path, capsys):
     old = tmp_path / "out" / "old.txt"
     old.parent.mkdir()
     old.touch()
-    import os
-
     os.utime(old, (0, 0))
     run = make_run(epochs=2)
     Report([tmp_path / "ckpt", tmp_path / "out"], run.evaluator).attach(run.trainer)

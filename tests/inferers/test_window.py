@@ -43,5 +43,5 @@ def test_the_volume_keeps_its_meta_data():
 
 
 def test_a_window_of_other_axes_is_refused():
-    with pytest.raises(ValueError, match="roi_size .* has 3 axes and the network works on 2"):
+    with pytest.raises(ValueError, match=r"roi_size .* has 3 axes and the network works on 2"):
         WindowInferer([16, 16, 16], spatial_dims=2)

@@ -1,0 +1,54 @@
+"""Which files count as images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from image_files import random_picture, write_picture, write_series
+
+from flemme_monai.data.files import image_kind, image_stem, list_images
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "kind"),
+    [
+        ("a.png", "a", "picture"),
+        ("b.TIFF", "b", "picture"),
+        ("c.d.nii.gz", "c.d", "nifti"),
+        ("e.nii", "e", "nifti"),
+        ("f.nrrd", "f", "itk"),
+    ],
+)
+def test_a_file_has_a_stem_and_a_kind(name: str, stem: str, kind: str) -> None:
+    assert image_stem(f"folder/{name}") == stem
+    assert image_kind(f"folder/{name}") == kind
+
+
+def test_another_suffix_is_named() -> None:
+    with pytest.raises(ValueError, match=r"x\.gif.*\.png"):
+        image_kind("x.gif")
+
+
+def test_junk_of_the_operating_system_is_no_image(tmp_path) -> None:
+    for name in ("a.png", "._a.png", "Thumbs.db", ".DS_Store", "notes.txt", "__MACOSX/a.png", "sub/b.png"):
+        write_picture(tmp_path / name, random_picture(), format="PNG")
+    assert list_images(tmp_path) == [tmp_path / "a.png", tmp_path / "sub" / "b.png"]
+
+
+def test_a_dicom_series_is_its_folder(tmp_path) -> None:
+    write_series(tmp_path / "patient" / "1.2", np.zeros((3, 4, 2)))
+    assert list_images(tmp_path) == [tmp_path / "patient" / "1.2"]
+    assert image_stem(tmp_path / "patient" / "1.2") == "1.2"
+
+
+def test_dicom_beside_other_images_is_refused(tmp_path) -> None:
+    write_series(tmp_path, np.zeros((3, 4, 2)))
+    write_picture(tmp_path / "a.png", random_picture())
+    with pytest.raises(ValueError, match=r"DICOM files and a\.png"):
+        list_images(tmp_path)
+
+
+def test_a_linked_folder_that_contains_itself_ends(tmp_path) -> None:
+    write_picture(tmp_path / "a.png", random_picture())
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert list_images(tmp_path) == [tmp_path / "a.png"]
