@@ -22,19 +22,17 @@ def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 
         The scheduler; its state holds numbers only and so loads with `weights_only=True`.
 
     Raises:
-        ValueError: an unknown decay, or a warm-up that is negative or not shorter than the run.
+        ValueError: an unknown decay, or a warm-up that is negative or longer than the run.
     """
     if decay not in ("cosine", "linear"):
         raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            f"warmup_steps is {warmup_steps}, expected 0 to {total_steps - 1} for {total_steps} total steps"
-        )
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(f"warmup_steps is {warmup_steps}, expected 0 to the {total_steps} steps of the run")
 
     def factor(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / (warmup_steps + 1)
-        done = min((step - warmup_steps) / (total_steps - warmup_steps), 1.0)
+        done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
         return 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
     return LambdaLR(optimizer, factor)

@@ -36,6 +36,10 @@ def test_the_decay_is_what_it_is_called():
     assert rates(decay="cosine")[2] == pytest.approx(0.9045, abs=1e-4)
 
 
+def test_a_run_may_be_all_warm_up():
+    assert rates(4, warmup_steps=4)[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
 def test_its_state_loads_without_pickle_and_goes_on():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
     scheduler = warmup_schedule(optimizer, 10, 2)
@@ -52,7 +56,7 @@ def test_its_state_loads_without_pickle_and_goes_on():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"decay": "step"}, "decay is 'step'"), ({"warmup_steps": 10}, "0 to 9")]
+    ("options", "message"), [({"decay": "step"}, "decay is 'step'"), ({"warmup_steps": 11}, "0 to the 10 steps")]
 )
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

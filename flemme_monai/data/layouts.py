@@ -118,7 +118,7 @@ def _decathlon(folder: Path, listing: dict[str, Any], labels: bool) -> DataSet:
             if not isinstance(entry, dict) or not entry.get("image"):
                 raise ValueError(f'{source}: {part} has {entry!r}; {{"image": path, "label": path}} is expected')
             names = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-            if is_junk(os.path.basename(names[0])):
+            if is_junk(os.path.basename(str(names[0]))):
                 continue
             paths = [_inside(folder, name) for name in names]
             case: Case = {"image": paths if isinstance(entry["image"], list) else paths[0]}

@@ -58,8 +58,8 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
         what = "a DICOM series" if kind == "dicom" else image_suffix(path)
         raise ValueError(
-            f"{path}: cannot be read as {what} ({type(error).__name__}: {reason}); it is damaged, cut short or of another "
-            "kind: replace it"
+            f"{path}: cannot be read as {what} ({type(error).__name__}: {reason}); it is damaged, cut short or of "
+            "another kind: replace it"
         ) from None
     spatial_dims = min(array.ndim, len(meta["spatial_shape"]))
     array = array[None] if array.ndim == spatial_dims else np.moveaxis(array, -1, 0)

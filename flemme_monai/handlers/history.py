@@ -118,6 +118,7 @@ class History:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None)
             axes.set_title(name.replace("_", " "), fontsize=10)
             axes.set_xlabel("epoch", fontsize=8)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         for axes in figure.axes[len(names) :]:
             axes.remove()

@@ -84,8 +84,8 @@ class LoadCased(MapTransform):
             image = image[:1]
         if len(image) != self.in_channels:
             raise ValueError(
-                f"{name}: has {channels} channels while in_channels is {self.in_channels}; set in_channels to "
-                f"{len(image)} or convert the image"
+                f"{name}: has {channels} channel{'s' * (channels > 1)} while in_channels is {self.in_channels}; set "
+                f"in_channels to {len(image)} or convert the image"
             )
         return image
 
@@ -124,6 +124,6 @@ def _cut(image: MetaTensor, slab: tuple[int, int] | None, name: str) -> MetaTens
     if image.ndim != 4:
         raise ValueError(f"{name}: is a 2D image, which cannot be divided into slabs; set split_by to case")
     first, last = slab
-    part = image[..., first:last].contiguous()
-    part.affine[:3, 3] += part.affine[:3, 2] * first
-    return part
+    affine = image.affine.clone()
+    affine[:3, 3] += affine[:3, 2] * first
+    return MetaTensor(image.as_tensor()[..., first:last].contiguous(), meta={**image.meta, "affine": affine})

@@ -50,6 +50,8 @@ class UndersampleKspaced(Randomizable, MapTransform):
                 f"acceleration is {acceleration} and center_fraction {center_fraction}; acceleration must be above 1 "
                 "and center_fraction between 0 and 1 / acceleration"
             )
+        self.acceleration = acceleration
+        self.center_fraction = center_fraction
         self.masker = masks[mask](center_fractions=[center_fraction], accelerations=[acceleration], spatial_dims=2)
         self.seed = seed
 
@@ -69,6 +71,9 @@ class UndersampleKspaced(Randomizable, MapTransform):
 
         Returns:
             The item with its images replaced, shapes kept.
+
+        Raises:
+            ValueError: When an image has too few columns for the acceleration.
         """
         item = dict(data)
         for key in self.key_iterator(item):
@@ -80,6 +85,12 @@ class UndersampleKspaced(Randomizable, MapTransform):
 
     def _undersampled(self, image: torch.Tensor) -> torch.Tensor:
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        columns = plain.shape[2]
+        if round(columns * self.center_fraction) * self.acceleration >= columns:
+            raise ValueError(
+                f"the image has {columns} columns, of which the centre alone takes 1 / {self.acceleration:g} or more; "
+                "give larger images, or lower acceleration or center_fraction"
+            )
         slices = plain.movedim(-1, 1) if plain.ndim == 4 else plain  # (C, [D,] H, W)
         coils = slices.unsqueeze(-3).contiguous()  # a channel is a coil of its own: (C, [D,] 1, H, W)
         complex_coils = torch.stack([coils, torch.zeros_like(coils)], dim=-1)

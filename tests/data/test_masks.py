@@ -129,7 +129,7 @@ def test_a_jpeg_of_label_values_is_refused(tmp_path: Path, scale: int) -> None:
 
 
 def test_the_colours_of_a_data_set_are_gathered_over_its_files(tmp_path: Path) -> None:
-    paths = [write_picture(tmp_path / f"{k}.png", PALETTE[np.where(LABELS == k, k, 0)]) for k in (1, 2)]
+    paths = [write_picture(tmp_path / f"{k}.png", PALETTE[LABELS * (k == LABELS)]) for k in (1, 2)]
     assert mask_colors(paths) == COLORS
 
 

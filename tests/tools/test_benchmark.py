@@ -120,9 +120,10 @@ def test_the_report_compares_every_pair_of_a_group(
 
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     args = argparse.Namespace(device="cpu", threads=1)
-    small, large = (benchmark_networks.memory_in_process("UNet", 0.25, Problem(2, 1, side), args) for side in (64, 256))
-    assert 0 < small["train MiB"] < large["train MiB"]
-    assert large["infer MiB"] < large["train MiB"]
+    problem = Problem(2, 1, 128)
+    memory = benchmark_networks.memory_in_process("UNet", 0.25, problem, args)
+    weights = 4 * count_parameters(build("UNet", 2, 0.25)) / MEBIBYTE
+    assert memory["train MiB"] > memory["infer MiB"] > weights
 
 
 def test_importing_the_package_is_measured_over_importing_monai(
@@ -141,3 +142,17 @@ def test_a_table_has_a_line_for_each_row() -> None:
 
 def test_peak_memory_of_this_process_is_a_number_of_bytes() -> None:
     assert peak_bytes(lambda: torch.ones(2**20), CPU) >= 0
+
+
+def test_waiting_for_data_is_a_share_of_each_epoch(
+    bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["image_size=[32,32]", "batch_size=16", "num_workers=0"]
+    command = ["loader", str(bundle), "--epochs", "2", "--set", *settings, "--output", str(tmp_path / "loader.md")]
+    before = sorted(bundle.rglob("*"))
+    assert benchmark.main(command) == 0
+    rows = json.loads((tmp_path / "loader.json").read_text())["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(0 <= row["waiting"] <= 1 for row in rows)
+    assert "is spent waiting for data" in capfd.readouterr().out
+    assert sorted(bundle.rglob("*")) == before

@@ -128,8 +128,8 @@ def test_python_in_a_bundle_is_named(bundle: Path) -> None:
             lambda c: c.update(numpy_version="2.4.0"),
             r"2\.4\.0 does not install on Python 3\.10",
         ),
-        ("keys", "train", lambda c: c.pop("learning_rate"), r"missing train\.json: learning_rate"),
-        ("keys", "inference", lambda c: c.pop("checkpointloader"), r"missing inference\.json: checkpointloader"),
+        ("keys", "train", lambda c: c.pop("learning_rate"), r"train\.json: learning_rate"),
+        ("keys", "inference", lambda c: c.pop("checkpointloader"), r"inference\.json: checkpointloader"),
         ("references", "evaluate", lambda c: c.update(run=["$@no_such.run()"]), "evaluate, .*@no_such"),
         ("references", "inference", lambda c: c["inferer"].update(_target_="monai.Nothing"), r"import monai\.Nothing"),
         (
@@ -148,11 +148,12 @@ def test_python_in_a_bundle_is_named(bundle: Path) -> None:
         ("load", "train", lambda c: c["network_def"]["backbone"].update(channels=[8, 8]), "train: .* entries differ"),
         ("bundle_root", "train", lambda c: c.update(bundle_root="."), r"train\.json: bundle_root is"),
         (
-            "train, repository's root",
-            "train",
-            lambda c: c["train"]["trainer"].update(_target_="monai.engines.Trainer"),
-            "trainer",
+            "inference, repository's root",
+            "inference",
+            lambda c: c.update(evaluator={"_target_": "ignite.engine.Engine", "process_function": "$print"}),
+            "the evaluator is a Engine, expected a SupervisedEvaluator",
         ),
+        ("train, repository's root", "train", lambda c: c["train"].pop("inferer"), "train::inferer"),
         ("inference, elsewhere", "inference", lambda c: c.update(run=["$1 / 0"]), "division by zero"),
         (
             "inference, inside the bundle",

@@ -1,0 +1,260 @@
+"""The layouts that a folder may have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_files import random_picture, write_json, write_nifti, write_picture, write_series
+
+from flemme_monai.data.layouts import find_cases
+
+VOLUME = np.zeros((4, 5, 3), np.uint8)
+
+
+def names(cases: list[dict]) -> list[str]:
+    return [case["case"] for case in cases]
+
+
+def pictures(folder: Path, *files: str) -> None:
+    for name in files:
+        write_picture(folder / name, random_picture(size=(4, 4)))
+
+
+def decathlon(folder: Path, count: int = 3, **more) -> Path:
+    training = []
+    for k in range(count):
+        write_nifti(folder / "imagesTr" / f"scan_{k}.nii.gz", VOLUME)
+        write_nifti(folder / "labelsTr" / f"scan_{k}.nii.gz", VOLUME)
+        training.append({"image": f"./imagesTr/scan_{k}.nii.gz", "label": f"./labelsTr/scan_{k}.nii.gz"})
+    write_json(folder / "dataset.json", {"training": training, **more})
+    return folder
+
+
+def test_a_decathlon_is_read_from_its_list(tmp_path: Path) -> None:
+    found = find_cases(decathlon(tmp_path), 1, labels=True)
+    assert names(found.training) == ["scan_0", "scan_1", "scan_2"]
+    assert found.training[0]["label"] == str(tmp_path / "labelsTr" / "scan_0.nii.gz")
+
+
+def test_hidden_entries_of_a_decathlon_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "imagesTr").mkdir()
+    (tmp_path / "imagesTr" / "._scan_9.nii.gz").write_bytes(b"junk")
+    found = find_cases(decathlon(tmp_path, test=["./imagesTr/._scan_9.nii.gz"]), 1, labels=True)
+    assert found.test == []
+
+
+def test_a_decathlon_may_name_validation_and_test(tmp_path: Path) -> None:
+    for k in (7, 8):
+        write_nifti(tmp_path / "imagesTs" / f"scan_{k}.nii.gz", VOLUME)
+    entry = {"image": "imagesTs/scan_7.nii.gz", "label": "imagesTs/scan_7.nii.gz"}
+    found = find_cases(decathlon(tmp_path, validation=[entry], test=["imagesTs/scan_8.nii.gz"]), 1, labels=True)
+    assert (names(found.validation), names(found.test)) == (["scan_7"], ["scan_8"])
+
+
+def test_several_files_of_a_decathlon_entry_are_channels(tmp_path: Path) -> None:
+    files = [f"a_{k}.nii.gz" for k in range(2)]
+    for name in files:
+        write_nifti(tmp_path / name, VOLUME)
+    write_json(tmp_path / "dataset.json", {"training": [{"image": files, "label": files[0]}]})
+    assert find_cases(tmp_path, 2, labels=True).training[0]["image"] == [str(tmp_path / name) for name in files]
+
+
+def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    for folder in "ab":
+        write_nifti(tmp_path / folder / "scan.nii.gz", VOLUME)
+    write_json(tmp_path / "dataset.json", {"training": ["a/scan.nii.gz", "b/scan.nii.gz"]})
+    assert names(find_cases(tmp_path, 1, labels=False).training) == ["a/scan", "b/scan"]
+
+
+@pytest.mark.parametrize("name", ["../secret.nii.gz", "imagesTr/../../secret.nii.gz", "{outside}/secret.nii.gz"])
+def test_a_list_does_not_lead_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    write_nifti(tmp_path / "secret.nii.gz", VOLUME)
+    folder = decathlon(tmp_path / "set", test=[name.format(outside=tmp_path)])
+    with pytest.raises(ValueError, match=r"secret\.nii\.gz, which lies outside"):
+        find_cases(folder, 1, labels=False)
+
+
+def test_a_listed_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.nii\.gz: no such file, though .*dataset\.json"):
+        find_cases(decathlon(tmp_path, test=["gone.nii.gz"]), 1, labels=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "holds a list"),
+        ('{"training": {}}', "lists no image"),
+        ('{"training": "all"}', "training is a str"),
+        ('{"training": [3]}', "training has 3"),
+        ('{"training": [{"image": [4]}]}', "names 4 as a file"),
+    ],
+)
+def test_a_malformed_list_is_named(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"dataset\.json: {words}"):
+        find_cases(tmp_path, 1, labels=False)
+
+
+def test_a_case_listed_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="lists case imagesTr/scan_1 more than once"):
+        find_cases(decathlon(tmp_path, test=["imagesTr/scan_1.nii.gz"]), 1, labels=True)
+
+
+def test_a_list_without_cases_leaves_the_folders_to_speak(tmp_path: Path) -> None:
+    decathlon(tmp_path)
+    write_json(tmp_path / "dataset.json", {"channel_names": {"0": "CT"}, "file_ending": ".nii.gz"})
+    assert names(find_cases(tmp_path, 1, labels=True).training) == ["scan_0", "scan_1", "scan_2"]
+
+
+@pytest.mark.parametrize("masks", ["masks", "labels", "Masks"])
+def test_images_and_masks_match_by_stem(tmp_path: Path, masks: str) -> None:
+    pictures(tmp_path, "images/b.png", "images/a.jpg", f"{masks}/a.png", f"{masks}/b.tif")
+    cases = find_cases(tmp_path, 1, labels=True).training
+    assert [(Path(case["image"]).name, Path(case["label"]).name) for case in cases] == [
+        ("a.jpg", "a.png"),
+        ("b.png", "b.tif"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("a", "a_mask"),
+        ("a", "a_seg"),
+        ("a_0000", "a"),
+        ("a_image", "a_label"),
+        ("a_img", "a-masks"),
+        ("p/a", "p/a_gt"),
+    ],
+)
+def test_common_endings_do_not_stand_between(tmp_path: Path, image: str, mask: str) -> None:
+    pictures(tmp_path, f"images/{image}.png", f"masks/{mask}.png")
+    (case,) = find_cases(tmp_path, 1, labels=True).training
+    assert case["case"] == image
+    assert case["label"].endswith(f"{mask}.png")
+
+
+def test_an_exact_name_comes_before_an_ending(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "images/a_0000.png", "masks/a.png", "masks/a_0000.png")
+    cases = find_cases(tmp_path, 1, labels=True).training
+    assert all(Path(case["image"]).name == Path(case["label"]).name for case in cases)
+
+
+def test_an_image_without_mask_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "images/b.png", "masks/a.png")
+    with pytest.raises(ValueError, match=r"b\.png: has no mask in .*masks \(1 of 2"):
+        find_cases(tmp_path, 1, labels=True)
+    assert ["label" in case for case in find_cases(tmp_path, 1, labels=False).training] == [True, False]
+
+
+def test_a_mask_without_image_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "masks/a.png", "masks/c.png")
+    with pytest.raises(ValueError, match=r"c\.png: no image"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_masks_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "masks/a_seg.png", "masks/a_mask.png")
+    with pytest.raises(ValueError, match="a_mask, a_seg cannot be told apart"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_two_images_of_one_name_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "images/a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg and a\.png"):
+        find_cases(tmp_path, 1, labels=False)
+
+
+def test_two_mask_folders_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "masks/a.png", "labels/a.png")
+    with pytest.raises(ValueError, match="labels/ and masks/; keep one"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_images_without_a_mask_folder_do_for_reconstruction_only(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png")
+    assert names(find_cases(tmp_path, 1, labels=False).training) == ["a"]
+    with pytest.raises(ValueError, match="images/ has no masks/ or labels/ beside it"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_numbered_channel_files_are_one_case(tmp_path: Path) -> None:
+    for k in range(2):
+        write_nifti(tmp_path / "images" / f"a_{k:04d}.nii.gz", VOLUME)
+    write_nifti(tmp_path / "labels" / "a.nii.gz", VOLUME)
+    (case,) = find_cases(tmp_path, 2, labels=True).training
+    assert case["case"] == "a"
+    assert [Path(path).name for path in case["image"]] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+
+
+def test_a_folder_of_images_is_found_with_all_below_it(tmp_path: Path) -> None:
+    pictures(tmp_path, "Hand/1.jpg", "Chest/1.jpg", "LICENSE.png")
+    assert names(find_cases(tmp_path, 1, labels=False).training) == ["Chest/1", "Hand/1", "LICENSE"]
+    with pytest.raises(ValueError, match="has images but no masks"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_masks_may_lie_beside_their_images(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "a_mask.png", "b.png", "b_mask.png", "lonely_seg.png")
+    assert names(find_cases(tmp_path, 1, labels=False).training) == ["a", "b", "lonely_seg"]
+    (tmp_path / "lonely_seg.png").unlink()
+    assert [Path(case["label"]).name for case in find_cases(tmp_path, 1, labels=True).training] == [
+        "a_mask.png",
+        "b_mask.png",
+    ]
+
+
+def test_dicom_series_are_cases_by_their_folder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_series(tmp_path / name, VOLUME)
+    found = find_cases(tmp_path, 1, labels=False)
+    assert names(found.training) == ["one", "two"]
+    assert names(find_cases(tmp_path / "one", 1, labels=False).training) == ["one"]
+
+
+def test_a_label_map_beside_one_series_is_its_label(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", VOLUME)
+    write_nifti(tmp_path / "labels.nii.gz", VOLUME)
+    (case,) = find_cases(tmp_path, 1, labels=False).training
+    assert (case["case"], case["label"]) == ("series", str(tmp_path / "labels.nii.gz"))
+
+
+def test_series_and_other_images_are_not_mixed(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", VOLUME)
+    write_nifti(tmp_path / "scan.nii.gz", VOLUME)
+    with pytest.raises(ValueError, match=r"DICOM series and scan\.nii\.gz"):
+        find_cases(tmp_path, 1, labels=False)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone: no such folder"):
+        find_cases(tmp_path / "gone", 1, labels=False)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: is a file"):
+        find_cases(tmp_path / "a.png", 1, labels=False)
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"the folder is empty; looked for dataset\.json"):
+        find_cases(tmp_path, 1, labels=False)
+
+
+def test_an_unknown_layout_lists_what_was_looked_for_and_found(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "table.csv").write_text("")
+    with pytest.raises(ValueError, match=r"looked for dataset\.json.*images/.*DICOM.*found scans/, 1 file \(\.csv\)"):
+        find_cases(tmp_path, 1, labels=False)
+
+
+def test_an_empty_images_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match="images: holds no image"):
+        find_cases(tmp_path, 1, labels=True)
