@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 
 from flemme_monai.data.files import image_suffix
 from flemme_monai.data.reading import read_array
@@ -16,7 +17,9 @@ _MAX_COLORS = 256
 _GREY_MODES = ("1", "L", "LA", "P", "PA", "I", "F", "I;16", "I;16B", "I;16L")
 
 
-def to_label_map(array: np.ndarray, name: str, num_classes: int, colors: Sequence[Sequence[int]] | None = None):
+def to_label_map(
+    array: np.ndarray, name: str, num_classes: int, colors: Sequence[Sequence[int]] | None = None
+) -> np.ndarray:
     """Label map of a mask.
 
     Label values 0 to `num_classes` - 1 stay. Up to 16 classes may also be equally spaced grey levels from 0 to the top
@@ -95,7 +98,7 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
     return sorted(found) if coloured else None
 
 
-def is_grey(array: np.ndarray) -> bool:
+def is_grey(array: np.ndarray | torch.Tensor) -> bool:
     """Whether the first three channels of (C, *S) are equal."""
     return bool((array[1:3] == array[:1]).all())
 

@@ -69,9 +69,11 @@ class LoadCased(MapTransform):
         image = self._with_channels(image, name)
         if self.spatial_dims == 3 and image.ndim == 3:
             raise ValueError(f"{name}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
-        item["image"] = _cut(image, slab, name)
         if label is not None and self.num_classes is not None:
             item["label"] = _cut(self._label(label, colors, image, name), slab, name)
+        image = _cut(image, slab, name)
+        image.meta["intensity_range"] = (float(image.min()), float(image.max()))  # what a rescaled output is put back to
+        item["image"] = image
         return item
 
     def _with_channels(self, image: MetaTensor, name: str) -> MetaTensor:

@@ -175,3 +175,14 @@ def test_an_inference_writes_each_case(tmp_path):
     evaluator.run()
     names = sorted(path.name for path in (tmp_path / "out" / "deep").iterdir())
     assert names == ["a_pred.png", "a_pred_overlay.png", "b_pred.png", "b_pred_overlay.png"]
+
+
+def test_the_value_range_survives_batches(tmp_path):
+    meta = {"intensity_range": (-10.0, 30.0), "original_dtype": "int16", "filename_or_obj": "ct.nii.gz"}
+    items = [{"image": MetaTensor(torch.full((1, 4, 5, 6), 0.5), meta=meta), "case": "ct"}]
+    loader = DataLoader(Dataset(items), batch_size=1, num_workers=0)
+    save = SavePredictions(tmp_path, "recon", "reconstruction")
+    SupervisedEvaluator("cpu", loader, torch.nn.Identity(), val_handlers=[save]).run()
+    saved = nibabel.load(tmp_path / "ct_recon.nii.gz")
+    assert saved.get_data_dtype() == np.int16
+    assert (np.asarray(saved.dataobj) == 10).all()

@@ -44,6 +44,15 @@ def test_scaled_gradients_are_clipped_after_unscaling():
     assert gradient_norm(layer) == pytest.approx(0.1, rel=1e-3)
 
 
+def test_a_fused_optimizer_that_unscales_itself_gets_scaled_gradients_within_the_bound():
+    layer = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.0)
+    optimizer.grad_scale = torch.tensor(1024.0)  # as GradScaler does for it
+    (layer(torch.ones(2, 4)).sum() * 1024).backward()
+    ClipGradients(0.1)._clip(optimizer, (), {})
+    assert gradient_norm(layer) == pytest.approx(0.1 * 1024, rel=1e-3)
+
+
 def test_small_gradients_stay_as_they_are():
     layer = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(layer.parameters(), 0.0)

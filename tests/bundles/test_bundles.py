@@ -1,0 +1,175 @@
+"""Every bundle is as its maker writes it and passes every check, the short runs of its workflows included."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bundle_checks import run_short
+from check_bundle import check_bundle
+from make_bundles import BUNDLES, PAIRS, differences, main, make_pair, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_there_are_24_pairs():
+    assert len(PAIRS) == len(set(PAIRS)) == 24
+    assert sorted(p.name for p in BUNDLES.iterdir()) == sorted(PAIRS)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_bundle_is_what_the_maker_writes(pair):
+    assert differences(BUNDLES / pair, make_pair(pair)) == []
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_bundle_passes_every_check(pair):
+    failed = [str(result) for result in check_bundle(BUNDLES / pair) if result.status != "ok"]
+    assert failed == []
+
+
+@pytest.mark.parametrize("pair", ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet"])
+def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
+    write(tmp_path / pair, make_pair(pair))
+    override = {"spatial_dims": 3, "image_size": [16, 16, 16], "bundle_root": str(tmp_path / pair)}
+    for names, kind in (("train",), "train"), (("train", "evaluate"), "train"), (("inference",), "inference"):
+        files = [str(tmp_path / pair / "configs" / f"{name}.json") for name in names]
+        run_short(tmp_path / pair, files, kind, override)
+    assert list((tmp_path / pair / "output" / "inference").glob("*.nii.gz"))
+
+
+def test_one_pair_is_made_with_any_settings_in_any_folder(tmp_path):
+    main("hsem_swinu", str(tmp_path), "liver", num_classes=3, **{"network_def#backbone#channels": [16, 32, 64]})
+    train = json.loads((tmp_path / "liver" / "configs" / "train.json").read_text())
+    inference = json.loads((tmp_path / "liver" / "configs" / "inference.json").read_text())
+    metadata = json.loads((tmp_path / "liver" / "configs" / "metadata.json").read_text())
+    assert train["num_classes"] == inference["num_classes"] == 3
+    assert train["network_def"]["backbone"]["channels"] == inference["network_def"]["backbone"]["channels"]
+    assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == ["32*n", "32*n"]
+    assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pair": "sem_resnet"}, "there is no pair 'sem_resnet'; the pairs are sem_cnn"),
+        ({"pair": "sem_unet", "epoch": 3}, "unknown settings epoch"),
+        ({"pair": "sem_unet", "name": "../x"}, "letters, digits and underscores"),
+        ({"epochs": 3}, "need --pair"),
+    ],
+)
+def test_what_the_maker_refuses(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        main(output=str(tmp_path), **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_file_is_found(tmp_path):
+    write(tmp_path / "sem_unet", make_pair("sem_unet"))
+    (tmp_path / "sem_unet" / "configs" / "train.json").write_text("{}")
+    (tmp_path / "sem_unet" / "configs" / "stray.json").write_text("{}")
+    found = differences(tmp_path / "sem_unet", make_pair("sem_unet"))
+    assert found == ["configs/train.json", "configs/stray.json"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A small bundle of its own."""
+    folder = tmp_path_factory.mktemp("bundles") / "sem_unet"
+    settings = {"image_size": [32, 32], "epochs": 3, "num_workers": 0, "batch_size": 16}
+    write(folder, make_pair("sem_unet", settings=settings))
+    return folder
+
+
+def run(small: Path, configs: list[str], *arguments: str, launcher: list[str] | None = None) -> subprocess.CompletedProcess:
+    """Run ``monai.bundle run`` as a user does, inside the bundle."""
+    files = "[" + ",".join(f"'configs/{name}.json'" for name in configs) + "]"
+    command = [*(launcher or [sys.executable]), "-m", "monai.bundle", "run", "--config_file", files, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=small, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.pt", weights_only=True)["network"]
+
+
+def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(small, tmp_path):
+    def train(name: str, *more: str) -> subprocess.CompletedProcess:
+        return run(small, ["train"], "--ckpt_dir", str(tmp_path / name), "--output_dir", str(tmp_path / "out" / name), *more)
+
+    assert train("whole").returncode == 0
+    # killed in the middle of epoch 3, as by a signal: the process ends at once
+    exits = "lambda engine: os._exit(9) if engine.state.iteration == 8 else None"
+    handler = f"$@train#trainer.add_event_handler(Events.ITERATION_STARTED, {exits})"
+    imports = [*json.loads((small / "configs" / "train.json").read_text())["imports"], "$from ignite.engine import Events"]
+    stop = {"imports": imports, "run": [handler, "$@train#trainer.run()"]}
+    (small / "configs" / "stop.json").write_text(json.dumps(stop))
+    killed = run(small, ["train", "stop"], "--ckpt_dir", str(tmp_path / "killed"), "--output_dir", str(tmp_path / "o2"))
+    (small / "configs" / "stop.json").unlink()
+    assert killed.returncode == 9
+    resumed = train("killed", "--resume", "True")
+    assert resumed.returncode == 0, resumed.stderr
+    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(small, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
+    done = run(small, ["train", "multi_gpu_train"], "--ckpt_dir", str(tmp_path / "m"), "--output_dir", str(tmp_path / "o"),
+               "--device", "cpu", launcher=launcher)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    state = torch.load(tmp_path / "m" / "model.pt", weights_only=True)
+    assert not any(key.startswith("module.") for key in state)
+    assert done.stdout.count("epoch 1/3") == 1
+
+
+def test_images_of_two_kinds_come_back_as_they_came(small, data_dir, tmp_path):
+    assert run(small, ["train"], "--epochs", "1").returncode == 0
+    done = run(small, ["inference"], "--dataset_dir", str(data_dir / "ct_dicom" / "series"), "--output_dir", str(tmp_path),
+               "--image_size", "[256,256]")  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [p.name for p in tmp_path.glob("*.nii.gz")] == ["series_seg.nii.gz"]
+    assert list(tmp_path.glob("*overlay*.png"))
+
+
+BAD = {
+    "no such folder": (["--dataset_dir", "/nowhere/at/all"], "/nowhere/at/all"),
+    "an indivisible size": (["--image_size", "[36,36]"], "is not divisible"),
+    "CUDA asked for and absent": (["--device", "cuda:99"], "cuda:99"),
+    "nothing to resume": (["--resume", "True", "--ckpt_dir", "empty"], "last.pt"),
+    "an output folder that cannot be made": (["--output_dir", "configs/train.json/out"], "configs/train.json"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_in_one_clear_line(case, small, tmp_path):
+    arguments, message = BAD[case]
+    done = run(small, ["train"], "--ckpt_dir", str(tmp_path / "m"), "--output_dir", str(tmp_path / "o"), *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "m" / "model.pt").exists()
+
+
+def test_weights_of_another_network_are_named(small, tmp_path):
+    other = torch.nn.Linear(1, 1)
+    torch.save(other.state_dict(), tmp_path / "model.pt")
+    done = run(small, ["inference"], "--ckpt_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"))
+    line = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert "model.pt" in line
+    assert "backbone." in line
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_no_weights_are_named(small, tmp_path):
+    done = run(small, ["inference"], "--ckpt_dir", str(tmp_path / "none"), "--output_dir", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "model.pt" in done.stderr.strip().splitlines()[-1]
