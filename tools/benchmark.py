@@ -27,15 +27,24 @@ def networks(args: argparse.Namespace) -> None:
     report(*compare(args), args.output)
 
 
+def setting(text: str) -> tuple[str, str]:
+    """A setting NAME=VALUE of a bundle as a pair."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=VALUE.")
+    return name, value
+
+
 def loader(args: argparse.Namespace) -> None:
     """The share of its epochs that a bundle's training spends waiting for data."""
     bundle = find_bundle(args.bundle)
     with tempfile.TemporaryDirectory() as folder:
         settings = {"bundle_root": bundle, "ckpt_dir": folder, "output_dir": folder, "epochs": args.epochs}
-        settings |= dict(setting.split("=", 1) for setting in args.set)
+        settings |= dict(args.set)
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "train.json")]
         command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode:
+            raise RuntimeError(f"{bundle.name} did not train to its end: its own message stands above.")
         with (Path(folder) / "metrics.csv").open(newline="") as file:
             table = list(csv.DictReader(file))
     rows = [{name: float(row[name]) for name in ("epoch", "seconds", "waiting")} for row in table]
@@ -99,7 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("loader", help=loader.__doc__)
     command.add_argument("bundle", help="its name in bundles/, or its path")
     command.add_argument("--epochs", type=int, default=4)
-    command.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the bundle")
+    command.add_argument(
+        "--set", type=setting, nargs="+", default=[], metavar="NAME=VALUE", help="settings of the bundle"
+    )
     command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
     command.set_defaults(run=loader)
 

@@ -116,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(results) - len(failed) - len(exempt)} ok, {len(exempt)} exempt, {len(failed)} failed.")
     if untrained:
         print(f"Checked with a temporary checkpoint, having no {WEIGHTS}: {', '.join(untrained)}.")
-    if len(bundles) > 1:
-        print(*exempt, *failed, sep="\n")
+    for result in exempt + failed if len(bundles) > 1 else ():
+        print(result)
     return 1 if failed else 0
 
 

@@ -95,6 +95,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         "architecture": what["class"],
         "encoder": encoder_class,
         "encoder_title": encoder_title,
+        "data_type": "2D images or 3D volumes; PNG, JPEG, TIFF, NIfTI, NRRD or DICOM",
     }
     backbone = {
         "_target_": f"flemme_monai.backbones.{encoder_class}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .ae import check_residual
+from .ae import NoResidual, Residual
 from .pyramid import Pyramid
 
 
@@ -23,10 +23,9 @@ class HAE(nn.Module):
 
     def __init__(self, backbone: nn.Module, fusion: str = "cat", residual: bool = False) -> None:
         super().__init__()
-        check_residual(backbone, residual)
         self.backbone = backbone
         self.pyramid = Pyramid(backbone, fusion)
-        self.residual = residual
+        self.to_image = Residual(backbone) if residual else NoResidual()
 
     @property
     def num_levels(self) -> int:
@@ -39,8 +38,7 @@ class HAE(nn.Module):
         """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final image in evaluation."""
         out = self.backbone(x, timesteps, context)
         final, levels = self.pyramid(out.output, out.features, out.latent)
-        if self.residual:
-            final = final + x
+        final = self.to_image(x, final)
         if self.training and not torch.jit.is_scripting():
             return [final] + levels
         return final

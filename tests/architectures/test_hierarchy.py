@@ -45,13 +45,13 @@ def test_thin_volumes_have_thin_levels():
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])
-def test_a_residual_network_adds_its_input(architecture):
-    torch.manual_seed(1)
-    net = architecture(backbone("UNet", 2, out_channels=1), residual=True).eval()
+def test_a_residual_network_starts_as_the_identity_and_adds_its_input(architecture):
+    net, plain = (architecture(backbone("UNet", 2, out_channels=1), residual=flag).eval() for flag in (True, False))
     x = image(2)
-    with_input = net(x)
-    net.residual = False
-    torch.testing.assert_close(with_input, net(x) + x)
+    assert torch.equal(net(x), x)
+    torch.nn.init.constant_(net.to_image.scale, 2.0)
+    plain.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(net(x), x + 2 * plain(x))
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])

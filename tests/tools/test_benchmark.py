@@ -156,3 +156,9 @@ def test_waiting_for_data_is_a_share_of_each_epoch(
     assert all(0 <= row["waiting"] <= 1 for row in rows)
     assert "is spent waiting for data" in capfd.readouterr().out
     assert sorted(bundle.rglob("*")) == before
+
+
+def test_a_setting_without_a_value_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(["loader", "sem_unet", "--set", "batch_size"])
+    assert "'batch_size' is not of the form NAME=VALUE" in capsys.readouterr().err
