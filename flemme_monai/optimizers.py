@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine") -> LambdaLR:
-    """
-    Linear warm-up from near 0 to the optimizer's learning rate, then decay to 0 at `total_steps`.
+    """Linear warm-up from near 0 to the optimizer's learning rate, then decay to 0 at ``total_steps``.
 
     Args:
         optimizer: its learning rate is the peak.
-        total_steps: calls of `step()` in the whole run.
-        warmup_steps: calls of `step()` until the peak.
+        total_steps: calls of ``step()``, one a batch, in the whole run.
+        warmup_steps: calls of ``step()`` until the peak.
         decay: "cosine" or "linear".
 
     Returns:
-        The scheduler; its state holds numbers only and so loads with `weights_only=True`.
+        The scheduler; its state holds numbers only and so loads with ``weights_only=True``.
 
     Raises:
         ValueError: an unknown decay, or a warm-up that is negative or longer than the run.
@@ -28,6 +28,9 @@ def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 
         raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_steps is {warmup_steps}, expected 0 to the {total_steps} steps of the run")
+
+    # it counts batches, also those whose gradients wait for a step of the optimizer
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
 
     def factor(step: int) -> float:
         if step < warmup_steps:

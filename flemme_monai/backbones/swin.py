@@ -34,8 +34,9 @@ class SwinFamily(BlockFamily):
     Args:
         block: ``swin`` (every second block shifted), ``double_swin`` (a plain and a shifted one) or ``res_swin`` (both
             around one more shortcut).
-        window_size: tokens of a window along each axis, one number or one an axis.
-        num_heads: heads; one value, or one a level.
+        window_size: tokens of a window along each axis, one number or one an axis; None takes 8 in 2D and 4 in 3D, 64
+            tokens a window both times.
+        num_heads: heads; one value, or one a level; None takes heads of 32 channels, as the paper does.
         mlp_ratio: hidden width of the MLP over the block's width.
         act: any activation MONAI names.
         dropout: probability of dropping an attention weight or an activation.
@@ -46,8 +47,8 @@ class SwinFamily(BlockFamily):
     """
 
     block: str = "swin"
-    window_size: int | Sequence[int] = 8
-    num_heads: int | Sequence[int] = 4
+    window_size: int | Sequence[int] | None = None
+    num_heads: int | Sequence[int] | None = None
     mlp_ratio: float = 4.0
     act: str | tuple = "gelu"
     dropout: float = 0.0
@@ -105,7 +106,8 @@ class SwinFamily(BlockFamily):
         return PatchExpand(spatial_dims, in_channels, out_channels, patch_size)
 
     def _block(self, spatial_dims: int, channels: int, level: int, shift: bool, drop_path: float) -> SwinBlock:
-        window = [self.window_size] * spatial_dims if isinstance(self.window_size, int) else list(self.window_size)
+        size = (8 if spatial_dims == 2 else 4) if self.window_size is None else self.window_size
+        window = [size] * spatial_dims if isinstance(size, int) else list(size)
         if len(window) != spatial_dims or min(window) < 2:
             raise ValueError(
                 f"window_size is {self.window_size}; expected a number above 1, or {spatial_dims} of them, one an axis."
@@ -113,7 +115,7 @@ class SwinFamily(BlockFamily):
         return SwinBlock(
             spatial_dims,
             channels,
-            num_heads=at_level(self.num_heads, level, "num_heads"),
+            num_heads=at_level(self.num_heads, level, "num_heads") or max(1, channels // 32),
             window_size=window,
             shift=shift,
             mlp_ratio=self.mlp_ratio,

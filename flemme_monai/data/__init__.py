@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flemme_monai.data.datalist import datalist, inference_list
 from flemme_monai.data.dataset import CaseDataset
+from flemme_monai.data.loader import CaseLoader
 from flemme_monai.data.phantoms import phantoms
 
-__all__ = ["CaseDataset", "datalist", "inference_list", "phantoms"]
+__all__ = ["CaseDataset", "CaseLoader", "datalist", "inference_list", "phantoms"]

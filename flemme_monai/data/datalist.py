@@ -45,8 +45,9 @@ def datalist(
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
-    The first of these that applies decides the split: `split_file`, `fold`, `split_by` "slab", the parts that
-    dataset.json names, `split_by` "case". Test cases that dataset.json names never train.
+    The first of these that applies decides the split: ``split_file``, ``fold``, ``split_by`` "slab", the parts that
+    dataset.json names, ``split_by`` "case". Cases that dataset.json names for test neither train nor validate, unless
+    ``split_file`` says so.
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
@@ -56,23 +57,26 @@ def datalist(
         out_channels: number of classes, background included, for segmentation.
         image_size: size of phantoms in voxels, one number or one an axis.
         seed: of the phantoms and the shuffled split.
-        fold: which fold tests, 0 to `num_folds` - 1; None for no cross-validation.
+        fold: which fold tests, 0 to ``num_folds`` - 1; None for no cross-validation.
         num_folds: number of folds, at least 3.
         split_file: JSON file {"train": [case, ...], "val": [...], "test": [...]}.
-        split_by: "case" (60/20/20 of the cases) or "slab" (60/20/20 of each volume along its axial axis).
+        split_by: "case" (60/20/20 of the cases) or "slab" (60/20/20 of each volume along its axial axis; where
+            dataset.json names test cases, these test and the others are divided 60/40).
         shuffle_split: shuffle the cases, which are sorted by name, before they are divided.
 
     Returns:
-        Items by "train", "val" and "test": `image` (a path, one path a channel, or a MetaTensor), `case` (unique
-        name) and, as needed, `label`, `slab` and `colors`, as `flemme_monai.transforms.LoadCased` takes them.
+        Items by "train", "val" and "test": ``image`` (a path, one path a channel, or a MetaTensor), ``case`` (unique
+        name) and, as needed, ``label``, ``slab`` and ``colors``, as ``flemme_monai.transforms.LoadCased`` takes them.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
         ValueError: When a setting is unknown, the layout is not recognised, or the cases cannot be divided.
     """
-    num_classes = _num_classes(task, out_channels)
+    num_classes = _num_classes(task, in_channels, out_channels)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
+    if fold is not None and not isinstance(fold, int):
+        raise ValueError(f"fold is {fold!r}; a whole number from 0 is expected, or none for no cross-validation")
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
         data_set = _phantoms(spatial_dims, in_channels, num_classes, size, seed)
@@ -94,7 +98,7 @@ def inference_list(
     image_size: int | Sequence[int],
     seed: int = 0,
 ) -> list[Case]:
-    """Every case of a data set, or the test phantoms; labels are not needed.
+    """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
@@ -106,26 +110,38 @@ def inference_list(
         seed: of the phantoms.
 
     Returns:
-        Items with `image`, `case` and, where it is known, `label`.
+        Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
         ValueError: When a setting is unknown or the layout is not recognised.
     """
-    num_classes = _num_classes(task, out_channels)
+    num_classes = _num_classes(task, in_channels, out_channels)
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
         return split_by_share(_phantoms(spatial_dims, in_channels, num_classes, size, seed).cases)["test"]
     data_set = find_cases(dataset_dir, in_channels, labels=False)
     _check_dims(data_set, spatial_dims)
+    try:
+        _fit_labels(data_set, num_classes)
+    except ValueError as error:
+        _logger.info("the labels are left out: %s", error)
+        _fit_labels(data_set, None)
     return data_set.cases
 
 
-def _num_classes(task: str, out_channels: int) -> int | None:
+def _num_classes(task: str, in_channels: int, out_channels: int) -> int | None:
     """Number of classes of a segmentation, None for a reconstruction."""
     if task not in TASKS:
         raise ValueError(f"task is {task!r}; 'segmentation' or 'reconstruction' is expected")
-    return out_channels if task == "segmentation" else None
+    if task == "segmentation":
+        return out_channels
+    if out_channels != in_channels:
+        raise ValueError(
+            f"out_channels is {out_channels} while in_channels is {in_channels}; a reconstruction has the image's own "
+            "channels, set both to one number"
+        )
+    return None
 
 
 def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
@@ -159,7 +175,7 @@ def _check_dims(data_set: DataSet, spatial_dims: int) -> None:
 
 
 def _fit_labels(data_set: DataSet, num_classes: int | None) -> None:
-    """Without `num_classes` drops the labels; else gives every label of a data set with coloured masks the colours."""
+    """Drops the labels without ``num_classes``; else gives each label the colours where the masks are coloured."""
     if num_classes is None:
         for case in data_set.cases:
             case.pop("label", None)
@@ -218,7 +234,7 @@ def _split(
         split = split_by_fold(cases + data_set.validation, fold, num_folds)
         return {"train": split["train"] + split["val"], "val": split["test"], "test": usable} if usable else split
     if split_by == "slab":
-        return split_by_slab(cases + data_set.validation + usable)
+        return split_by_slab(cases + data_set.validation, usable)
     if data_set.validation and cases:
         if not usable:
             _logger.info("dataset.json names no labelled test cases: the validation cases serve as test")

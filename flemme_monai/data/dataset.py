@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose
+from tqdm import tqdm
+
+from flemme_monai.utils import first_cause
 
 
 class CaseDataset(CacheDataset):
@@ -18,12 +23,12 @@ class CaseDataset(CacheDataset):
     on each access.
 
     Args:
-        data: items, see `flemme_monai.data.datalist`.
+        data: items, see ``flemme_monai.data.datalist``.
         transform: the transforms; the first loads the case.
-        slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item of its own, with its index as `slice`.
-        num_workers: number of threads that fill the cache, at least one.
-        progress: show a progress bar while the cache fills.
-        cache: False loads a case each time it is asked for.
+        slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item, with its index as ``slice``.
+        num_workers: number of threads that load the cases at the start, at least one.
+        progress: show a progress bar on a terminal meanwhile.
+        cache: False loads a case each time it is asked for, after all were loaded once to be checked.
 
     Raises:
         FileNotFoundError: When a file is missing.
@@ -44,37 +49,46 @@ class CaseDataset(CacheDataset):
                 "slices is true and cache false; slices are made while the cache is filled, set cache to true"
             )
         self.slices = slices
-        super().__init__(data, transform, cache_rate=1.0 if cache else 0.0, num_workers=num_workers, progress=progress)
+        self.cache = cache
+        bar = progress and sys.stderr.isatty()
+        super().__init__(data, transform, cache_rate=1.0 if cache else 0.0, num_workers=num_workers, progress=bar)
 
     def __len__(self) -> int:
         return len(self._cache) or len(self.data)
 
     def _fill_cache(self, indices: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        items = super()._fill_cache(indices)
-        if self.slices:
-            items = [part for item in items for part in _slices(item)]
+        """Load each case; without cache only to find a bad one before anything is written."""
+        items = []
+        for item in self._load_cases():
+            if self.cache:
+                items += _slices(item) if self.slices else [item]
         self.cache_num = len(items)
         return items
+
+    def _load_cases(self) -> Iterator[dict[str, Any]]:
+        # unlike a pool of multiprocessing, this one waits for its threads when a case fails: a thread that is inside
+        # PyTorch when the interpreter ends would abort the process
+        with ThreadPoolExecutor(self.num_workers) as pool:
+            cases = pool.map(self._load_cache_item, range(len(self.data)))
+            yield from tqdm(cases, desc="Loading dataset", total=len(self.data), disable=not self.progress)
 
     def _load_cache_item(self, idx: int) -> dict[str, Any]:
         try:
             return super()._load_cache_item(idx)
         except RuntimeError as error:
-            raise _data_error(error) from None
+            cause = first_cause(error, ValueError, OSError)
+            if cause is None:
+                raise
+            raise cause from None
 
     def _transform(self, index: int) -> Any:
         try:
             return super()._transform(index)
         except RuntimeError as error:
-            raise _data_error(error) from None
-
-
-def _data_error(error: BaseException) -> BaseException:
-    """The ValueError or OSError that a transform raised, out of MONAI's wrapping; else the error itself."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, (ValueError, OSError)):
-        cause = cause.__cause__
-    return error if cause is None else cause
+            cause = first_cause(error, ValueError, OSError)
+            if cause is None:
+                raise
+            raise cause from None
 
 
 def _slices(item: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ def image_suffix(path: str | os.PathLike) -> str:
         path: file name or path.
 
     Returns:
-        One of `IMAGE_SUFFIXES`, or "".
+        One of ``IMAGE_SUFFIXES``, or "".
     """
     name = os.path.basename(path).lower()
     return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), "")
@@ -62,7 +62,7 @@ def image_kind(path: str | os.PathLike) -> str:
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder belongs to the operating system (`._x`, `.DS_Store`, `__MACOSX`, `Thumbs.db`)."""
+    """Whether a file or folder is the operating system's own (``._x``, ``.DS_Store``, ``__MACOSX``, ``Thumbs.db``)."""
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 

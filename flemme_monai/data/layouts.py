@@ -33,7 +33,7 @@ class DataSet:
 
     Args:
         folder: the data set's folder.
-        training: the cases, each `image` (a path or one path a channel), `case` (unique) and, where known, `label`.
+        training: the cases: ``image`` (a path or one path a channel), ``case`` (unique) and, where known, ``label``.
         validation: cases that dataset.json names for validation.
         test: cases that dataset.json names for test; they may lack a label.
     """
@@ -64,7 +64,7 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         FileNotFoundError: When the folder or a file named in dataset.json is missing.
         ValueError: When no layout is recognised or a file does not fit in it.
     """
-    folder = Path(dataset_dir).expanduser()
+    folder = Path(str(dataset_dir)).expanduser()
     if not folder.exists():
         raise FileNotFoundError(
             f"{folder}: no such folder; give the data set's folder as dataset_dir, or none for phantoms"
@@ -80,7 +80,8 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
     if images is not None:
         if masks is None and labels:
             raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {_found(folder)}")
-        cases = _cases_of(list_images(images), images, in_channels)
+        paths = list_images(images)
+        cases = _cases_of(_by_stem(paths, images, "image") if masks else _by_name(paths, images), in_channels)
         if not cases:
             raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {_found(images)}")
         if masks is not None:
@@ -175,6 +176,7 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _by_stem(paths: Sequence[Path], folder: Path, what: str) -> dict[str, Path]:
+    """Files by their name without suffix, which a case has one of."""
     stems: dict[str, Path] = {}
     for path in paths:
         stem = _relative_stem(path, folder)
@@ -184,9 +186,15 @@ def _by_stem(paths: Sequence[Path], folder: Path, what: str) -> dict[str, Path]:
     return stems
 
 
-def _cases_of(paths: Sequence[Path], folder: Path, in_channels: int) -> dict[str, Case]:
-    """Cases by name, channel files NAME_0000, NAME_0001, ... together when each case has `in_channels` of them."""
-    images = _by_stem(paths, folder, "image")
+def _by_name(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Files by their name without suffix, or with it where that tells them apart."""
+    stems = [_relative_stem(path, folder) for path in paths]
+    count = Counter(stems)
+    return {stem if count[stem] == 1 else path.relative_to(folder).as_posix(): path for stem, path in zip(stems, paths)}
+
+
+def _cases_of(images: dict[str, Path], in_channels: int) -> dict[str, Case]:
+    """Cases by name, channel files NAME_0000, NAME_0001, ... together when each case has ``in_channels`` of them."""
     groups: dict[str, list[str]] = {}
     for stem in images:
         match = _CHANNEL.match(stem)
@@ -252,7 +260,7 @@ def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
             f"{folder}: has images but no masks; segmentation needs images/ with masks/ or labels/ (or dataset.json); "
             f"found {_found(folder)}"
         )
-    cases = _cases_of(images, folder, in_channels)
+    cases = _cases_of(_by_stem(images, folder, "image") if masks else _by_name(images, folder), in_channels)
     if masks:
         _match_labels(cases, masks, folder, labels)
     return list(cases.values())

@@ -22,8 +22,8 @@ def to_label_map(
 ) -> np.ndarray:
     """Label map of a mask.
 
-    Label values 0 to `num_classes` - 1 stay. Up to 16 classes may also be equally spaced grey levels from 0 to the top
-    of the range (0/255 for two classes, 0/128/255 for three). Colours become classes by their place in `colors`.
+    Label values 0 to ``num_classes`` - 1 stay. Up to 16 classes may also be equally spaced grey levels from 0 to the
+    top of the range (0/255 for two classes, 0/128/255 for three). Colours become classes by their place in ``colors``.
     Transparent pixels are background; a black picture whose alpha alone varies is a mask by its alpha.
 
     Args:

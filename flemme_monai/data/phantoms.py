@@ -19,7 +19,7 @@ def phantoms(
 ) -> list[dict[str, Any]]:
     """Phantom cases with label maps.
 
-    Each is a body (part of the background) with `num_classes` - 1 organs: ellipsoids at varied places, turned and
+    Each is a body (part of the background) with ``num_classes`` - 1 organs: ellipsoids at varied places, turned and
     scaled, with close ranges of brightness, beside unlabelled vessels as bright as organs. Channels show the same body
     in different contrasts.
 
@@ -31,8 +31,8 @@ def phantoms(
         seed: the same seed gives the same cases.
 
     Returns:
-        80 (2D) or 20 (3D) items: `image` float32 (in_channels, *image_size) in [0, 1], `label` uint8 (1, *image_size)
-        and `case`.
+        80 (2D) or 20 (3D) items: ``image`` float32 (in_channels, *image_size) in [0, 1], ``label`` uint8
+        (1, *image_size) and ``case``.
     """
     return [
         _phantom(f"phantom_{index:03d}", np.random.default_rng([seed, index]), in_channels, num_classes, image_size)

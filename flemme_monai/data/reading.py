@@ -78,8 +78,8 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
         paths: an image file or DICOM folder, or a list of them: the channels of one image.
 
     Returns:
-        float32 (C, W, H) or (C, *S). Its meta keeps `original_affine`, `spatial_shape` and `original_dtype` as stored
-        in the file, and `filename_or_obj` (the first file's path).
+        float32 (C, W, H) or (C, *S). Its meta keeps ``original_affine``, ``spatial_shape`` and ``original_dtype`` as
+        stored in the file, and ``filename_or_obj`` (the first file's path).
 
     Raises:
         FileNotFoundError: When there is no such file.

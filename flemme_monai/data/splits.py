@@ -1,4 +1,4 @@
-"""Divides cases into training, validation and test: by case, by fold, by name, or one volume by slabs."""
+"""Divides cases into training, validation and test: by case, by fold, by name, or each volume by slabs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def split_by_fold(cases: Sequence[Case], fold: int, num_folds: int) -> Split:
     """K-fold cross-validation: fold k tests, fold k + 1 validates, the others train; over all k each case tests once.
 
     Args:
-        cases: at least `num_folds` cases, in order; case i is in fold i modulo `num_folds`.
+        cases: at least ``num_folds`` cases, in order; case i is in fold i modulo ``num_folds``.
         fold: the fold that tests, from 0.
         num_folds: number of folds, at least 3.
 
@@ -132,16 +132,19 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
     return split
 
 
-def split_by_slab(cases: Sequence[Case]) -> Split:
+def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = ()) -> Split:
     """Divides each volume along its axial axis: the first 60% of its slices with content train, 20% validate, 20% test.
 
-    A slice has content when at least 2% of its voxels exceed half of the volume's brightness (99.5th percentile).
+    Where other cases are kept for test, the last 40% validate. A slice has content when at least 2% of its voxels
+    exceed half of the volume's brightness (99.5th percentile).
 
     Args:
         cases: volumes; each is read once.
+        test: cases that are kept for test, whole.
 
     Returns:
-        The cases by "train", "val" and "test", each with `slab` = [first, last) along the last RAS axis.
+        The cases by "train", "val" and "test"; those of ``cases`` with ``slab`` = [first, last) along the last RAS
+        axis.
 
     Raises:
         ValueError: When an image is no volume or has fewer than 3 slices with content.
@@ -150,9 +153,10 @@ def split_by_slab(cases: Sequence[Case]) -> Split:
     for case in cases:
         low, high = _content(case)
         first, last = _bounds(high - low)
-        edges = (low, low + first, low + last, high)
+        edges = (low, low + first, high) if test else (low, low + first, low + last, high)
         for part, start, end in zip(PARTS, edges, edges[1:]):
             split[part].append({**case, "slab": (start, end)})
+    split["test"] += test
     return split
 
 
@@ -172,7 +176,7 @@ def _content(case: Case) -> tuple[int, int]:
 
 
 def _bounds(count: int) -> tuple[int, int]:
-    """Where validation and test begin among `count` (at least 3) things in order."""
+    """Where validation and test begin among ``count`` (at least 3) things in order."""
     train = min(max(round(_SHARES[0] * count), 1), count - 2)
     val = min(max(round(_SHARES[1] * count), 1), count - train - 1)
     return train, train + val

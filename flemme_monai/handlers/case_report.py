@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +19,11 @@ from ..utils import replacing, writable_dir
 
 
 class CaseReport:
-    """
-    Writes `cases.csv` (a row a case and class) and `summary.csv` (mean, std and n of each metric and class).
+    """Writes ``cases.csv`` (a row a case and class) and ``summary.csv`` (mean, std and n of each metric and class).
 
-    Values come from `engine.state.metric_details`, that is from MONAI's metric handlers with `save_details`; let them
-    leave the background out (`include_background` false). NaN (an absent class) is an empty cell; the summary counts in
-    n, mean and std only what is finite.
+    Values come from ``engine.state.metric_details``, that is from MONAI's metric handlers with ``save_details``; let
+    them leave the background out (``include_background`` false). NaN (an absent class) is an empty cell; the summary
+    counts in n, mean and std only what is finite, and its means become the engine's metrics.
 
     Args:
         output_dir: folder of both files.
@@ -44,12 +44,13 @@ class CaseReport:
         self._cases: list[str] = []
 
     def attach(self, engine: Engine) -> None:
-        """Report on `engine`, an evaluator."""
+        """Report on ``engine``, an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_cases)
         engine.add_event_handler(Events.COMPLETED, self)
 
     def _start(self, engine: Engine) -> None:
+        _silence_metrics()
         self._cases = []
         if idist.get_rank() == 0:
             writable_dir(self.output_dir)
@@ -72,7 +73,7 @@ class CaseReport:
         tables = {name: per_case(name, found[name]) for name in names}
         columns = {name: self._columns(name, table.shape[1]) for name, table in tables.items()}
         self._write_cases(cases, tables, columns)
-        self._write_summary(tables, columns)
+        engine.state.metrics |= self._write_summary(tables, columns)
 
     def _columns(self, name: str, count: int) -> list[str]:
         names = self.class_names
@@ -92,7 +93,9 @@ class CaseReport:
                     values = [cell(t[i, columns[n].index(c)]) if c in columns[n] else "" for n, t in tables.items()]
                     table.writerow([case, c, *values])
 
-    def _write_summary(self, tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> None:
+    def _write_summary(self, tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> dict[str, float]:
+        """Write the table; the mean of each metric, over classes and cases."""
+        means = {}
         with replacing(self.output_dir / "summary.csv") as part, part.open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["metric", "class", "mean", "std", "n"])
@@ -106,11 +109,18 @@ class CaseReport:
                     kept = numbers[np.isfinite(numbers)]
                     mean, std = (kept.mean(), kept.std()) if len(kept) else (np.nan, np.nan)
                     table.writerow([name, c, cell(mean), cell(std), len(kept)])
+                means[name] = float(mean)  # of the last row: the only class, or all
+        return means
+
+
+def _silence_metrics() -> None:
+    """Quiet what MONAI says of each case whose class is absent, which the summary counts, and of its own calls."""
+    for message in ("the (prediction|ground truth) of class .* is all 0", "monai.metrics.utils get_mask_edges:"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def per_case(name: str, details: torch.Tensor) -> np.ndarray:
-    """
-    A metric's details as a table.
+    """A metric's details as a table.
 
     Args:
         name: the metric's name; for confusion matrices one that MONAI knows, such as "recall", with or without "val_".

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
 from ..utils import load_weights
 
+_logger = logging.getLogger(__name__)
+
 
 class CheckpointLoader:
-    """
-    Loads a bare state dict into the network when the engine starts, all of it or an error.
+    """Loads a bare state dict into the network when the engine starts, all of it or an error.
 
     Args:
-        load_path: the file, such as `model.pt`.
+        load_path: the file, such as ``model.pt``.
         network: the network to fill.
     """
 
@@ -24,9 +27,10 @@ class CheckpointLoader:
         self.network = network
 
     def attach(self, engine: Engine) -> None:
-        """Load when `engine` starts."""
+        """Load when ``engine`` starts."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         load_weights(self.network, self.load_path)
-        engine.logger.info(f"Restored all variables from {self.load_path}")
+        if idist.get_rank() == 0:
+            _logger.info("weights: %s", self.load_path)

@@ -7,17 +7,16 @@ from ignite.engine import Engine, Events
 
 
 class ClipGradients:
-    """
-    Scales the gradient down to `max_norm` just before each step of the optimizer.
+    """Scales the gradient down to ``max_norm`` just before each step of the optimizer.
 
     It sits in the optimizer's step and not in the engine's events, so it sees the sum of accumulated gradients, and
-    with mixed precision the gradients that `GradScaler` has already unscaled.
+    with mixed precision the gradients that ``GradScaler`` has already unscaled.
 
     Args:
         max_norm: the largest 2-norm of the gradient of all parameters together.
 
     Raises:
-        ValueError: `max_norm` is not above 0.
+        ValueError: ``max_norm`` is not above 0.
     """
 
     def __init__(self, max_norm: float) -> None:

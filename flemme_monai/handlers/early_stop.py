@@ -10,8 +10,7 @@ from ignite.handlers import EarlyStopping
 
 
 class EarlyStop:
-    """
-    Stops the trainer after `patience` validations without a better key metric; its counter can be saved and resumed.
+    """Stops the trainer after ``patience`` validations without a better key metric; its counter survives a resume.
 
     Args:
         evaluator: its key metric is watched.
@@ -28,7 +27,7 @@ class EarlyStop:
         self._stopping: EarlyStopping | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Watch the evaluator, stop `engine`, the trainer."""
+        """Watch the evaluator, stop ``engine``, the trainer."""
         self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta, mode=self.mode)
         self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
 
@@ -47,5 +46,5 @@ class EarlyStop:
         return dict(self._stopping.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from `state`."""
+        """Go on counting from ``state``."""
         self._stopping.load_state_dict(state)

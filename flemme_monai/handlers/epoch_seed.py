@@ -11,8 +11,7 @@ from monai.data.utils import set_rnd
 
 
 class EpochSeed:
-    """
-    Seeds all random state at the start of each epoch, so that a resumed run draws what an uninterrupted one does.
+    """Seeds all random state at the start of each epoch, so that a resumed run draws what an uninterrupted one does.
 
     It seeds Python, NumPy and PyTorch (dropout), the loader's generator (order) and the random transforms of the
     loader's dataset. Persistent worker processes keep a random state of their own and are out of its reach.
@@ -25,7 +24,7 @@ class EpochSeed:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
-        """Seed at the start of each epoch of `engine`, the trainer."""
+        """Seed at the start of each epoch of ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -18,7 +18,7 @@ SECONDS_BETWEEN_DRAWINGS = 30.0
 
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
-    """Metrics as plain numbers; a metric of several values becomes `name_0`, `name_1`, ..."""
+    """Metrics as plain numbers; a metric of several values becomes ``name_0``, ``name_1``, ..."""
     flat = {}
     for name, value in metrics.items():
         values = torch.as_tensor(value).flatten().tolist()
@@ -27,11 +27,10 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 class History:
-    """
-    One row an epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
+    """One row an epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
 
-    Writes `metrics.csv` after each epoch and `curves.png` now and then and at the end. Comes after the validation and
-    before `RunState` in the trainer's handlers.
+    Writes ``metrics.csv`` after each epoch and ``curves.png`` now and then and at the end. Comes after the validation
+    and before ``RunState`` in the trainer's handlers.
 
     Args:
         output_dir: folder of both files.
@@ -48,7 +47,7 @@ class History:
         self._drawn = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Watch `engine`, the trainer."""
+        """Watch ``engine``, the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_waiting)
@@ -131,16 +130,15 @@ class History:
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the rows of `state`."""
+        """Go on after the rows of ``state``."""
         self.rows = list(state["rows"])
 
 
 def batch_loss(output: Any) -> tuple[float, int]:
-    """
-    The loss of one training iteration, from decollated output (a list with an item an image) or from a dict.
+    """The loss of one training iteration, from decollated output (a list with an item an image) or from a dict.
 
     Args:
-        output: `engine.state.output` of a trainer.
+        output: ``engine.state.output`` of a trainer.
 
     Returns:
         The batch's mean loss and its number of images.

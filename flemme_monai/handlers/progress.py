@@ -13,8 +13,7 @@ BAR = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}<{remai
 
 
 class Progress:
-    """
-    A progress bar over each epoch's iterations on a terminal, and one line an epoch everywhere.
+    """A progress bar over each epoch's iterations on a terminal, and one line an epoch everywhere.
 
     Args:
         history: its last row is the epoch's line; without one there is a bar alone. Comes after it in the handlers.
@@ -26,7 +25,7 @@ class Progress:
         self.name = name
 
     def attach(self, engine: Engine) -> None:
-        """Show `engine`, a trainer or an evaluator."""
+        """Show ``engine``, a trainer or an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._close)

@@ -16,8 +16,7 @@ SHOWN = 12
 
 
 class Report:
-    """
-    Prints one short block when the engine is done: the metrics and the paths of what was written. Comes last.
+    """Prints one short block when the engine is done: the metrics and the paths of what was written. Comes last.
 
     Args:
         folders: folders in which files written since the start are listed.
@@ -29,7 +28,7 @@ class Report:
         self.evaluator = evaluator
 
     def attach(self, engine: Engine) -> None:
-        """Report on `engine`, a trainer or an evaluator."""
+        """Report on ``engine``, a trainer or an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.COMPLETED, self)
 

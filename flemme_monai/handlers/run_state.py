@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from pathlib import Path
@@ -19,28 +20,28 @@ from .history import History
 
 BEST = "model.pt"
 LAST = "last.pt"
+_logger = logging.getLogger(__name__)
 
 
 class RunState:
-    """
-    Keeps `model.pt` (the bare network at its best validation) and `last.pt` (all a run needs to go on) in a folder.
+    """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
 
     Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
-    before it reaches the weights. Random state is not saved: `EpochSeed` makes it a function of the epoch. Comes after
-    all that changes or adds to the epoch in the trainer's handlers, so that what it saves is the epoch's end.
+    before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Comes
+    after all that changes or adds to the epoch in the trainer's handlers, so that what it saves is the epoch's end.
 
     Args:
         ckpt_dir: folder of both files.
         network: the network, wrapped or not.
         optimizer: its optimizer.
         lr_scheduler: its learning rate schedule.
-        evaluator: its key metric chooses the best; without one `model.pt` is written at the end of the run.
+        evaluator: its key metric chooses the best; without one ``model.pt`` is written at the end of the run.
         history: rows to save and resume.
         early_stop: counter to save and resume.
-        resume: start from `last.pt`.
+        resume: start from ``last.pt``.
 
     Raises:
-        ValueError: `resume` is asked for and there is no `last.pt`.
+        ValueError: ``resume`` is asked for and there is no ``last.pt``.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class RunState:
             raise ValueError(f"resume found no {self.folder / LAST}: train without resume first, or name its ckpt_dir")
 
     def attach(self, engine: Engine) -> None:
-        """Save and resume `engine`, the trainer."""
+        """Save and resume ``engine``, the trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._check_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
@@ -124,6 +125,7 @@ class RunState:
             raise ValueError(f"{path} cannot be resumed: it holds {found}, expected {', '.join(sorted(known))}")
         check_fit(self.network, state["network"], path)
         bare(self.network).load_state_dict(state["network"])
+        self._check_optimizer(state["optimizer"], path)
         for name, part in self.parts.items():
             try:
                 part.load_state_dict(state[name])
@@ -138,9 +140,17 @@ class RunState:
         if self.evaluator is not None:
             self.evaluator.state.best_metric = trainer["best_metric"]
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
-        engine.logger.info(f"Resumed {path} after epoch {engine.state.epoch} of {engine.state.max_epochs}")
+        if idist.get_rank() == 0:
+            _logger.info("goes on after epoch %d of %d from %s", engine.state.epoch, engine.state.max_epochs, path)
         if self.early_stop is not None and self.early_stop.spent:
             engine.terminate()
+
+    def _check_optimizer(self, state: dict[str, Any], path: Path) -> None:
+        """PyTorch loads the state of another kind of optimizer without a word."""
+        own, saved = ({*groups[0]} for groups in (self.parts["optimizer"].param_groups, state["param_groups"]))
+        if own != saved:
+            differ = ", ".join(sorted(own ^ saved))
+            raise ValueError(f"{path} is of another optimizer ({differ} differ): use the one the run began with")
 
     def _finish(self, engine: Engine) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:

@@ -18,17 +18,16 @@ PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
 class SavePredictions:
-    """
-    Writes `<stem>_<postfix>` of each case, PNG for pictures and NIfTI for volumes, and a PNG overlay beside it.
+    """Writes ``<stem>_<postfix>`` of each case, PNG for pictures and NIfTI for volumes, and a PNG overlay beside it.
 
     A volume goes back to the axes and affine that its file has. Label maps are uint8 (uint16 above 255 labels) with the
-    labels as values. Reconstructions get the file's dtype and value range back where `meta["intensity_range"]` of the
+    labels as values. Reconstructions get the file's dtype and value range back where ``meta["intensity_range"]`` of the
     image holds the values that became 0 and 1. Of two inputs with one stem the second is named after its folder too.
 
     Args:
         output_dir: where the files go.
         postfix: end of their names.
-        task: "segmentation" (`pred` is a label map or has a channel a class) or "reconstruction".
+        task: "segmentation" (``pred`` is a label map or has a channel a class) or "reconstruction".
         overlay: whether to draw overlays.
 
     Raises:
@@ -50,7 +49,7 @@ class SavePredictions:
         self._names: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
-        """Save what `engine`, an evaluator, predicts."""
+        """Save what ``engine``, an evaluator, predicts."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
@@ -65,8 +64,7 @@ class SavePredictions:
     def save(
         self, image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, case: str = "case"
     ) -> Path:
-        """
-        Write one case.
+        """Write one case.
 
         Args:
             image: the network's input (C, *S) with the meta data of its file.
@@ -78,7 +76,7 @@ class SavePredictions:
             The file of the prediction.
 
         Raises:
-            ValueError: `pred` has another size than `image`.
+            ValueError: ``pred`` has another size than ``image``.
         """
         meta = getattr(image, "meta", {})
         if pred.shape[1:] != image.shape[1:]:
@@ -86,12 +84,16 @@ class SavePredictions:
                 f"the prediction of {case} is {tuple(pred.shape[1:])} and its image {tuple(image.shape[1:])}"
             )
         name = self._name(str(meta.get("filename_or_obj", "")), case)
-        values = self._labels(pred) if self.task == "segmentation" else intensities(pred, meta)
-        if image.ndim == 4 or is_volume(image):
-            path = self.output_dir / f"{name}_{self.postfix}.nii.gz"
+        volume = image.ndim == 4 or is_volume(image)
+        path = self.output_dir / f"{name}_{self.postfix}{'.nii.gz' if volume else '.png'}"
+        if self.task == "segmentation":
+            values = self._labels(pred)
+        else:  # a PNG has no floats
+            whole = np.dtype(meta.get("original_dtype", np.float32)).kind in "iu"
+            values = intensities(pred, meta if volume or whole else {})
+        if volume:
             write_nifti(path, values, meta)
         else:
-            path = self.output_dir / f"{name}_{self.postfix}.png"
             write_picture(path, values)
         if self._draw is not None:
             from PIL import Image
@@ -107,7 +109,7 @@ class SavePredictions:
         return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
 
     def _name(self, source: str, case: str) -> str:
-        """A name for `source`, or for `case` without one, that no other input of this run has."""
+        """A name for ``source``, or for ``case`` without one, that no other input of this run has."""
         path = Path(source or case)
         words = [safe(stem(path)), *(safe(parent.name) for parent in path.parents if parent.name)]
         names = ["_".join(reversed(words[: i + 1])) for i in range(len(words))]
@@ -118,14 +120,14 @@ class SavePredictions:
 
 
 def stem(path: Path) -> str:
-    """The name of a file without `.nii.gz` or its other suffix, or the name of a folder."""
+    """The name of a file without ``.nii.gz`` or its other suffix, or the name of a folder."""
     if path.is_dir():
         return path.name
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def safe(name: str) -> str:
-    """The name with `_` for what could lead out of a folder or hide a file."""
+    """The name with ``_`` for what could lead out of a folder or hide a file."""
     return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
 
 
@@ -136,15 +138,14 @@ def is_volume(image: torch.Tensor) -> bool:
 
 
 def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
-    """
-    A reconstruction in the value range and dtype of its file, as far as they are known.
+    """A reconstruction in the value range and dtype of its file, as far as they are known.
 
     Args:
         pred: (C, *S), 0 and 1 stand for the ends of the range.
-        meta: `intensity_range` (low, high), each a number or one a channel, and `original_dtype`.
+        meta: ``intensity_range`` (low, high), each a number or one a channel, and ``original_dtype``.
 
     Returns:
-        The values (C, *S); in [0, 1] as float32 without an `intensity_range`.
+        The values (C, *S); in [0, 1] as float32 without an ``intensity_range``.
     """
     values = pred.detach().cpu().double().numpy()
     if "intensity_range" not in meta:
@@ -160,13 +161,12 @@ def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
 
 
 def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None:
-    """
-    Write a volume (C, X, Y, Z) with the axes and affine of its file.
+    """Write a volume (C, X, Y, Z) with the axes and affine of its file.
 
     Args:
-        path: ends in `.nii.gz`.
-        values: in the axes of `meta["affine"]`.
-        meta: `affine`, and `original_affine` of the file.
+        path: ends in ``.nii.gz``.
+        values: in the axes of ``meta["affine"]``.
+        meta: ``affine``, and ``original_affine`` of the file.
     """
     import nibabel
 
@@ -185,12 +185,14 @@ def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None
 
 
 def write_picture(path: Path, values: np.ndarray) -> None:
-    """
-    Write an image as PNG.
+    """Write an image as PNG.
 
     Args:
-        path: ends in `.png`.
+        path: ends in ``.png``.
         values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; integers, or floats from 0 to 1.
+
+    Raises:
+        ValueError: a PNG cannot hold so many channels, or not with 16 bits.
     """
     from PIL import Image
 
@@ -199,5 +201,10 @@ def write_picture(path: Path, values: np.ndarray) -> None:
         array = np.rint(np.clip(array, 0, 1) * 255)
     if array.dtype not in (np.uint8, np.uint16):
         array = np.clip(array, 0, 65535).astype(np.uint8 if array.max() < 256 else np.uint16)
+    if len(values) > 4 or (len(values) > 1 and array.dtype == np.uint16):
+        raise ValueError(
+            f"{path} cannot be written: a PNG holds up to 4 channels of 8 bits or 1 of 16, this has {len(values)} "
+            f"of {array.dtype}; give the images as NIfTI"
+        )
     with replacing(path) as part:
         Image.fromarray(np.ascontiguousarray(array)).save(part)

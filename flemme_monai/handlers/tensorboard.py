@@ -15,8 +15,7 @@ from .save_predictions import is_volume
 
 
 class TensorBoard:
-    """
-    Writes the rows of a `History` as curves, and pictures of some validation cases. Comes after `History`.
+    """Writes the rows of a ``History`` as curves, and pictures of some validation cases. Comes after ``History``.
 
     Args:
         log_dir: folder of the event files.
@@ -46,7 +45,7 @@ class TensorBoard:
         self._shown = 0
 
     def attach(self, engine: Engine) -> None:
-        """Follow `engine`, the trainer."""
+        """Follow ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_row)
         engine.add_event_handler(Events.COMPLETED, self._close)

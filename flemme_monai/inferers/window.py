@@ -11,8 +11,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 
 
 class WindowInferer(SlidingWindowInferer):
-    """
-    Sliding windows over an image of any size; a volume goes through a 2D network slice by slice.
+    """Sliding windows over an image of any size; a volume goes through a 2D network slice by slice.
 
     Args:
         roi_size: window size of each spatial axis, or one size for all.
@@ -37,7 +36,8 @@ class WindowInferer(SlidingWindowInferer):
         self.spatial_dims = spatial_dims
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """
+        """Put the outputs of all windows together.
+
         Args:
             inputs: image (B, C, *S), or a volume (B, C, H, W, D) for a 2D network.
             network: takes windows (N, C, *roi_size) and gives a tensor.
@@ -45,7 +45,7 @@ class WindowInferer(SlidingWindowInferer):
             kwargs: go to the network.
 
         Returns:
-            The network's output over the whole of `inputs`, (B, C_out, *S).
+            The network's output over the whole of ``inputs``, (B, C_out, *S).
         """
         if not (self.spatial_dims == 2 and inputs.ndim == 5):
             return super().__call__(inputs, network, *args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,21 +15,26 @@ from monai.transforms import MapTransform
 from flemme_monai.data.masks import is_grey, to_label_map
 from flemme_monai.data.reading import check_finite, displacement, oriented, read_array, read_image
 
+_logger = logging.getLogger(__name__)
+
 
 class LoadCased(MapTransform):
-    """Reads `image` and, with `num_classes`, `label` of an item made by `flemme_monai.data.datalist`.
+    """Reads ``image`` and, with ``num_classes``, ``label`` of an item made by ``flemme_monai.data.datalist``.
 
     Args:
-        in_channels: number of image channels expected. RGB with equal channels counts as one channel, and an alpha
-            channel without transparency is left out, where that gives `in_channels`.
+        in_channels: number of image channels expected. RGB with equal channels counts as one channel, and a picture's
+            alpha channel without transparency is left out, where that gives ``in_channels``.
         num_classes: number of classes of the label map, background included; None reads no label.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
+        need_label: whether a label that does not fit is an error; else it is left out, which is logged.
 
     Raises:
-        ValueError: When `in_channels`, `num_classes` or `spatial_dims` is out of range.
+        ValueError: When ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
     """
 
-    def __init__(self, in_channels: int, num_classes: int | None = None, spatial_dims: int = 2) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int | None = None, spatial_dims: int = 2, need_label: bool = True
+    ) -> None:
         super().__init__(keys=("image", "label"), allow_missing_keys=True)
         if in_channels < 1:
             raise ValueError(f"in_channels is {in_channels}; at least 1 is expected")
@@ -39,17 +45,19 @@ class LoadCased(MapTransform):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.spatial_dims = spatial_dims
+        self.need_label = need_label
+        self._told: set[str] = set()
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Loads one item.
 
         Args:
-            data: `image` (a path, one path a channel, or a MetaTensor), and optionally `label` (a path or a
-                MetaTensor), `slab` ([first, last) along the last RAS axis) and `colors` (of the label's classes).
+            data: ``image`` (a path, one path a channel, or a MetaTensor), and optionally ``label`` (a path or a
+                MetaTensor), ``slab`` ([first, last) along the last RAS axis) and ``colors`` (of the label's classes).
 
         Returns:
-            The item with `image` float32 (in_channels, *S) and, with `num_classes`, `label` (1, *S); the other entries
-            stay, `slab` and `colors` are used up.
+            The item with ``image`` float32 (in_channels, *S) and, with ``num_classes``, ``label`` (1, *S); the other
+            entries stay, ``slab`` and ``colors`` are used up.
 
         Raises:
             FileNotFoundError: When a file is missing.
@@ -70,17 +78,29 @@ class LoadCased(MapTransform):
         if self.spatial_dims == 3 and image.ndim == 3:
             raise ValueError(f"{name}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
         if label is not None and self.num_classes is not None:
-            item["label"] = _cut(self._label(label, colors, image, name), slab, name)
+            try:
+                item["label"] = _cut(self._label(label, colors, image, name), slab, name)
+            except (ValueError, OSError) as error:
+                if self.need_label:
+                    raise
+                self._tell(f"the label is left out: {error}")
         image = _cut(image, slab, name)
-        image.meta["intensity_range"] = (float(image.min()), float(image.max()))  # what a rescaled output is put back to
+        # the values that become 0 and 1 where the image is scaled, so that a reconstruction can be put back to them
+        image.meta["intensity_range"] = (float(image.min()), float(image.max()))
         item["image"] = image
         return item
+
+    def _tell(self, line: str) -> None:
+        """Log a line once, however often a case is loaded."""
+        if line not in self._told:
+            self._told.add(line)
+            _logger.info(line)
 
     def _with_channels(self, image: MetaTensor, name: str) -> MetaTensor:
         channels = len(image)
         if channels == self.in_channels:
             return image
-        if channels in (2, 4) and image[-1].min() == image[-1].max():
+        if image.ndim == 3 and channels in (2, 4) and image[-1].min() == image[-1].max():
             image = image[:-1]
         if self.in_channels == 1 and len(image) == 3 and is_grey(image):
             image = image[:1]

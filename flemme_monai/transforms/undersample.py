@@ -17,18 +17,18 @@ from monai.transforms import MapTransform, Randomizable
 class UndersampleKspaced(Randomizable, MapTransform):
     """Replaces an image by the zero-filled magnitude image of its undersampled k-space.
 
-    MONAI's `EquispacedKspaceMask` or `RandomKspaceMask` chooses the k-space columns (last axis of an image (C, H, W))
-    that are kept, the same for all channels and for all axial slices of a volume (C, H, W, D).
+    MONAI's ``EquispacedKspaceMask`` or ``RandomKspaceMask`` chooses the k-space columns (last axis of an image
+    (C, H, W)) that are kept, the same for all channels and for all axial slices of a volume (C, H, W, D).
 
     Args:
         keys: images to undersample.
         mask: "equispaced" or "random".
         acceleration: columns in full k-space over columns kept, above 1.
-        center_fraction: fraction of columns, in the centre, that is always kept; below 1 / `acceleration`.
+        center_fraction: fraction of columns, in the centre, that is always kept; below 1 / ``acceleration``.
         seed: None draws a new mask each time; a number fixes the mask by seed, item["case"] and item["slice"].
 
     Raises:
-        ValueError: When `mask` is unknown or the fractions do not fit.
+        ValueError: When ``mask`` is unknown or the fractions do not fit.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class UndersampleKspaced(Randomizable, MapTransform):
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
     ) -> UndersampleKspaced:
-        """Seeds the masks drawn from now on; no effect when `seed` was given at construction."""
+        """Seeds the masks drawn from now on; no effect when ``seed`` was given at construction."""
         super().set_random_state(seed, state)
         self.masker.set_random_state(state=self.R)
         return self
@@ -67,7 +67,7 @@ class UndersampleKspaced(Randomizable, MapTransform):
         """Undersamples the images of one item.
 
         Args:
-            data: item with images (C, H, W) or (C, H, W, D), and `case` (and `slice`) when the mask is fixed.
+            data: item with images (C, H, W) or (C, H, W, D), and ``case`` (and ``slice``) when the mask is fixed.
 
         Returns:
             The item with its images replaced, shapes kept.

@@ -10,8 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """
-    A temporary path beside `path` that takes its place when the block ends well; until then `path` stays as it was.
+    """A temporary path beside ``path`` that takes its place when the block ends well and not before.
 
     Args:
         path: the file to write, its folder must exist.
@@ -26,8 +25,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def writable_dir(path: str | os.PathLike) -> Path:
-    """
-    Make a folder where needed and prove that a file can be written in it.
+    """Make a folder where needed and prove that a file can be written in it.
 
     Args:
         path: the folder.

@@ -28,17 +28,13 @@ ERROR_GAIN = 5.0
 
 
 def label_map(scores: torch.Tensor | np.ndarray) -> np.ndarray:
-    """
-    Labels (*S) of a label map (1, *S) or of one channel a class (C, *S).
-    """
+    """Labels (*S) of a label map (1, *S) or of one channel a class (C, *S)."""
     array = np.asarray(torch.as_tensor(scores).detach().cpu())
     return array.argmax(0) if array.shape[0] > 1 else np.rint(array[0]).astype(np.int64)
 
 
 def plane(array: np.ndarray, at: int, volume: bool) -> np.ndarray:
-    """
-    An image (W, H) upright as (H, W), or of a RAS volume (X, Y, Z) the axial slice `at` seen as radiologists do.
-    """
+    """An image (W, H) upright as (H, W), or the axial slice ``at`` of a RAS volume (X, Y, Z) as radiologists see it."""
     flat = array[..., at] if array.ndim == 3 else array
     return flat[::-1, ::-1].T if volume or array.ndim == 3 else flat.T
 
@@ -50,7 +46,7 @@ def fullest_slice(labels: np.ndarray) -> int:
 
 
 def grey(array: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Values as RGB (H, W, 3) from black at `low` to white at `high`, by default the 1st and 99.5th percentile."""
+    """Values as RGB (H, W, 3) from black at ``low`` to white at ``high``, by default the 1st and 99.5th percentile."""
     if low is None or high is None:
         low, high = np.percentile(array, (1, 99.5))
     scaled = np.clip((array - low) / max(high - low, 1e-6), 0, 1) * 255
@@ -72,8 +68,7 @@ def outline(labels: np.ndarray) -> np.ndarray:
 
 
 def paint(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
-    """
-    Labels over a picture: half transparent with an outline, and the outline of the true labels in white.
+    """Labels over a picture: half transparent with an outline, and the outline of the true labels in white.
 
     Args:
         picture: (H, W, 3), 0 to 255.
@@ -110,20 +105,19 @@ def tiles(pictures: dict[str, np.ndarray]) -> np.ndarray:
 def segmentation_picture(
     image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, volume: bool = False
 ) -> np.ndarray:
-    """
-    Image, true labels where given, and predicted labels with the outline of the true ones.
+    """Image, true labels where given, and predicted labels with the outline of the true ones.
 
     Args:
         image: (C, *S); its first channel is shown.
         pred: label map (1, *S) or one channel a class (C, *S).
-        label: as `pred`.
+        label: as ``pred``.
         volume: whether a 2D image is an axial slice of a volume.
 
     Returns:
         An RGB picture (H, W, 3), uint8.
     """
     labels, truth = label_map(pred), None if label is None else label_map(label)
-    at = fullest_slice(labels if truth is None or labels.any() else truth) if labels.ndim == 3 else 0
+    at = fullest_slice(truth if truth is not None and truth.any() else labels) if labels.ndim == 3 else 0
     flat = grey(enlarge(plane(np.asarray(image[0].detach().cpu(), np.float32), at, volume)))
     labels = enlarge(plane(labels, at, volume))
     if truth is None:
@@ -137,8 +131,7 @@ def segmentation_picture(
 def reconstruction_picture(
     image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, volume: bool = False
 ) -> np.ndarray:
-    """
-    Input and output, and where the target is given also that and the error of the output.
+    """Input and output, and where the target is given also that and the error of the output.
 
     Args:
         image: the network's input (C, *S); the first channel is shown, of a volume the middle axial slice.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ SHOWN = 3
 
 
 def bare(network: torch.nn.Module) -> torch.nn.Module:
-    """The network without the wrappers that `DistributedDataParallel` and `torch.compile` put around it."""
+    """The network without the wrappers that ``DistributedDataParallel`` and ``torch.compile`` put around it."""
     while True:
         inner = getattr(network, "_orig_mod", network)
         if isinstance(inner, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
@@ -25,8 +24,7 @@ def bare(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """
-    Read a checkpoint to the CPU with `weights_only=True`.
+    """Read a checkpoint to the CPU with ``weights_only=True``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -36,14 +34,17 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
         raise FileNotFoundError(f"there is no checkpoint {path}: train first, or name the folder with ckpt_dir")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is no checkpoint that loads with weights_only=True: {reason}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises any kind
+        raise ValueError(
+            f"{path} is no checkpoint that loads with weights_only=True: it is damaged, cut short, or holds more than "
+            "tensors and plain values; train again, or name another folder with ckpt_dir"
+        ) from error
 
 
 def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
-    """
-    Compare names and shapes of a state dict with a network's.
+    """Compare names and shapes of a state dict with a network's.
 
     Raises:
         ValueError: they differ; names the file and the first keys that do.
@@ -65,12 +66,11 @@ def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path:
 
 
 def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> None:
-    """
-    Load a state dict file into a network, all of it or nothing.
+    """Load a state dict file into a network, all of it or nothing.
 
     Args:
         network: the network, wrapped or not.
-        path: a file that holds the bare network's state dict, such as `model.pt`.
+        path: a file that holds the bare network's state dict, such as ``model.pt``.
 
     Raises:
         FileNotFoundError: there is no such file.

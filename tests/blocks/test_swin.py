@@ -55,10 +55,7 @@ def test_a_token_sees_only_its_neighbours_and_never_padding(size, shift):
             expected = torch.tensor(
                 [
                     [
-                        all(
-                            (p - o) // w == (q - o) // w
-                            for p, q, o, w in zip((i, j), (k, m), offset, effective)
-                        )
+                        all((p - o) // w == (q - o) // w for p, q, o, w in zip((i, j), (k, m), offset, effective))
                         for m in range(size[1])
                     ]
                     for k in range(size[0])

@@ -87,7 +87,9 @@ def small(tmp_path_factory) -> Path:
     return folder
 
 
-def run(small: Path, configs: list[str], *arguments: str, launcher: list[str] | None = None) -> subprocess.CompletedProcess:
+def run(
+    small: Path, configs: list[str], *arguments: str, launcher: list[str] | None = None
+) -> subprocess.CompletedProcess:
     """Run ``monai.bundle run`` as a user does, inside the bundle."""
     files = "[" + ",".join(f"'configs/{name}.json'" for name in configs) + "]"
     command = [*(launcher or [sys.executable]), "-m", "monai.bundle", "run", "--config_file", files, *arguments]
@@ -101,13 +103,18 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(small, tmp_path):
     def train(name: str, *more: str) -> subprocess.CompletedProcess:
-        return run(small, ["train"], "--ckpt_dir", str(tmp_path / name), "--output_dir", str(tmp_path / "out" / name), *more)
+        return run(
+            small, ["train"], "--ckpt_dir", str(tmp_path / name), "--output_dir", str(tmp_path / "out" / name), *more
+        )
 
     assert train("whole").returncode == 0
     # killed in the middle of epoch 3, as by a signal: the process ends at once
     exits = "lambda engine: os._exit(9) if engine.state.iteration == 8 else None"
     handler = f"$@train#trainer.add_event_handler(Events.ITERATION_STARTED, {exits})"
-    imports = [*json.loads((small / "configs" / "train.json").read_text())["imports"], "$from ignite.engine import Events"]
+    imports = [
+        *json.loads((small / "configs" / "train.json").read_text())["imports"],
+        "$from ignite.engine import Events",
+    ]
     stop = {"imports": imports, "run": [handler, "$@train#trainer.run()"]}
     (small / "configs" / "stop.json").write_text(json.dumps(stop))
     killed = run(small, ["train", "stop"], "--ckpt_dir", str(tmp_path / "killed"), "--output_dir", str(tmp_path / "o2"))

@@ -131,12 +131,20 @@ def test_several_crops_of_a_case_are_batched_together(tmp_path: Path) -> None:
 
 
 def test_without_cache_a_case_is_loaded_when_asked_for(tmp_path: Path) -> None:
-    items = [*volumes(tmp_path), {"image": str(tmp_path / "gone.nii.gz"), "case": "gone"}]
+    items = volumes(tmp_path)
     data = dataset(items, cache=False)
-    assert len(data) == 4
+    assert len(data) == 3
     assert data[1]["image"].shape == (1, 6, 5, 4)
-    with pytest.raises(FileNotFoundError, match=r"gone\.nii\.gz: no such file"):
-        data[3]
+    Path(items[1]["image"]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"1\.nii\.gz: no such file"):
+        data[1]
+
+
+def test_without_cache_a_broken_case_is_named_before_the_first_is_asked_for(tmp_path: Path) -> None:
+    items = volumes(tmp_path)
+    Path(items[2]["image"]).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2\.nii\.gz: cannot be read"):
+        dataset(items, cache=False)
 
 
 def test_slices_need_the_cache(tmp_path: Path) -> None:
@@ -153,8 +161,14 @@ def test_a_broken_case_is_named_in_one_line_before_training(tmp_path: Path) -> N
 
 
 def test_a_broken_transform_keeps_its_own_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="applying transform"):
+    with pytest.raises(RuntimeError, match="applying transform") as error:
         dataset(volumes(tmp_path), lambda item: item["gone"])[0]
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_a_log_file_gets_no_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    CaseDataset(volumes(tmp_path), Compose([LoadCased(1, 3)]))
+    assert capsys.readouterr().err == ""
 
 
 def test_phantoms_are_cases() -> None:

@@ -77,6 +77,22 @@ def test_named_test_cases_never_train(tmp_path: Path) -> None:
     assert all(name.startswith("test") for name in names(split["test"]))
 
 
+def test_named_test_cases_neither_train_nor_validate_in_slabs(tmp_path: Path) -> None:
+    for part in ("training", "test"):
+        for k in range(2):
+            write_nifti(tmp_path / f"{part}_{k}.nii.gz", random_picture(k, (8, 8, 10)))
+    listing = {part: [f"{part}_{k}.nii.gz" for k in range(2)] for part in ("training", "test")}
+    write_json(tmp_path / "dataset.json", listing)
+    split = datalist(tmp_path, **RECONSTRUCTION, split_by="slab")
+    assert [names(cases) for cases in split.values()] == [
+        ["training_0", "training_1"],
+        ["training_0", "training_1"],
+        ["test_0", "test_1"],
+    ]
+    assert [split["train"][0]["slab"], split["val"][0]["slab"]] == [(0, 6), (6, 10)]
+    assert "slab" not in split["test"][0]
+
+
 def test_reconstruction_takes_no_labels(tmp_path: Path) -> None:
     split = datalist(pairs(tmp_path), **RECONSTRUCTION)
     assert not any("label" in case for cases in split.values() for case in cases)
@@ -121,6 +137,8 @@ def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
     [
         ({"task": "classification"}, "task is 'classification'"),
         ({"split_by": "slice"}, "split_by is 'slice'"),
+        ({"task": "reconstruction", "out_channels": 3}, "out_channels is 3 while in_channels is 1"),
+        ({"fold": "null"}, "fold is 'null'; a whole number from 0"),
         ({"spatial_dims": 4}, "spatial_dims is 4"),
         ({"image_size": [16]}, r"image_size is \[16\] while spatial_dims is 2"),
         ({"image_size": [16, 0]}, "image_size"),
@@ -179,6 +197,21 @@ def test_inference_takes_every_case_and_needs_no_labels(tmp_path: Path) -> None:
     cases = inference_list(tmp_path, **SEGMENTATION)
     assert len(cases) == 10
     assert ["label" in case for case in cases].count(True) == 9
+
+
+def test_inference_knows_the_colours_of_the_masks_it_finds(tmp_path: Path) -> None:
+    cases = inference_list(coloured(tmp_path), **{**SEGMENTATION, "out_channels": 3})
+    assert {len(case["colors"]) for case in cases} == {3}
+
+
+def test_inference_leaves_out_masks_that_do_not_fit_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    cases = inference_list(coloured(tmp_path), **SEGMENTATION)
+    assert len(cases) == 5
+    assert not any("label" in case for case in cases)
+    assert "the labels are left out" in caplog.text
 
 
 def test_inference_without_folder_takes_the_test_phantoms() -> None:

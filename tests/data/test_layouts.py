@@ -163,9 +163,16 @@ def test_masks_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
 
 
 def test_two_images_of_one_name_are_named(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png", "images/a.jpg")
+    pictures(tmp_path, "images/a.png", "images/a.jpg", "masks/a.png")
     with pytest.raises(ValueError, match=r"a\.jpg and a\.png"):
         find_cases(tmp_path, 1, labels=False)
+
+
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_two_images_of_one_name_are_two_cases_where_there_are_no_masks(tmp_path: Path, folder: str) -> None:
+    pictures(tmp_path, f"{folder}a.png", f"{folder}a.jpg", f"{folder}b.png")
+    names = [case["case"] for case in find_cases(tmp_path, 1, labels=False).training]
+    assert names == ["a.jpg", "a.png", "b"]
 
 
 def test_two_mask_folders_are_named(tmp_path: Path) -> None:

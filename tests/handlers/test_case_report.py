@@ -104,6 +104,34 @@ def test_a_class_that_is_absent_is_empty_and_left_out_of_the_summary(segmented, 
     assert ("dice", "background") not in summary
 
 
+class Nothing(torch.nn.Module):
+    """Predicts background everywhere."""
+
+    def forward(self, image):
+        return torch.nn.functional.one_hot(torch.zeros_like(image[:, 0]).long(), 3).movedim(-1, 1).float()
+
+
+def test_a_prediction_without_a_class_has_no_distance_and_no_warning(tmp_path, recwarn):
+    options = {"include_background": False, "output_transform": PAIR}
+    metrics = {
+        "dice": MeanDice(**options),
+        "surface_distance": SurfaceDistance(symmetric=True, **options),
+        "hausdorff95": HausdorffDistance(percentile=95, **options),
+    }
+    post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=3)
+    evaluator = evaluate(segmentation_items(), Nothing(), post, metrics, CaseReport(tmp_path))
+    summary = {(row["metric"], row["class"]): row for row in read(tmp_path / "summary.csv")}
+    assert summary["hausdorff95", "mean"]["n"] == summary["surface_distance", "mean"]["n"] == "0"
+    assert np.isnan(evaluator.state.metrics["hausdorff95"])
+    assert evaluator.state.metrics["dice"] == 0
+    assert not [str(w.message) for w in recwarn if "all 0" in str(w.message) or "get_mask_edges" in str(w.message)]
+
+
+def test_the_engines_metrics_are_the_summarys_means(segmented, tmp_path):
+    means = {row["metric"]: row["mean"] for row in read(tmp_path / "summary.csv") if row["class"] == "mean"}
+    assert {name: f"{value:.6g}" for name, value in segmented.state.metrics.items()} == means
+
+
 def test_the_summary_has_mean_and_deviation_over_cases(segmented, tmp_path):
     rows = read(tmp_path / "cases.csv")
     values = np.array([float(row["hausdorff95"]) for row in rows if row["class"] == "liver"])

@@ -136,6 +136,14 @@ def test_resume_of_another_network_names_the_first_keys(make_run, tmp_path):
         make_run(resume=True).trainer.run()
 
 
+def test_resume_with_another_optimizer_names_the_difference(make_run):
+    make_run(epochs=1).trainer.run()
+    run = make_run(epochs=2, resume=True)
+    run.state.parts["optimizer"] = torch.optim.SGD(run.network.parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"last\.pt is of another optimizer \(.*betas.*momentum.* differ\)"):
+        run.trainer.run()
+
+
 def test_best_weights_are_not_a_run_to_resume(make_run, tmp_path):
     make_run(epochs=1).trainer.run()
     (tmp_path / "ckpt" / "model.pt").replace(tmp_path / "ckpt" / "last.pt")

@@ -134,6 +134,23 @@ def test_a_reconstruction_of_unknown_range_is_from_0_to_1(tmp_path):
     assert np.asarray(Image.open(save(picture, torch.full((1, 4, 5), 0.5)))).max() == 128
 
 
+def test_a_picture_of_floats_comes_back_as_the_grey_levels_of_its_range(tmp_path):
+    meta = {"intensity_range": (-50.0, 400.0), "original_dtype": "float32", "filename_or_obj": "a.tif"}
+    picture = MetaTensor(torch.rand(1, 4, 5), meta=meta)
+    path = SavePredictions(tmp_path, "recon", "reconstruction").save(picture, picture)
+    levels = np.asarray(Image.open(path)).T
+    assert np.array_equal(levels, np.rint(picture[0].numpy() * 255))
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(5, "uint8"), (3, "uint16")])
+def test_a_picture_that_no_png_can_hold_is_refused(tmp_path, channels, dtype):
+    meta = {"intensity_range": (0, 60000), "original_dtype": dtype, "filename_or_obj": "a.tif"}
+    picture = MetaTensor(torch.rand(channels, 4, 5), meta=meta)
+    save = SavePredictions(tmp_path, "recon", "reconstruction").save
+    with pytest.raises(ValueError, match=rf"a_recon\.png cannot be written.*this has {channels} of {dtype}"):
+        save(picture, picture)
+
+
 def test_inputs_of_one_stem_are_told_apart(tmp_path):
     save = SavePredictions(tmp_path).save
     names = ["one/a.png", "two/a.png", "two/a.jpg", "two/a.jpg"]

@@ -50,6 +50,19 @@ def test_a_volume_and_a_flipped_mask_are_aligned_by_their_affines(tmp_path: Path
     assert torch.equal(loaded["label"], (loaded["image"] >= 128).to(torch.uint8))
 
 
+def test_a_label_that_does_not_fit_is_left_out_where_none_is_needed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    item = {"image": picture(tmp_path), "label": picture(tmp_path, GREY // 2, "mask.png"), "case": "a"}
+    load = LoadCased(1, 2, need_label=False)
+    assert "label" not in load(item)
+    assert "label" not in load(item)
+    assert len(caplog.records) == 1
+    assert "the label is left out" in caplog.text
+    assert "mask.png: label" in caplog.text
+
+
 @pytest.mark.parametrize("array", [rgb(GREY), rgb(GREY, 255), np.dstack([GREY, np.full_like(GREY, 255)])])
 def test_a_grey_picture_stored_in_colour_is_one_channel(tmp_path: Path, array: np.ndarray) -> None:
     image = LoadCased(1)({"image": picture(tmp_path, array), "case": "a"})["image"]

@@ -36,6 +36,14 @@ def test_the_slice_with_most_foreground_is_shown():
     assert fullest_slice(labels) == 3
 
 
+def test_the_slice_with_most_of_the_true_label_is_shown_where_it_is_known():
+    pred, label = torch.zeros(1, 256, 256, 3), torch.zeros(1, 256, 256, 3)
+    pred[..., 0], label[:, :9, :9, 2] = 1, 1
+    picture = segmentation_picture(torch.zeros(1, 256, 256, 3), pred, label)
+    shown = picture[18:, 260:516]  # the label, beside the image
+    assert (shown[..., 0] > shown[..., 2]).any()
+
+
 def test_an_outline_is_inside_its_label():
     labels = np.zeros((5, 5), int)
     labels[1:4, 1:4] = 2

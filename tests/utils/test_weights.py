@@ -50,7 +50,7 @@ def test_differences_are_named_and_nothing_is_loaded(network, tmp_path):
     assert torch.equal(network[0].bias, before + 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(print)])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"an earlier run", pickle.dumps(print)])
 def test_a_file_that_is_no_checkpoint_is_named(network, tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.pt is no checkpoint that loads with weights_only=True") as error:

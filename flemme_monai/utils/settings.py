@@ -1,0 +1,130 @@
+"""Check what a command line sets, and read its words."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai.utils import ensure_tuple
+
+from .errors import did_you_mean, on_command_line
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+
+_logger = logging.getLogger(__name__)
+_WORKFLOWS = ("train.json", "inference.json")
+_FLAG = re.compile(r"--|-[a-zA-Z]")
+
+
+def as_bool(value: bool | str) -> bool:
+    """A switch of the command line, on which ``true`` is a word.
+
+    Args:
+        value: true or false, as a value or as a word.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: When it is neither.
+    """
+    word = str(value).lower()
+    if word not in ("true", "false"):
+        raise ValueError(f"{value!r} is no switch; true or false is expected")
+    return word == "true"
+
+
+def check_settings() -> None:
+    """Refuse what ``python -m monai.bundle run`` would take silently: an override of a setting that is not there.
+
+    Raises:
+        ValueError: When an override names no setting of the config files, or its value is of another kind.
+    """
+    if on_command_line():
+        check_overrides(sys.argv[2:])
+
+
+def check_overrides(arguments: Sequence[str]) -> None:
+    """Compare the overrides on a command line with the settings of its config files.
+
+    A setting of the bundle's other configs has no effect, which is logged, so that one list of settings serves
+    training, evaluation and inference. One that a component of the config has not yet is left to the component, which
+    refuses unknown ones itself.
+
+    Args:
+        arguments: what follows ``python -m monai.bundle run``.
+
+    Raises:
+        ValueError: When an override names no setting, or its value is of another kind.
+    """
+    from monai.bundle import ConfigParser, run
+
+    given = overrides(arguments)
+    if "args_file" in given:
+        given = {**ConfigParser.load_config_file(given["args_file"]), **given}
+    files = ensure_tuple(given.get("config_file", ()))
+    parser = ConfigParser()
+    parser.read_config(list(files))
+    folder = Path(files[0]).parent
+    others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := folder / name).is_file()]
+    for name in [name for name in given if name not in inspect.signature(run).parameters]:
+        if name in parser:
+            _check_kind(name, given[name], parser[name])
+        elif any(name in other for other in others):
+            _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
+        else:
+            _check_component(name, parser)
+
+
+def overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """The named values of a command line, read as ``fire`` reads them.
+
+    Args:
+        arguments: such as ``["--epochs", "3", "--amp=true", "--resume"]``.
+
+    Returns:
+        Values by name.
+    """
+    from fire.parser import DefaultParseValue
+
+    found: dict[str, Any] = {}
+    for argument, following in zip(arguments, [*arguments[1:], "--"]):
+        if argument == "--":
+            break
+        if _FLAG.match(argument):
+            name, equals, value = argument.lstrip("-").partition("=")
+            if not equals:
+                value = "True" if _FLAG.match(following) else following
+            found[name.replace("-", "_")] = DefaultParseValue(value)
+    return found
+
+
+def _check_component(name: str, parser: ConfigParser) -> None:
+    parent, last = parser.ref_resolver.split_id(name, last=True)
+    if parent and "_target_" in parser[parent]:
+        return
+    siblings = [key for key in parser[parent] if not key.startswith("_")]
+    inside = f" in {parent}" if parent else ""
+    raise ValueError(f"there is no setting {last!r}{inside}; {did_you_mean(last, siblings)}")
+
+
+def _check_kind(name: str, value: Any, default: Any) -> None:
+    """Compare a value with the default it replaces; expressions and references may stand for anything."""
+    if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        return
+    if isinstance(default, bool):
+        fits, expected = str(value).lower() in ("true", "false"), "true or false"
+    elif isinstance(default, int):
+        fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, float):
+        fits, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    else:
+        return
+    if not fits:
+        raise ValueError(f"{name} is {value!r}; {expected} is expected, such as {str(default).lower()}")

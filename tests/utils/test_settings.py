@@ -1,0 +1,120 @@
+"""What a command line sets is checked against the configs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from flemme_monai.utils import as_bool, check_settings
+from flemme_monai.utils.settings import check_overrides, overrides
+
+TRAIN = {
+    "epochs": 40,
+    "learning_rate": 0.001,
+    "amp": False,
+    "dataset_dir": None,
+    "image_size": [64, 64],
+    "augmentation": {"flip": 0.5},
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": "@learning_rate"},
+    "handlers": [{"_target_": "flemme_monai.handlers.EpochSeed", "seed": 0}],
+}
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """A bundle's configs."""
+    (tmp_path / "train.json").write_text(json.dumps(TRAIN))
+    (tmp_path / "evaluate.json").write_text(json.dumps({"handlers#0#seed": 1}))
+    (tmp_path / "inference.json").write_text(json.dumps({"overlap": 0.25, "amp": False}))
+    return tmp_path
+
+
+def check(configs: Path, *arguments: str, names: tuple[str, ...] = ("train",)) -> None:
+    files = [str(configs / f"{name}.json") for name in names]
+    check_overrides(["--config_file", str(files) if len(files) > 1 else files[0], *arguments])
+
+
+@pytest.mark.parametrize(("value", "expected"), [(True, True), ("true", True), ("False", False), ("false", False)])
+def test_a_switch_is_a_value_or_a_word(value: bool | str, expected: bool) -> None:
+    assert as_bool(value) is expected
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None, ""])
+def test_anything_else_is_no_switch(value) -> None:
+    with pytest.raises(ValueError, match="is no switch; true or false is expected"):
+        as_bool(value)
+
+
+def test_a_command_line_is_read_as_fire_reads_it() -> None:
+    line = [
+        "--epochs",
+        "3",
+        "--lr=-1e-3",
+        "--amp",
+        "true",
+        "--size",
+        "[64,64]",
+        "--a#b",
+        "x",
+        "--resume",
+        "--",
+        "--trace",
+    ]
+    assert overrides(line) == {"epochs": 3, "lr": -1e-3, "amp": "true", "size": [64, 64], "a#b": "x", "resume": True}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--epochs", "3", "--learning_rate", "1", "--amp", "true", "--dataset_dir", "x", "--image_size", "64,64"],
+        ["--epochs=$1+1", "--learning_rate", "@epochs", "--amp"],
+        ["--augmentation#flip", "0", "--augmentation::flip", "1", "--handlers#0#seed", "3"],
+        ["--optimizer#betas", "[0.9,0.9]", "--optimizer#_target_", "torch.optim.Adam"],
+        ["--run_id", "run", "--logging_file", "x.conf"],
+    ],
+)
+def test_settings_of_the_configs_are_taken(configs: Path, arguments: list[str]) -> None:
+    check(configs, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epoch", "3"], "there is no setting 'epoch'; did you mean epochs?"),
+        (["--foo", "3"], "there is no setting 'foo'; there are epochs, learning_rate, amp"),
+        (["--augmentation#flop", "3"], "there is no setting 'flop' in augmentation; did you mean flip?"),
+        (["--epochs", "many"], "epochs is 'many'; a whole number is expected, such as 40"),
+        (["--epochs", "1.5"], "epochs is 1.5; a whole number"),
+        (["--learning_rate", "[1]"], "learning_rate is [1]; a number is expected"),
+        (["--amp", "maybe"], "amp is 'maybe'; true or false is expected, such as false"),
+    ],
+)
+def test_what_would_be_taken_silently_is_refused(configs: Path, arguments: list[str], words: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check(configs, *arguments)
+    assert words in str(error.value)
+
+
+def test_configs_laid_over_each_other_are_one(configs: Path) -> None:
+    check(configs, "--epochs", "3", names=("train", "evaluate"))
+
+
+def test_a_setting_of_another_workflow_has_no_effect_and_that_is_said(
+    configs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    check(configs, "--epochs", "3", "--amp", "true", names=("inference",))
+    assert caplog.messages == ["epochs has no effect in inference.json"]
+
+
+def test_a_file_of_arguments_is_checked_too(configs: Path) -> None:
+    (configs / "args.json").write_text(json.dumps({"config_file": str(configs / "train.json"), "epoch": 3}))
+    with pytest.raises(ValueError, match="there is no setting 'epoch'"):
+        check_overrides(["--args_file", str(configs / "args.json")])
+
+
+def test_nothing_is_checked_elsewhere() -> None:
+    check_settings()
