@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .ae import NoResidual, Residual
 from .pyramid import Pyramid
+from .residual import Residual
 
 
 class HAE(nn.Module):
@@ -25,7 +25,7 @@ class HAE(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pyramid = Pyramid(backbone, fusion)
-        self.to_image = Residual(backbone) if residual else NoResidual()
+        self.residual = Residual(backbone) if residual else None
 
     @property
     def num_levels(self) -> int:
@@ -36,9 +36,15 @@ class HAE(nn.Module):
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor]:
         """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final image in evaluation."""
-        out = self.backbone(x, timesteps, context)
-        final, levels = self.pyramid(out.output, out.features, out.latent)
-        final = self.to_image(x, final)
+        if self.residual is None:
+            out = self.backbone(x, timesteps, context)
+            final, levels = self.pyramid(out.output, out.features, out.latent)
+        else:
+            mean, std = self.residual.statistics(x)
+            out = self.backbone((x - mean) / std, timesteps, context)
+            output, maps = self.pyramid(out.output, out.features, out.latent)
+            final = self.residual(x, output, std)
+            levels = [level * std + mean for level in maps]
         if self.training and not torch.jit.is_scripting():
             return [final] + levels
         return final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import ignite.distributed as idist
@@ -36,11 +37,14 @@ class Progress:
         from tqdm import tqdm
 
         state = engine.state
+        size = shutil.get_terminal_size()
         name = self.name if self.history is None else f"epoch {state.epoch}/{state.max_epochs}"
         self._bar = tqdm(
             total=state.epoch_length,
             desc=name,
             bar_format=BAR,
+            ncols=size.columns,  # tqdm shows nothing on a terminal that does not know its size
+            nrows=size.lines,
             leave=False,
             disable=not (sys.stderr.isatty() and idist.get_rank() == 0),
         )

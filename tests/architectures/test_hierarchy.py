@@ -49,9 +49,19 @@ def test_a_residual_network_starts_as_the_identity_and_adds_its_input(architectu
     net, plain = (architecture(backbone("UNet", 2, out_channels=1), residual=flag).eval() for flag in (True, False))
     x = image(2)
     assert torch.equal(net(x), x)
-    torch.nn.init.constant_(net.to_image.scale, 2.0)
+    torch.nn.init.constant_(net.residual.scale, 2.0)
     plain.load_state_dict(net.state_dict(), strict=False)
-    torch.testing.assert_close(net(x), x + 2 * plain(x))
+    mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
+    torch.testing.assert_close(net(x), x + 2 * std * plain((x - mean) / std))
+
+
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_a_residual_network_follows_the_scale_of_its_image(architecture):
+    net = architecture(backbone("SwinU", 2, out_channels=1), residual=True).eval()
+    torch.nn.init.constant_(net.residual.scale, 1.0)
+    x = image(2)
+    torch.testing.assert_close(net(3 * x + 5), 3 * net(x) + 5, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])
