@@ -38,7 +38,7 @@ POSTFIX = {"segmentation": "seg", "reconstruction": "recon"}
 
 def fragment(name: str) -> dict[str, Any]:
     """The fragment of that name."""
-    return json.loads((FRAGMENTS / f"{name}.json").read_text())
+    return json.loads((FRAGMENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -125,9 +125,9 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
 
     files = {f"configs/{workflow}.json": _dump(config) for workflow, config in configs.items()}
     files["configs/metadata.json"] = _dump(metadata)
-    files["configs/logging.conf"] = (FRAGMENTS / "logging.conf").read_text()
-    files["docs/README.md"] = fill((FRAGMENTS / f"readme_{what['task']}.md").read_text(), names)
-    files["LICENSE"] = (ROOT / "LICENSE").read_text()
+    files["configs/logging.conf"] = (FRAGMENTS / "logging.conf").read_text(encoding="utf-8")
+    files["docs/README.md"] = fill((FRAGMENTS / f"readme_{what['task']}.md").read_text(encoding="utf-8"), names)
+    files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
     return files
 
 
@@ -205,7 +205,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
+        target.write_text(text, encoding="utf-8")
 
 
 def differences(folder: Path, files: dict[str, str]) -> list[str]:
@@ -218,7 +218,7 @@ def differences(folder: Path, files: dict[str, str]) -> list[str]:
 
 
 def _same(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text() == text
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def main(

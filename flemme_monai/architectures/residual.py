@@ -9,8 +9,8 @@ from torch import nn
 class Residual(nn.Module):
     """Standardise each image, add the scaled output to it, and put intensities back.
 
-    Normalisation layers make a backbone blind to an image's scale, so the correction is learned for images of mean 0 and
-    deviation 1 (as the NormUnet of Sriram et al. 2020) and the scale of the output starts at 0, the network as the
+    Normalisation layers make a backbone blind to an image's scale, so the correction is learned for images of mean 0
+    and deviation 1 (as the NormUnet of Sriram et al. 2020). The scale of the output starts at 0, the network as the
     identity (ReZero, Bachlechner et al. 2021).
 
     Args:

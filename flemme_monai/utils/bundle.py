@@ -20,6 +20,6 @@ def find_bundle_root(name: str) -> str:
     """
     for folder in (Path("."), Path("bundles") / name, Path(name)):
         metadata = folder / "configs" / "metadata.json"
-        if metadata.is_file() and json.loads(metadata.read_text()).get("name") == name:
+        if metadata.is_file() and json.loads(metadata.read_text(encoding="utf-8")).get("name") == name:
             return str(folder)
     return name

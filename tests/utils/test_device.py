@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flemme_monai.utils import select_device
+from flemme_monai.utils import select_device, use_amp
 
 
 @pytest.fixture
@@ -47,3 +47,18 @@ def test_an_unknown_name_is_an_error(gpus, name):
     gpus(1)
     with pytest.raises(ValueError, match="is unknown: use auto, cpu, cuda or cuda:K"):
         select_device(name)
+
+
+def test_mixed_precision_needs_a_gpu_and_that_is_said_once(gpus, caplog):
+    caplog.set_level("INFO")
+    use_amp.cache_clear()
+    gpus(0)
+    assert not use_amp("true")
+    assert not use_amp("true")
+    assert caplog.messages == ["amp has no effect on the CPU"]
+    use_amp.cache_clear()
+    gpus(1)
+    assert use_amp(True, "cuda")
+    assert not use_amp("false", "cuda")
+    assert not use_amp(True, "cpu")
+    use_amp.cache_clear()
