@@ -115,7 +115,7 @@ class SwinFamily(BlockFamily):
         return SwinBlock(
             spatial_dims,
             channels,
-            num_heads=at_level(self.num_heads, level, "num_heads") or max(1, channels // 32),
+            num_heads=at_level(self.num_heads, level, "num_heads") or heads_of_32(channels),
             window_size=window,
             shift=shift,
             mlp_ratio=self.mlp_ratio,
@@ -123,6 +123,11 @@ class SwinFamily(BlockFamily):
             dropout=self.dropout,
             drop_path=drop_path,
         )
+
+
+def heads_of_32(channels: int) -> int:
+    """The number of heads of 32 channels, or of the next wider ones that divide the channels."""
+    return next(heads for heads in range(max(1, channels // 32), 0, -1) if channels % heads == 0)
 
 
 class Swin(EncoderDecoder):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.networks.nets.swin_unetr import WindowAttention as MonaiWindowAttention
 
+from flemme_monai.backbones.swin import heads_of_32
 from flemme_monai.blocks import SwinBlock, WindowAttention
 from flemme_monai.blocks.swin import attention_regions, window_merge, window_partition
 
@@ -68,6 +69,11 @@ def test_padding_gets_a_region_of_its_own():
     region = attention_regions([3], [4], [4], [0])
     assert region.tolist() == [[1, 1, 1, 3]] or len(set(region[0, :3].tolist())) == 1
     assert region[0, 3] not in region[0, :3]
+
+
+@pytest.mark.parametrize(("channels", "heads"), [(16, 1), (64, 2), (96, 3), (100, 2), (33, 1)])
+def test_heads_are_32_channels_wide_or_the_next_that_fit(channels, heads):
+    assert heads_of_32(channels) == heads
 
 
 def test_no_token_is_left_without_a_partner():
