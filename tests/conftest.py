@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ import torch
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Bundles run in process set up logging by their logging.conf; each test starts as Python does."""
+    yield
+    loggers = [logging.getLogger(name) for name in ("", "flemme_monai", "ignite")]
+    for logger in loggers:
+        logger.handlers = [handler for handler in logger.handlers if type(handler) is not logging.StreamHandler]
+        logger.setLevel(logging.WARNING if logger is logging.root else logging.NOTSET)
+        logger.propagate = True
 
 
 @pytest.fixture(scope="session")
