@@ -40,6 +40,14 @@ def test_every_setting_has_a_row_with_its_default(bundle: str, workflow: str, le
             assert str(value).lower() in default, name
 
 
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/data.md", "docs/settings.md", "docs/results.md", "docs/benchmark.md"]
+)
+def test_every_link_leads_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
 def test_every_row_is_a_setting() -> None:
     known = {name for bundle in ("sem_unet", "ae_unet") for w in ("train", "inference") for name in settings(bundle, w)}
     assert set(rows()) <= known

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import sys
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import fire
@@ -139,17 +141,22 @@ def _replace(value: Any, mark: str, by: Any) -> Any:
 
 
 def _set(configs: dict[str, dict[str, Any]], key: str, value: Any) -> bool:
-    """Set ``key`` (levels divided by ``#``) in each config that has it; whether one did."""
+    """Set ``key`` (levels divided by ``#``) in each config that has it or whose component takes it; whether one did."""
     found = False
     *parents, last = key.split("#")
     for config in configs.values():
         node: Any = config
         for parent in parents:
             node = node.get(parent) if isinstance(node, dict) else None
-        if isinstance(node, dict) and last in node:
+        if isinstance(node, dict) and (last in node or _takes(node.get("_target_"), last)):
             node[last] = value
             found = True
     return found
+
+
+def _takes(target: str | None, name: str) -> bool:
+    """Whether the class or function of that path has an argument of that name."""
+    return target is not None and name in inspect.signature(locate(target)).parameters
 
 
 def _metadata(metadata: dict[str, Any], task: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -163,14 +170,12 @@ def _metadata(metadata: dict[str, Any], task: str, config: dict[str, Any]) -> di
     out_channels = config[OUTPUTS[task]]
     if task == "segmentation":
         image["value_range"] = [-5, 5]
-        kind, value_range = {"type": "image", "format": "segmentation"}, [0, 1]
+        kind, value_range = {"type": "image", "format": "segmentation"}, []
         meaning = {str(i): "background" if i == 0 else f"class {i}" for i in range(out_channels)}
-        metadata["eval_metrics"] = {}
     else:
         image["value_range"] = value_range = [0, 1]
         kind = {"type": "image", "format": "magnitude"}
         meaning = {str(i): "image" for i in range(out_channels)}
-        metadata["eval_metrics"] = {}
     metadata["network_data_format"]["outputs"]["pred"] = {
         **kind,
         "num_channels": out_channels,

@@ -32,4 +32,4 @@ class AE(nn.Module):
         if self.residual is None:
             return self.backbone(x, timesteps, context).output
         mean, std = self.residual.statistics(x)
-        return self.residual(x, self.backbone((x - mean) / std, timesteps, context).output, std)
+        return self.residual(x, [self.backbone((x - mean) / std, timesteps, context).output], std)[0]

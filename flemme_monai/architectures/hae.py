@@ -15,7 +15,7 @@ class HAE(nn.Module):
     Args:
         backbone: a backbone whose ``out_channels`` is the number of the image's channels.
         fusion: how the levels are fused, ``cat`` or ``add``.
-        residual: as in :class:`AE`; the input is added to the final output, the levels stand for themselves.
+        residual: as in :class:`AE`; the input is added to every level, at the level's resolution.
 
     Raises:
         ValueError: when ``residual`` meets different numbers of input and output channels.
@@ -25,7 +25,7 @@ class HAE(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pyramid = Pyramid(backbone, fusion)
-        self.residual = Residual(backbone) if residual else None
+        self.residual = Residual(backbone, 1 + self.pyramid.num_levels) if residual else None
 
     @property
     def num_levels(self) -> int:
@@ -42,9 +42,9 @@ class HAE(nn.Module):
         else:
             mean, std = self.residual.statistics(x)
             out = self.backbone((x - mean) / std, timesteps, context)
-            output, maps = self.pyramid(out.output, out.features, out.latent)
-            final = self.residual(x, output, std)
-            levels = [level * std + mean for level in maps]
+            final, levels = self.pyramid(out.output, out.features, out.latent)
+            images = self.residual(x, [final] + levels, std)
+            final, levels = images[0], images[1:]
         if self.training and not torch.jit.is_scripting():
             return [final] + levels
         return final

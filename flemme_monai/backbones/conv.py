@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..blocks import (
@@ -46,8 +47,8 @@ class ConvFamily(BlockFamily):
         channel_attention: None, ``ca`` (CBAM) or ``eca`` (ECA-Net) after a stage; one value, or one a level.
         self_attention: self-attention over positions after a stage (Flemme's AttenUNet); one value, or one a level.
         num_heads: heads of the self-attention; one value, or one a level.
-        down: ``conv``, ``max``, ``avg`` or ``interpolate``.
-        up: ``conv`` (transposed) or ``interpolate``.
+        down_mode: ``conv``, ``max``, ``avg`` or ``interpolate``.
+        up_mode: ``conv`` (transposed) or ``interpolate``.
 
     Raises:
         ValueError: for a name that is not one of these.
@@ -84,6 +85,11 @@ class ConvFamily(BlockFamily):
         if max(patch_size) == 1:
             return ConvBlock(spatial_dims, in_channels, channels, self.norm, self.act, num_groups=self.num_groups)
         return StridedConv(spatial_dims, in_channels, channels, patch_size)
+
+    @property
+    def min_positions(self) -> int:
+        """An instance norm needs two."""
+        return 2 if self.norm == "instance" else 1
 
     def stage(
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
@@ -128,8 +134,11 @@ class ConvFamily(BlockFamily):
     def patch_recovery(
         self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]
     ) -> nn.Module:
-        """By ``up_mode``, to the image's size."""
-        return self.up(spatial_dims, in_channels, out_channels, patch_size)
+        """By ``up_mode``, to the image's size; interpolation follows a 1x1 convolution."""
+        if self.up_mode == "conv":
+            return self.up(spatial_dims, in_channels, out_channels, patch_size)
+        project = Conv["conv", spatial_dims](in_channels, out_channels, 1)
+        return nn.Sequential(project, self.up(spatial_dims, out_channels, out_channels, patch_size))
 
     def _block(self, name: str, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
         return BLOCKS[name](

@@ -254,6 +254,11 @@ class EncoderDecoder(nn.Module):
                 f"image size {tuple(size)} is not divisible by this network's total stride {tuple(self.size_divisor)}; "
                 f"sizes that fit are {below} or {above}: crop or pad to one of them."
             )
+        if self.family.min_positions > 1 and size == self.size_divisor:
+            raise ValueError(
+                f"image size {tuple(size)} is the network's total stride: one position is left for the latent, which "
+                f"instance norm cannot normalise; use at least {tuple(2 * d for d in self.size_divisor)} or another norm"
+            )
 
 
 def _per_axis(value: int | Sequence[int], spatial_dims: int, name: str) -> list[int]:

@@ -23,6 +23,11 @@ class BlockFamily(ABC):
 
     channels_last: ClassVar[bool] = False
 
+    @property
+    def min_positions(self) -> int:
+        """Positions that the smallest feature needs."""
+        return 1
+
     @abstractmethod
     def patch_embedding(
         self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]

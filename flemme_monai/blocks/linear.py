@@ -11,8 +11,7 @@ class Linear(nn.Linear):
     """``torch.nn.Linear`` that runs as a 1x1 convolution on the CPU.
 
     On CPUs PyTorch gives convolutions to oneDNN and matrix products to the BLAS, which on some processors reaches half
-    of oneDNN's rate (``tools/benchmark.py linear`` measures both). Weights, results and arguments are those of
-    ``torch.nn.Linear``.
+    of oneDNN's rate. Weights, results and arguments are those of ``torch.nn.Linear``.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

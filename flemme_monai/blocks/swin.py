@@ -43,7 +43,9 @@ def window_merge(windows: torch.Tensor, window: list[int], size: list[int]) -> t
     return windows.reshape(shape).permute(order + [2 * dims + 1]).reshape([batch] + size + [channels])
 
 
-def attention_regions(size: list[int], padded: list[int], window: list[int], shift: list[int]) -> torch.Tensor:
+def attention_regions(
+    size: list[int], padded: list[int], window: list[int], shift: list[int], device: torch.device
+) -> torch.Tensor:
     """For each window, which tokens are neighbours in the image: tokens attend only within their region.
 
     The cyclic shift brings opposite borders into one window, and padding adds tokens that no image token may see
@@ -54,13 +56,14 @@ def attention_regions(size: list[int], padded: list[int], window: list[int], shi
         padded: the same after padding to a multiple of the window.
         window: window along each axis.
         shift: cyclic shift along each axis.
+        device: where the result is made.
 
     Returns:
         region number of each token (M, N).
     """
-    region = torch.zeros([1] + [1] * len(size) + [1], dtype=torch.long)
+    region = torch.zeros([1] + [1] * len(size) + [1], dtype=torch.long, device=device)
     for axis in range(len(size)):
-        position = torch.arange(padded[axis])
+        position = torch.arange(padded[axis], device=device)
         # after the roll by -shift, place p holds the token of position (p + shift) modulo the padded size
         label = (position >= padded[axis] - window[axis]).long() + (position >= padded[axis] - shift[axis]).long()
         source = (position + shift[axis]) % padded[axis]
@@ -148,18 +151,18 @@ class WindowAttention(nn.Module):
             x = torch.roll(x, [-s for s in shift], axes)
         x = window_partition(x, window)  # (B, M, N, C)
         batch, windows, tokens, channels = x.shape
-        # (B, M, N, 3C) -> 3 x (B, M, h, N, C / h)
-        qkv = self.qkv(x).view(batch, windows, tokens, 3, self.num_heads, channels // self.num_heads)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
-        bias = self._bias(window)  # (h, N, N)
+        # (B, M, N, 3C) -> 3 x (BM, h, N, C / h): fused kernels take four axes
+        qkv = self.qkv(x).view(batch * windows, tokens, 3, self.num_heads, channels // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self._bias(window).unsqueeze(0)  # (1, h, N, N)
         if sum(shift) > 0 or padded != size:
-            region = attention_regions(size, padded, window, shift).to(x.device)
+            region = attention_regions(size, padded, window, shift, x.device)
             apart = region[:, None, :, None] != region[:, None, None, :]  # (M, 1, N, N)
-            bias = bias.masked_fill(apart, float("-inf"))  # (M, h, N, N)
+            bias = bias.masked_fill(apart, float("-inf")).repeat(batch, 1, 1, 1)  # (BM, h, N, N)
         x = F.scaled_dot_product_attention(
             q, k, v, attn_mask=bias.to(q.dtype), dropout_p=self.dropout if self.training else 0.0
         )
-        x = self.proj(x.transpose(2, 3).reshape(batch, windows, tokens, channels))
+        x = self.proj(x.transpose(1, 2).reshape(batch, windows, tokens, channels))
         x = window_merge(x, window, padded)
         if sum(shift) > 0:
             x = torch.roll(x, shift, axes)

@@ -6,5 +6,6 @@ from flemme_monai.data.datalist import datalist, inference_list
 from flemme_monai.data.dataset import CaseDataset
 from flemme_monai.data.loader import CaseLoader
 from flemme_monai.data.phantoms import phantoms
+from flemme_monai.data.sampler import rank_sampler
 
-__all__ = ["CaseDataset", "CaseLoader", "datalist", "inference_list", "phantoms"]
+__all__ = ["CaseDataset", "CaseLoader", "datalist", "inference_list", "phantoms", "rank_sampler"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from flemme_monai.data.files import image_kind
 from flemme_monai.data.layouts import DataSet, find_cases
-from flemme_monai.data.masks import mask_colors
+from flemme_monai.data.masks import check_levels, mask_colors
 from flemme_monai.data.phantoms import phantoms
 from flemme_monai.data.splits import (
     Split,
@@ -186,6 +186,8 @@ def _fit_labels(data_set: DataSet, num_classes: int | None) -> None:
         _logger.info("mask colours in class order: %s", ", ".join(map(str, colors)))
         for case in labelled:
             case["colors"] = colors
+    elif labelled:
+        check_levels([case["label"] for case in labelled], num_classes)
 
 
 def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int, int, int]] | None:

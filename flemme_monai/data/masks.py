@@ -98,6 +98,33 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
     return sorted(found) if coloured else None
 
 
+def check_levels(paths: Iterable[str | os.PathLike], num_classes: int) -> None:
+    """Refuse masks of two grey levels, 0 and the top, for more classes than two: the top would be the last class.
+
+    Args:
+        paths: the mask files; they are read until one has another value.
+        num_classes: number of classes, background included.
+
+    Raises:
+        ValueError: When no mask has another value.
+    """
+    if not 2 < num_classes <= _MAX_LEVELS:
+        return
+    found: set[int] = set()
+    for path in paths:
+        array = _without_alpha(read_array(path, indexed=True)[0], os.fspath(path))
+        if array.dtype.kind not in "bu" or image_suffix(path) in (".jpg", ".jpeg"):
+            return
+        found.update(np.unique(array).tolist())
+        if not found <= {0, 255} and not found <= {0, 65535}:
+            return
+    if max(found, default=0) > 0:
+        raise ValueError(
+            f"{os.path.dirname(os.fspath(path))}: the masks hold only 0 and {max(found)}, which is one class and the "
+            f"background, while num_classes is {num_classes}; set num_classes to 2"
+        )
+
+
 def is_grey(array: np.ndarray | torch.Tensor) -> bool:
     """Whether the first three channels of (C, *S) are equal."""
     return bool((array[1:3] == array[:1]).all())

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
 from ..utils import replacing, writable_dir
 from ..utils.pictures import label_map, reconstruction_picture, segmentation_picture
-
-PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 
 
 class SavePredictions:
@@ -110,20 +109,14 @@ class SavePredictions:
 
     def _name(self, source: str, case: str) -> str:
         """A name for ``source``, or for ``case`` without one, that no other input of this run has."""
-        path = Path(source or case)
-        words = [safe(stem(path)), *(safe(parent.name) for parent in path.parents if parent.name)]
+        words = [safe(case)]
+        if source:
+            words = [image_stem(source), *(parent.name for parent in Path(source).parents if parent.name)]
         names = ["_".join(reversed(words[: i + 1])) for i in range(len(words))]
         names += [f"{words[0]}_{i}" for i in range(2, len(self._names) + 3)]
         name = next(n for n in names if n not in self._names)
         self._names.add(name)
         return name
-
-
-def stem(path: Path) -> str:
-    """The name of a file without ``.nii.gz`` or its other suffix, or the name of a folder."""
-    if path.is_dir():
-        return path.name
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def safe(name: str) -> str:
@@ -134,7 +127,7 @@ def safe(name: str) -> str:
 def is_volume(image: torch.Tensor) -> bool:
     """Whether an image (C, *S) comes from a volume's file: a NIfTI, an NRRD, a folder of DICOM."""
     source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
-    return bool(source) and Path(source).suffix.lower() not in PICTURES
+    return bool(source) and image_suffix(source) not in PICTURE_SUFFIXES
 
 
 def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
@@ -178,7 +171,8 @@ def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None
     affine = affine @ nibabel.orientations.inv_ornt_aff(turn, values.shape[:3])
     if np.allclose(affine, original, atol=1e-4):
         affine = original
-    volume = nibabel.Nifti1Image(turned[..., 0] if turned.shape[-1] == 1 else turned, affine)
+    turned = turned[..., 0] if turned.shape[-1] == 1 else turned
+    volume = nibabel.Nifti1Image(turned, affine, dtype=turned.dtype)
     volume.header.set_xyzt_units("mm")
     with replacing(path) as part:
         nibabel.save(volume, part)

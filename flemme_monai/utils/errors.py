@@ -81,7 +81,7 @@ def plain_errors() -> None:
 def did_you_mean(name: str, known: list[str]) -> str:
     """A question with the known name most like a wrong one, or else all known names."""
     close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
 
 
 def _wrong_setting(error: BaseException) -> str | None:

@@ -106,12 +106,18 @@ def overrides(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_component(name: str, parser: ConfigParser) -> None:
-    parent, last = parser.ref_resolver.split_id(name, last=True)
-    if parent and "_target_" in parser[parent]:
-        return
-    siblings = [key for key in parser[parent] if not key.startswith("_")]
-    inside = f" in {parent}" if parent else ""
-    raise ValueError(f"there is no setting {last!r}{inside}; {did_you_mean(last, siblings)}")
+    node: Any = parser.get()
+    levels = parser.ref_resolver.normalize_id(name).split(parser.ref_resolver.sep)
+    for depth, level in enumerate(levels):
+        if depth == len(levels) - 1 and isinstance(node, dict) and "_target_" in node:
+            return
+        children = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
+        children = {str(key): child for key, child in children.items()}
+        if level not in children:
+            inside = f" in {'#'.join(levels[:depth])}" if depth else ""
+            siblings = [key for key in children if not key.startswith("_")]
+            raise ValueError(f"there is no setting {level!r}{inside}; {did_you_mean(level, siblings)}")
+        node = children[level]
 
 
 def _check_kind(name: str, value: Any, default: Any) -> None:

@@ -45,14 +45,23 @@ def test_thin_volumes_have_thin_levels():
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])
-def test_a_residual_network_starts_as_the_identity_and_adds_its_input(architecture):
+def test_a_residual_network_adds_its_scaled_output_to_its_input(architecture):
     net, plain = (architecture(backbone("UNet", 2, out_channels=1), residual=flag).eval() for flag in (True, False))
     x = image(2)
-    assert torch.equal(net(x), x)
     torch.nn.init.constant_(net.residual.scale, 2.0)
     plain.load_state_dict(net.state_dict(), strict=False)
     mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
     torch.testing.assert_close(net(x), x + 2 * std * plain((x - mean) / std))
+
+
+def test_a_residual_level_corrects_the_image_at_its_resolution():
+    net = HAE(backbone("UNet", 2, out_channels=1), residual=True).train()
+    torch.nn.init.zeros_(net.residual.scale)
+    x = image(2)
+    final, *levels = net(x)
+    assert torch.equal(final, x)
+    for level in levels:
+        torch.testing.assert_close(level, torch.nn.functional.interpolate(x, size=level.shape[2:], mode="area"))
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])

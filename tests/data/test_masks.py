@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_picture
 
-from flemme_monai.data.masks import mask_colors, to_label_map
+from flemme_monai.data.masks import check_levels, mask_colors, to_label_map
 from flemme_monai.data.reading import read_array
 
 LABELS = (random_picture(1) % 3).astype(np.uint8)
@@ -147,3 +147,12 @@ def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
 def test_a_coloured_jpeg_is_no_mask(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.jpg.*store masks as PNG"):
         mask_colors([write_picture(tmp_path / "a.jpg", PALETTE[LABELS])])
+
+
+def test_two_levels_are_no_mask_of_three_classes(tmp_path: Path) -> None:
+    binary = [write_picture(tmp_path / f"{i}.png", np.array([[0, 255]], dtype=np.uint8)) for i in range(2)]
+    graded = write_picture(tmp_path / "c.png", np.array([[0, 128]], dtype=np.uint8))
+    check_levels(binary, 2)
+    check_levels([*binary, graded], 3)
+    with pytest.raises(ValueError, match="only 0 and 255, which is one class.*num_classes is 3; set num_classes to 2"):
+        check_levels(binary, 3)

@@ -117,6 +117,15 @@ def test_a_reconstruction_gets_dtype_and_range_back(tmp_path):
     assert np.array_equal(np.asarray(saved.dataobj), voxels)
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int8])
+def test_a_reconstruction_keeps_dtypes_that_nifti_has_no_default_for(tmp_path, dtype):
+    image = MetaTensor(
+        torch.rand(1, 4, 4, 4), meta={"filename_or_obj": "a.nii", "original_dtype": dtype, "intensity_range": (0, 100)}
+    )
+    path = SavePredictions(tmp_path, "recon", "reconstruction").save(image, image)
+    assert nibabel.load(path).get_data_dtype() == dtype
+
+
 def test_a_reconstruction_beyond_the_dtype_is_clipped(tmp_path):
     image = MetaTensor(torch.rand(3, 8, 9), meta={"intensity_range": (0, 255), "original_dtype": "uint8"})
     path = SavePredictions(tmp_path, "recon", "reconstruction").save(image, torch.full((3, 8, 9), 1.2))
