@@ -257,6 +257,7 @@ def main(
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     try:
         fire.Fire(main)
     except (ValueError, FileNotFoundError) as error:

@@ -256,8 +256,8 @@ class EncoderDecoder(nn.Module):
             )
         if self.family.min_positions > 1 and size == self.size_divisor:
             raise ValueError(
-                f"image size {tuple(size)} is the network's total stride: one position is left for the latent, which "
-                f"instance norm cannot normalise; use at least {tuple(2 * d for d in self.size_divisor)} or another norm"
+                f"image size {tuple(size)} is the network's total stride: its latent has one position, which "
+                f"instance norm cannot normalise; use {tuple(2 * d for d in self.size_divisor)} or more"
             )
 
 

@@ -27,7 +27,7 @@ def test_swinu_at_flemmes_settings_is_larger_by_its_full_width_blocks():
 
 def test_one_position_is_too_few_for_instance_norm():
     net = UNet(2, 1, 1, family=ConvFamily(norm="instance"))
-    with pytest.raises(ValueError, match=r"image size \(8, 8\) is the network's total stride.*at least \(16, 16\)"):
+    with pytest.raises(ValueError, match=r"image size \(8, 8\) is the network's total stride.*use \(16, 16\) or more"):
         net(torch.rand(2, 1, 8, 8))
     assert net(torch.rand(2, 1, 16, 8)).output.shape == (2, 1, 16, 8)
 
@@ -174,7 +174,5 @@ def test_dense_connections_with_thin_volumes():
 
 
 def test_an_output_of_the_last_stages_width_is_still_projected():
-    net = CNN(
-        2, 1, 4, family=ConvFamily(up_mode="interpolate"), patch_channels=4, channels=(4, 8), middle_channels=(8,)
-    )
+    net = backbone("CNN", 2, out_channels=8, family=ConvFamily(up_mode="interpolate"))
     assert net.eval()(image(2)).output.min() < 0

@@ -153,3 +153,10 @@ def test_a_dicom_series_comes_back_as_nifti_with_its_affine(small, data_dir, tmp
     written = nibabel.load(file)
     assert written.shape == expected.shape
     np.testing.assert_allclose(written.affine, expected.affine, atol=1e-3)
+
+
+def test_a_bundle_of_ones_own_takes_any_setting_of_its_components():
+    files = make_pair("sem_unet", settings={"network_def#backbone#final_channels": [32]})
+    assert json.loads(files["configs/train.json"])["network_def"]["backbone"]["final_channels"] == [32]
+    with pytest.raises(ValueError, match="unknown settings network_def#backbone#finalchannels"):
+        make_pair("sem_unet", settings={"network_def#backbone#finalchannels": [32]})

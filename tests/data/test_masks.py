@@ -154,5 +154,5 @@ def test_two_levels_are_no_mask_of_three_classes(tmp_path: Path) -> None:
     graded = write_picture(tmp_path / "c.png", np.array([[0, 128]], dtype=np.uint8))
     check_levels(binary, 2)
     check_levels([*binary, graded], 3)
-    with pytest.raises(ValueError, match="only 0 and 255, which is one class.*num_classes is 3; set num_classes to 2"):
+    with pytest.raises(ValueError, match=r"only 0 and 255, which is one class.*num_classes is 3; set num_classes to 2"):
         check_levels(binary, 3)
