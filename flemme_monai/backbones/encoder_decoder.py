@@ -144,6 +144,8 @@ class EncoderDecoder(nn.Module):
             total.append([t * s for t, s in zip(total[-1], stride)])
         self.size_divisor = total[-1]
         blocks = [at_level(num_blocks, level, "num_blocks") for level in range(depth + 1)]
+        if min(blocks) < 1:
+            raise ValueError(f"num_blocks is {num_blocks}; every stage needs at least one block.")
         dense = self.connection == "dense"
         kept: list[tuple[int, list[int]]] = []  # (channels, total stride) of every feature made so far
 

@@ -70,14 +70,19 @@ class SwinFamily(BlockFamily):
     def stage(
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
-        """``len(drop_path)`` blocks, after a linear map where the width changes."""
-        blocks: list[nn.Module] = [] if in_channels == out_channels else [Linear(in_channels, out_channels)]
+        """``len(drop_path)`` blocks; a linear map widens the feature after the first of them, or narrows it before."""
+        blocks: list[nn.Module] = []
         for i, rate in enumerate(drop_path):
+            width = min(in_channels, out_channels) if i == 0 else out_channels
+            if i == 0 and in_channels > out_channels:
+                blocks.append(Linear(in_channels, out_channels))
             if self.block == "swin":
-                blocks.append(self._block(spatial_dims, out_channels, level, i % 2 == 1, rate))
+                blocks.append(self._block(spatial_dims, width, level, i % 2 == 1, rate))
             else:
-                pair = [self._block(spatial_dims, out_channels, level, shift, rate) for shift in (False, True)]
+                pair = [self._block(spatial_dims, width, level, shift, rate) for shift in (False, True)]
                 blocks += [ResSwinBlock(*pair)] if self.block == "res_swin" else pair
+            if i == 0 and in_channels < out_channels:
+                blocks.append(Linear(in_channels, out_channels))
         return Stage(blocks, channel_last_view=True)
 
     def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
