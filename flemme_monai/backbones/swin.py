@@ -71,18 +71,16 @@ class SwinFamily(BlockFamily):
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
         """``len(drop_path)`` blocks; a linear map widens the feature after the first of them, or narrows it before."""
-        blocks: list[nn.Module] = []
-        for i, rate in enumerate(drop_path):
-            width = min(in_channels, out_channels) if i == 0 else out_channels
-            if i == 0 and in_channels > out_channels:
-                blocks.append(Linear(in_channels, out_channels))
+        blocks: list[nn.Module] = [Linear(in_channels, out_channels)] if in_channels > out_channels else []
+        widths = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
+        for i, (width, rate) in enumerate(zip(widths, drop_path)):
             if self.block == "swin":
                 blocks.append(self._block(spatial_dims, width, level, i % 2 == 1, rate))
             else:
                 pair = [self._block(spatial_dims, width, level, shift, rate) for shift in (False, True)]
                 blocks += [ResSwinBlock(*pair)] if self.block == "res_swin" else pair
-            if i == 0 and in_channels < out_channels:
-                blocks.append(Linear(in_channels, out_channels))
+            if width < out_channels:
+                blocks.append(Linear(width, out_channels))
         return Stage(blocks, channel_last_view=True)
 
     def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
