@@ -55,7 +55,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
     A setting of the bundle's other configs has no effect, which is logged, so that one list of settings serves
     training, evaluation and inference. One that a component of the config has not yet is left to the component, which
-    refuses unknown ones itself.
+    refuses unknown ones itself; so is a list for a component's argument, which may take one value or one an axis.
 
     Args:
         arguments: what follows ``python -m monai.bundle run``.
@@ -75,7 +75,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := folder / name).is_file()]
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
-            _check_kind(name, given[name], parser[name])
+            _check_kind(name, given[name], parser[name], _is_argument(name, parser))
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
@@ -120,9 +120,25 @@ def _check_component(name: str, parser: ConfigParser) -> None:
         node = children[level]
 
 
-def _check_kind(name: str, value: Any, default: Any) -> None:
-    """Compare a value with the default it replaces; expressions and references may stand for anything."""
+def _is_argument(name: str, parser: ConfigParser) -> bool:
+    """Whether a setting is an argument of a component."""
+    parent, _ = parser.ref_resolver.split_id(name, last=True)
+    return bool(parent) and isinstance(parser[parent], dict) and "_target_" in parser[parent]
+
+
+def _check_kind(name: str, value: Any, default: Any, argument: bool) -> None:
+    """Compare a value with the default it replaces; expressions and references may stand for anything.
+
+    A component gets its arguments as they are: the word ``false`` would be a true string to it, and a list may be what
+    it takes in the place of one number.
+    """
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
+        return
+    if argument and isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}; True or False is expected")
+        return
+    if argument and isinstance(value, list | tuple):
         return
     if isinstance(default, bool):
         fits, expected = str(value).lower() in ("true", "false"), "true or false"

@@ -18,7 +18,7 @@ TRAIN = {
     "dataset_dir": None,
     "image_size": [64, 64],
     "augmentation": {"flip": 0.5},
-    "optimizer": {"_target_": "torch.optim.AdamW", "lr": "@learning_rate"},
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": "@learning_rate", "eps": 1e-8, "amsgrad": False},
     "handlers": [{"_target_": "flemme_monai.handlers.EpochSeed", "seed": 0}],
 }
 
@@ -73,6 +73,7 @@ def test_a_command_line_is_read_as_fire_reads_it() -> None:
         ["--epochs=$1+1", "--learning_rate", "@epochs", "--amp"],
         ["--augmentation#flip", "0", "--augmentation::flip", "1", "--handlers#0#seed", "3"],
         ["--optimizer#betas", "[0.9,0.9]", "--optimizer#_target_", "torch.optim.Adam"],
+        ["--optimizer#amsgrad", "True", "--optimizer#eps", "[1e-8,1e-7]", "--optimizer#amsgrad", "$not False"],
         ["--run_id", "run", "--logging_file", "x.conf"],
     ],
 )
@@ -92,6 +93,9 @@ def test_settings_of_the_configs_are_taken(configs: Path, arguments: list[str]) 
         (["--epochs", "many"], "epochs is 'many'; a whole number is expected, such as 40"),
         (["--epochs", "1.5"], "epochs is 1.5; a whole number"),
         (["--learning_rate", "[1]"], "learning_rate is [1]; a number is expected"),
+        (["--optimizer#eps", "many"], "optimizer#eps is 'many'; a number is expected"),
+        (["--optimizer#amsgrad", "false"], "optimizer#amsgrad is 'false'; True or False is expected"),
+        (["--augmentation#flip", "[1]"], "augmentation#flip is [1]; a number is expected"),
         (["--amp", "maybe"], "amp is 'maybe'; true or false is expected, such as false"),
     ],
 )
