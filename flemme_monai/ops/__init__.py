@@ -1,0 +1,6 @@
+"""Numerics without learnable state: the selective scans of Mamba and Mamba-2."""
+
+from .selective_scan import prepare_scans, scan_rows, selective_scan
+from .ssd_scan import ssd_rows, ssd_scan
+
+__all__ = ["prepare_scans", "scan_rows", "selective_scan", "ssd_rows", "ssd_scan"]

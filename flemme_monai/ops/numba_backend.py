@@ -1,0 +1,153 @@
+"""The selective scan in compiled loops, on as many threads as PyTorch uses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from types import ModuleType
+
+import torch
+
+CHUNK = 64
+PATIENCE = 2.0  # seconds; a cached kernel loads in less
+logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def kernels() -> ModuleType | None:
+    """The compiled loops, or None; what is missing is logged once.
+
+    The first call on a machine compiles them, and says so; later ones read the cache.
+    """
+    try:
+        import numba  # noqa: F401 (only what follows compiles)
+    except Exception as error:  # it asks for its own versions of numpy
+        return _broken(error)
+    message = "compiling the selective scan for this processor, once: about 10 seconds"
+    note = threading.Timer(PATIENCE, logger.warning, [message])
+    note.daemon = True
+    note.start()
+    try:
+        from . import numba_kernels
+    except Exception as error:  # it wants a folder for its cache
+        return _broken(error)
+    finally:
+        note.cancel()
+    return numba_kernels
+
+
+def _broken(error: Exception) -> None:
+    logger.warning("numba does not work (%s: %s); scans run in PyTorch", type(error).__name__, error)
+
+
+@torch.compiler.assume_constant_result
+def numba_works() -> bool:
+    """Whether there are compiled loops."""
+    return kernels() is not None
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="flemme_monai-scan")
+
+
+def _blocks(images: int, groups: int, channels: int) -> list[tuple[int, int, int, int, int]]:
+    """Image, group, number of the block in the group, first channel and number of channels of each task."""
+    width = kernels().WIDTH
+    return [
+        (image, group, block, first, min(width, channels - first))
+        for image in range(images)
+        for group in range(groups)
+        for block, first in enumerate(range(0, channels, width))
+    ]
+
+
+def _run(task: Callable[..., None], blocks: list[tuple[int, int, int, int, int]]) -> None:
+    """Run a task for every block. A block's result does not depend on the number of threads."""
+    threads = min(torch.get_num_threads(), len(blocks))
+    if threads < 2 or not threading.main_thread().is_alive():  # an interpreter that ends starts no threads
+        for block in blocks:
+            task(*block)
+    else:
+        list(_pool(torch.get_num_threads(), os.getpid()).map(lambda block: task(*block), blocks))
+
+
+def _check(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    bias: torch.Tensor,
+) -> None:
+    """The loops read memory by these shapes, unchecked."""
+    images, groups, length, channels = u.shape
+    states = (images, groups, length, A.shape[-1])
+    shapes = {"delta": (delta, u.shape), "A": (A, (groups, channels, A.shape[-1])), "B": (B, states), "C": (C, states)}
+    shapes |= {"D": (D, (groups, channels)), "bias": (bias, (groups, channels)), "u": (u, u.shape)}
+    for name, (x, shape) in shapes.items():
+        if x.shape != torch.Size(shape) or x.dtype != torch.float32:
+            raise ValueError(
+                f"selective scan: {name} is {tuple(x.shape)} of {x.dtype}; expected {tuple(shape)} of torch.float32"
+            )
+
+
+def forward(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    bias: torch.Tensor,
+    softplus: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`.torch_backend.forward`, for float32 on the CPU."""
+    _check(u, delta, A, B, C, D, bias)
+    images, groups, length, channels = u.shape
+    y = u.new_empty(u.shape)
+    borders = u.new_empty(images, groups, -(-length // CHUNK) + 1, A.shape[2], channels)
+    arrays = [x.contiguous().numpy() for x in (u, delta, A, B, C, D, bias)]
+    scan, out, states = kernels().forward, y.numpy(), borders.numpy()
+
+    def task(image: int, group: int, block: int, first: int, count: int) -> None:
+        scan(*arrays, softplus, out, states, CHUNK, image, group, first, count)
+
+    _run(task, _blocks(images, groups, channels))
+    return y, borders
+
+
+def backward(
+    dy: torch.Tensor,
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor,
+    bias: torch.Tensor,
+    softplus: bool,
+    borders: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As :func:`.torch_backend.backward`, for float32 on the CPU."""
+    _check(u, delta, A, B, C, D, bias)
+    images, groups, _, channels = u.shape
+    blocks = _blocks(images, groups, channels)
+    parts = 1 + max(block for _, _, block, _, _ in blocks)
+    du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
+    dA, dD, dbias = (u.new_empty(images, *x.shape) for x in (A, D, bias))
+    dB, dC = u.new_empty(parts, *B.shape), u.new_empty(parts, *B.shape)  # a part for each block of a group
+    arrays = [x.contiguous().numpy() for x in (dy, u, delta, A, B, C, D, bias)]
+    states, results = borders.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
+    scan = kernels().backward
+
+    def task(image: int, group: int, block: int, first: int, count: int) -> None:
+        scan(*arrays, softplus, states, CHUNK, image, group, block, first, count, *results)
+
+    _run(task, blocks)
+    return du, ddelta, dA.sum(0), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
