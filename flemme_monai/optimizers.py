@@ -1,12 +1,30 @@
-"""Learning rate schedules."""
+"""What an optimizer needs: which parameters decay, and how the learning rate goes."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+
+def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
+    """A network's parameters, those without weight decay in a group of their own.
+
+    Args:
+        network: modules may name such parameters in an attribute ``undecayed``, as those of a selective scan do: to
+            pull a decay rate or a skip to 0 is no regularisation.
+
+    Returns:
+        Groups for any optimizer of ``torch.optim``.
+    """
+    undecayed = {id(getattr(m, name)) for m in network.modules() for name in getattr(m, "undecayed", ())}
+    decayed: list[nn.Parameter] = [p for p in network.parameters() if id(p) not in undecayed]
+    others = [p for p in network.parameters() if id(p) in undecayed]
+    return [{"params": decayed}] + ([{"params": others, "weight_decay": 0.0}] if others else [])
 
 
 def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine") -> LambdaLR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def write_series(folder: Path, array: np.ndarray, uid: str = "1.2.3") -> Path:
     import itk
 
     folder.mkdir(parents=True, exist_ok=True)
+    before = locale.setlocale(locale.LC_ALL)
     for index in range(array.shape[-1]):
         image = itk.image_from_array(np.ascontiguousarray(array[:, :, index : index + 1].T.astype(np.int16)))
         image.SetSpacing([1.0, 1.0, 2.0])
@@ -61,6 +63,7 @@ def write_series(folder: Path, array: np.ndarray, uid: str = "1.2.3") -> Path:
         writer.SetFileName(str(file))
         writer.Update()
         file.rename(folder / f"{uid}.{index}")
+    locale.setlocale(locale.LC_ALL, before)  # ITK's writer of DICOM changes it
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The learning rate rises, then falls to nothing."""
+"""Which parameters decay; the learning rate rises, then falls to nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import io
 import pytest
 import torch
 
-from flemme_monai.optimizers import warmup_schedule
+from flemme_monai.optimizers import parameter_groups, warmup_schedule
+from tests.networks import ENCODERS, network
 
 
 def rates(steps=10, **options):
@@ -61,3 +62,15 @@ def test_its_state_loads_without_pickle_and_goes_on():
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         rates(**options)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_parameter_is_in_one_group_and_scans_decay_nothing(encoder):
+    net = network("HSeM", encoder, 2)
+    groups = parameter_groups(net)
+    assert sorted(id(p) for group in groups for p in group["params"]) == sorted(id(p) for p in net.parameters())
+    scans = {id(p) for name, p in net.named_parameters() if name.endswith(("A_log", ".D", "dt_bias"))}
+    assert {id(p) for group in groups[1:] for p in group["params"]} == scans
+    assert all(group["weight_decay"] == 0 for group in groups[1:])
+    assert bool(scans) == encoder.startswith("VMamba")
+    torch.optim.AdamW(groups, weight_decay=0.1)

@@ -4,7 +4,10 @@ from .connections import DenseConnection, NoConnection, SkipConnection
 from .conv import CNN, ConvFamily, DNet, UNet
 from .encoder_decoder import BackboneOutput, EncoderDecoder
 from .family import BlockFamily
+from .sequence import SequenceFamily
 from .swin import Swin, SwinD, SwinFamily, SwinU
+from .vit import ViT, ViTD, ViTFamily, ViTU
+from .vmamba import MambaFamily, VMamba, VMambaD, VMambaU
 
 __all__ = [
     "CNN",
@@ -14,11 +17,20 @@ __all__ = [
     "DNet",
     "DenseConnection",
     "EncoderDecoder",
+    "MambaFamily",
     "NoConnection",
+    "SequenceFamily",
     "SkipConnection",
     "Swin",
     "SwinD",
     "SwinFamily",
     "SwinU",
     "UNet",
+    "VMamba",
+    "VMambaD",
+    "VMambaU",
+    "ViT",
+    "ViTD",
+    "ViTFamily",
+    "ViTU",
 ]

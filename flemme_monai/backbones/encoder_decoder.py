@@ -76,7 +76,8 @@ class EncoderDecoder(nn.Module):
         drop_path: largest probability that a sample skips a residual branch; grows linearly along the encoder, falls
             along the decoder.
         latent_size: length of a dense latent vector, for plain encoders only; None keeps the latent a feature.
-        position_embedding: whether an absolute position embedding is added after the patch embedding.
+        position_embedding: whether an absolute position embedding is added after the patch embedding; None takes the
+            family's.
         checkpointing: recompute each stage's activations in the backward pass instead of keeping them.
         channels_last: memory format of the features; None takes the family's.
 
@@ -109,7 +110,7 @@ class EncoderDecoder(nn.Module):
         strides: int | Sequence[int | Sequence[int]] = 2,
         drop_path: float = 0.0,
         latent_size: int | None = None,
-        position_embedding: bool = False,
+        position_embedding: bool | None = None,
         checkpointing: bool = False,
         channels_last: bool | None = None,
     ) -> None:
@@ -136,6 +137,7 @@ class EncoderDecoder(nn.Module):
         self.out_channels = out_channels
         self.family = family
         self.channels_last = family.channels_last if channels_last is None else channels_last
+        located = family.position_embedding if position_embedding is None else position_embedding
         depth = len(channels)
         patch = _per_axis(patch_size, spatial_dims, "patch_size")
         stage_strides = _per_stage(strides, depth, spatial_dims)
@@ -152,7 +154,7 @@ class EncoderDecoder(nn.Module):
         # encoder
         rates = _split(0.0, drop_path, blocks[:-1] + [blocks[-1]] * len(middle_channels))
         self.patch_embedding = family.patch_embedding(spatial_dims, in_channels, patch_channels, patch)
-        self.position = PositionEmbedding(spatial_dims, patch_channels) if position_embedding else nn.Identity()
+        self.position = PositionEmbedding(spatial_dims, patch_channels) if located else nn.Identity()
         self.encoder_fuse, self.encoder, self.down = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         width = patch_channels
         for level, out in enumerate(channels):

@@ -19,9 +19,11 @@ class BlockFamily(ABC):
 
     Attributes:
         channels_last: the memory format in which the family's blocks run fastest.
+        position_embedding: whether the blocks need an absolute position embedding to know where they are.
     """
 
     channels_last: ClassVar[bool] = False
+    position_embedding: ClassVar[bool] = False
 
     @property
     def min_positions(self) -> int:

@@ -4,30 +4,44 @@ from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfA
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
 from .embedding import PositionEmbedding
 from .linear import Linear
+from .mamba import MambaBlock, MambaMixer, SelectiveScan, StateSpaceDuality
+from .mlp import MLP
 from .norm import ChannelLayerNorm, make_norm
 from .resampling import InterpolateDown, InterpolateUp, PatchExpand, PoolDown, StridedConv, TransposedConv
-from .stage import Stage
-from .swin import ResSwinBlock, SwinBlock, WindowAttention
+from .scan_order import SCANS, num_orders, scan_orders
+from .stage import Shortcut, Stage
+from .swin import SwinBlock, WindowAttention
+from .vit import GlobalAttention, ViTBlock
 
 __all__ = [
+    "MLP",
+    "SCANS",
     "ChannelAttention",
     "ChannelLayerNorm",
     "ConvBlock",
     "DoubleConvBlock",
     "EfficientChannelAttention",
+    "GlobalAttention",
     "InterpolateDown",
     "InterpolateUp",
     "Linear",
+    "MambaBlock",
+    "MambaMixer",
     "PatchExpand",
     "PoolDown",
     "PositionEmbedding",
     "ResConvBlock",
-    "ResSwinBlock",
+    "SelectiveScan",
+    "Shortcut",
     "SpatialSelfAttention",
     "Stage",
+    "StateSpaceDuality",
     "StridedConv",
     "SwinBlock",
     "TransposedConv",
+    "ViTBlock",
     "WindowAttention",
     "make_norm",
+    "num_orders",
+    "scan_orders",
 ]

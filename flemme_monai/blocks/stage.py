@@ -40,3 +40,14 @@ class Stage(nn.Module):
         from torch.utils.checkpoint import checkpoint
 
         return checkpoint(self._run, x, use_reentrant=False)
+
+
+class Shortcut(nn.Sequential):
+    """Blocks in a row with a shortcut around all of them. Args: the blocks."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """``input`` to the same shape."""
+        x = input
+        for block in self:
+            x = block(x)
+        return input + x

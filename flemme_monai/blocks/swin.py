@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.drop_path import DropPath
-from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
 from .linear import Linear
+from .mlp import MLP
 
 
 def window_partition(x: torch.Tensor, window: list[int]) -> torch.Tensor:
@@ -199,27 +199,13 @@ class SwinBlock(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        hidden = int(channels * mlp_ratio)
         self.norm1 = nn.LayerNorm(channels)
         self.attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), Linear(hidden, channels)
-        )
+        self.mlp = MLP(channels, mlp_ratio, act, dropout)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, *s, C) to (B, *s, C)."""
         x = x + self.drop_path(self.attention(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
-class ResSwinBlock(nn.Sequential):
-    """A plain and a shifted Swin block with one more shortcut around both. Args: the two blocks."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """``input`` (B, *s, C) to (B, *s, C)."""
-        x = input
-        for block in self:
-            x = block(x)
-        return input + x

@@ -8,8 +8,10 @@ import re
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from torch import nn
 
-from flemme_monai.backbones import CNN, ConvFamily, DNet, Swin, SwinFamily, SwinU, UNet
+from flemme_monai import backbones
+from flemme_monai.backbones import CNN, ConvFamily, DNet, Swin, SwinFamily, SwinU, UNet, ViTU, VMambaU
 from tests.networks import ENCODERS, backbone, image
 
 
@@ -23,6 +25,36 @@ def test_flemmes_unet_has_its_size():
 
 def test_flemmes_swinu_has_its_size():
     assert count(SwinU(2, 1, 1, family=SwinFamily(window_size=8))) == pytest.approx(3_607_279, rel=0.03)
+
+
+def test_flemmes_vitu_and_vmambau_have_their_sizes():
+    assert count(ViTU(2, 1, 1)) == pytest.approx(3_599_179, rel=0.03)
+    assert count(VMambaU(2, 1, 1)) == pytest.approx(4_540_000, rel=0.03)
+
+
+@pytest.mark.parametrize("encoder", ["ViT", "Swin", "VMamba"])
+@pytest.mark.parametrize("kind", ["", "double_", "res_"])
+def test_sequence_blocks_come_alone_or_in_pairs(encoder, kind):
+    cls = getattr(backbones, encoder)
+    for name in cls.family_type.block_names:
+        settings = {"num_heads": 2} if encoder != "VMamba" else {"head_width": 4, "state_size": 2}
+        net = backbone(encoder, 2, family=cls.family_type(block=kind + name, **settings))
+        blocks = net.encoder[1].blocks  # 8 channels in, 16 out: a linear map stands after the first
+        assert len(blocks) == (5 if kind == "double_" else 3)
+        net(image(2)).output.sum().backward()
+        assert all(p.grad is not None for p in net.parameters())
+
+
+def test_transformers_without_windows_know_where_they_are():
+    """A transformer sees a set of tokens: without a position embedding a turned image gives a turned output."""
+    turned = image(2).flip(2)
+    for given, knows in ((None, True), (False, False)):
+        net = backbone("ViT", 2, patch_size=1, channels=(8,), middle_channels=(8,), strides=1, position_embedding=given)
+        if knows:
+            nn.init.normal_(next(net.position.parameters()))
+        net.eval()
+        same = torch.allclose(net(turned).output.flip(2), net(turned.flip(2)).output, atol=1e-5)
+        assert same != knows
 
 
 def test_one_position_is_too_few_for_instance_norm():
@@ -40,7 +72,7 @@ def test_features_and_latent_have_the_widths_it_tells(encoder):
     assert out.latent.shape[1] == net.latent_channels == 16
 
 
-@pytest.mark.parametrize("encoder", ["CNN", "Swin"])
+@pytest.mark.parametrize("encoder", ["CNN", "ViT", "Swin", "VMamba"])
 def test_a_plain_network_sees_the_image_through_its_latent_alone(encoder):
     net = backbone(encoder, 2).eval()
     latent, kept = net.encode(image(2))
@@ -48,7 +80,7 @@ def test_a_plain_network_sees_the_image_through_its_latent_alone(encoder):
     torch.testing.assert_close(output, net.decode(latent, [torch.zeros_like(k) for k in kept]).output)
 
 
-@pytest.mark.parametrize("encoder", ["UNet", "DNet", "SwinU", "SwinD"])
+@pytest.mark.parametrize("encoder", ["UNet", "DNet", "ViTU", "ViTD", "SwinU", "SwinD", "VMambaU", "VMambaD"])
 def test_a_connected_network_sees_the_kept_features_too(encoder):
     net = backbone(encoder, 2).eval()
     latent, kept = net.encode(image(2))
@@ -125,7 +157,7 @@ def test_drop_path_rises_along_the_encoder_and_falls_along_the_decoder():
     assert decoder[-1] == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("encoder", ["UNet", "SwinU"])
+@pytest.mark.parametrize("encoder", ["UNet", "ViTU", "SwinU", "VMambaU"])
 def test_checkpointing_changes_no_gradient(encoder):
     plain, saving = backbone(encoder, 2), backbone(encoder, 2, checkpointing=True)
     saving.load_state_dict(plain.state_dict())

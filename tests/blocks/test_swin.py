@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.networks.nets.swin_unetr import WindowAttention as MonaiWindowAttention
 
-from flemme_monai.backbones.swin import heads_of_32
+from flemme_monai.backbones.sequence import heads_of_32
 from flemme_monai.blocks import SwinBlock, WindowAttention
 from flemme_monai.blocks.swin import attention_regions, window_merge, window_partition
 

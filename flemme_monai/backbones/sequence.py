@@ -1,0 +1,112 @@
+"""What the families of sequence blocks (transformers, Mamba) share: everything but the block."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+from ..blocks import ChannelLayerNorm, InterpolateUp, Linear, PatchExpand, Shortcut, Stage, StridedConv, TransposedConv
+from .family import BlockFamily
+
+UP = ("conv", "interpolate")
+
+
+@dataclass(frozen=True)
+class SequenceFamily(BlockFamily):
+    """Settings that stages of sequence blocks have in common.
+
+    Args:
+        block: the family's block, or with ``double_`` two of them for one, or with ``res_`` two inside one more
+            shortcut.
+        mlp_ratio: hidden width of the MLP over the block's width.
+        act: any activation MONAI names.
+        dropout: probability of dropping an attention weight or an activation.
+        up_mode: ``interpolate`` (linear, after a projection) or ``conv`` (patch expansion).
+
+    Raises:
+        ValueError: for a name that is not one of these.
+    """
+
+    block: str = ""
+    mlp_ratio: float = 4.0
+    act: str | tuple = "gelu"
+    dropout: float = 0.0
+    up_mode: str = "interpolate"
+
+    channels_last: ClassVar[bool] = True
+    block_names: ClassVar[tuple[str, ...]]
+    counts: ClassVar[tuple[str, ...]] = ()  # settings that are None, a whole number above 0, or one of these a level
+
+    def __post_init__(self) -> None:
+        blocks = tuple(prefix + name for name in self.block_names for prefix in ("", "double_", "res_"))
+        for name, value, allowed in (("block", self.block, blocks), ("up_mode", self.up_mode, UP)):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
+        for name in self.counts:
+            value = getattr(self, name)
+            for n in value if isinstance(value, (list, tuple)) else [value]:
+                if n is not None and (not isinstance(n, int) or n < 1):
+                    raise ValueError(f"{name} is {value}; expected a whole number above 0, or one a level.")
+        if self.mlp_ratio <= 0:
+            raise ValueError(f"mlp_ratio is {self.mlp_ratio}; expected a number above 0.")
+
+    @abstractmethod
+    def make_block(self, spatial_dims: int, channels: int, level: int, index: int, drop_path: float) -> nn.Module:
+        """The block with that index of a stage, (B, *s, channels) to the same."""
+
+    def patch_embedding(
+        self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """A linear map of each patch."""
+        return StridedConv(spatial_dims, in_channels, channels, patch_size, overlap=False)
+
+    def stage(
+        self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
+    ) -> Stage:
+        """``len(drop_path)`` blocks; a linear map widens the feature after the first of them, or narrows it before."""
+        blocks: list[nn.Module] = [Linear(in_channels, out_channels)] if in_channels > out_channels else []
+        widths = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
+        for i, (width, rate) in enumerate(zip(widths, drop_path)):
+            if self.block in self.block_names:
+                blocks.append(self.make_block(spatial_dims, width, level, i, rate))
+            else:
+                pair = [self.make_block(spatial_dims, width, level, index, rate) for index in (0, 1)]
+                blocks += [Shortcut(*pair)] if self.block.startswith("res_") else pair
+            if width < out_channels:
+                blocks.append(Linear(width, out_channels))
+        return Stage(blocks, channel_last_view=True)
+
+    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+        """One block."""
+        return Stage([self.make_block(spatial_dims, channels, level, 0, 0.0)], channel_last_view=True)
+
+    def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
+        """Patch merging: neighbouring tokens to one by a linear map, then a layer norm."""
+        merge = StridedConv(spatial_dims, channels, channels, stride, overlap=False, bias=False)
+        return nn.Sequential(merge, ChannelLayerNorm(channels))
+
+    def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
+        """By ``up_mode``, then a layer norm."""
+        if self.up_mode == "interpolate":
+            up: nn.Module = InterpolateUp(spatial_dims, in_channels, out_channels, stride)
+        else:
+            up = TransposedConv(spatial_dims, in_channels, out_channels, stride, overlap=False)
+        return nn.Sequential(up, ChannelLayerNorm(out_channels))
+
+    def patch_recovery(
+        self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]
+    ) -> nn.Module:
+        """Every token becomes a patch of pixels, then a 1x1 convolution; a 1x1 convolution for patches of one pixel."""
+        if max(patch_size) == 1:
+            return Conv["conv", spatial_dims](in_channels, out_channels, 1)
+        return PatchExpand(spatial_dims, in_channels, out_channels, patch_size)
+
+
+def heads_of_32(channels: int) -> int:
+    """The number of heads of 32 channels, or of the next wider ones that divide the channels."""
+    return next(heads for heads in range(max(1, channels // 32), 0, -1) if channels % heads == 0)

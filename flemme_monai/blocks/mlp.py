@@ -1,0 +1,23 @@
+"""The perceptron of transformer and Mamba blocks."""
+
+from __future__ import annotations
+
+from monai.networks.layers.utils import get_act_layer
+from torch import nn
+
+from .linear import Linear
+
+
+class MLP(nn.Sequential):
+    """Two linear layers over channels with an activation between them.
+
+    Args:
+        channels: number of channels.
+        ratio: hidden width over ``channels``.
+        act: any activation MONAI names.
+        dropout: probability of dropping an activation.
+    """
+
+    def __init__(self, channels: int, ratio: float = 4.0, act: str | tuple = "gelu", dropout: float = 0.0) -> None:
+        hidden = int(channels * ratio)
+        super().__init__(Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), Linear(hidden, channels))
