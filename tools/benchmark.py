@@ -1,6 +1,8 @@
-"""Measure what the collection costs: its networks beside MONAI's, waiting for data, and importing it.
+"""Measure what the collection costs: its networks beside MONAI's, its scans, waiting for data, and importing it.
 
-python tools/benchmark.py networks --output docs/benchmark.md
+python tools/benchmark.py networks --output networks.md
+python tools/benchmark.py encoders --output encoders.md
+python tools/benchmark.py scan --output scan.md
 python tools/benchmark.py loader sem_unet --set dataset_dir=DIR batch_size=4
 python tools/benchmark.py imports
 """
@@ -17,14 +19,25 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import benchmark_scans
 import torch
-from benchmark_networks import GROUPS, compare
+from benchmark_networks import GROUPS, compare, compare_encoders
 from bundle_files import ROOT, find_bundle
 
 
 def networks(args: argparse.Namespace) -> None:
     """Our backbones beside MONAI's networks at equal numbers of parameters."""
     report(*compare(args), args.output)
+
+
+def encoders(args: argparse.Namespace) -> None:
+    """Our U-shaped encoders side by side at equal depth and widths."""
+    report(*compare_encoders(args), args.output)
+
+
+def scan(args: argparse.Namespace) -> None:
+    """Our selective scans beside others'."""
+    report(*benchmark_scans.compare(args), args.output)
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -91,7 +104,7 @@ def report(text: str, content: dict, output: Path | None) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="networks | loader | imports")
+    commands = parser.add_subparsers(required=True, metavar="networks | encoders | scan | loader | imports")
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     command = commands.add_parser("networks", help=networks.__doc__)
@@ -104,6 +117,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--threads", type=int, default=torch.get_num_threads())
     command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
     command.set_defaults(run=networks)
+
+    command = commands.add_parser("encoders", help=encoders.__doc__)
+    command.add_argument("--repeats", type=int, default=5, help="timed rounds")
+    command.add_argument("--warmup", type=int, default=1, help="rounds before")
+    command.add_argument("--quick", action="store_true", help="64-pixel inputs: does it run?")
+    command.add_argument("--device", default=device)
+    command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=encoders)
+
+    command = commands.add_parser("scan", help=scan.__doc__)
+    command.add_argument("--repeats", type=int, default=5, help="timed rounds")
+    command.add_argument("--warmup", type=int, default=1, help="rounds before")
+    command.add_argument("--longest", type=int, default=4096, help="steps up to which the recurrence is measured")
+    command.add_argument("--quick", action="store_true", help="short scans: does it run?")
+    command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=scan)
 
     command = commands.add_parser("loader", help=loader.__doc__)
     command.add_argument("bundle", help="its name in bundles/, or its path")

@@ -54,14 +54,33 @@ QUICK = {2: Problem(2, 1, 64), 3: Problem(3, 1, 64)}
 LAYOUTS = {"": ((32,), (64, 128), (256, 256)), "pyramid": ((32,), (32, 64, 128, 256), (512,))}
 
 
+# keys and values shrunk along each axis, stage by stage
+REDUCED = (8, 4, 1)
+
+
 def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
-    """A segmentation model of one of our backbones, `UNet` or `UNet@pyramid`, the widths of its layout scaled."""
+    """A segmentation model of one of our backbones, the widths of its layout scaled.
+
+    `UNet@pyramid` is `UNet` in that layout; `ViTU@reduced` attends to fewer keys and values; `VMambaU@mamba2` scans by
+    state space duality.
+    """
     from flemme_monai import architectures, backbones
 
-    name, _, layout = name.partition("@")
-    patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in LAYOUTS[layout])
+    name, _, kind = name.partition("@")
+    layout = LAYOUTS.get(kind, LAYOUTS[""])
+    patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in layout)
+    families = {
+        "reduced": partial(backbones.ViTFamily, spatial_reduction=REDUCED),
+        "mamba2": partial(backbones.MambaFamily, block="mamba2"),
+    }
     backbone = getattr(backbones, name)(
-        spatial_dims, 1, OUT_CHANNELS, patch_channels=patch[0], channels=stages, middle_channels=middle
+        spatial_dims,
+        1,
+        OUT_CHANNELS,
+        family=families[kind]() if kind in families else None,
+        patch_channels=patch[0],
+        channels=stages,
+        middle_channels=middle,
     )
     return architectures.SeM(backbone)
 
@@ -151,10 +170,18 @@ class Workload:
         return {"train": self.train, "infer": self.infer}[mode]
 
 
-def compare_group(group: str, problem: Problem, args: argparse.Namespace) -> list[dict]:
-    """A row of measurements for each network of a group."""
+def measure(
+    group: str,
+    widths: dict[str, tuple[float, int]],
+    problem: Problem,
+    args: argparse.Namespace,
+    operations: bool = True,
+) -> list[dict]:
+    """A row of measurements for each network of a group, given its width and number of parameters.
+
+    Counting operations builds the matrix of attention, which does not fit for many tokens.
+    """
     device = torch.device(args.device)
-    widths = matched_widths(group, problem.spatial_dims, args.quick)
     rows = {
         name: {"network": name, "dims": problem.spatial_dims, "group": group, "width": width, "parameters": parameters}
         for name, (width, parameters) in widths.items()
@@ -166,7 +193,8 @@ def compare_group(group: str, problem: Problem, args: argparse.Namespace) -> lis
         for name, row in rows.items():
             median = statistics.median(seconds[name])
             row[f"{mode} ms"] = 1000 * median
-            row[f"{mode} GFLOP/s"] = count_flops(works[name]) / median / 1e9
+            if operations:
+                row[f"{mode} GFLOP/s"] = count_flops(works[name]) / median / 1e9
             row[f"{mode} rounds ms"] = [1000 * s for s in seconds[name]]
     del loads, works
     for name, row in rows.items():
@@ -222,7 +250,7 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
     for problem in problems:
         for group in args.groups:
             peak = max(peak, matmul_peak(device, size))
-            rows += compare_group(group, problem, args)
+            rows += measure(group, matched_widths(group, problem.spatial_dims, args.quick), problem, args)
     peak = max(peak, matmul_peak(device, size))
     for row in rows:
         row.update({f"{mode} % of peak": 100 * row[f"{mode} GFLOP/s"] * 1e9 / peak for mode in MODES})
@@ -248,6 +276,42 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
         markdown_table(ratios(rows)),
     ]
     return "\n\n".join(text), {"facts": facts, "rows": rows, "ratios": ratios(rows)}
+
+
+ENCODERS = ("UNet", "SwinU", "ViTU", "ViTU@reduced", "VMambaU", "VMambaU@mamba2")
+ENCODER_PROBLEMS = (Problem(2, 2, 128), Problem(2, 2, 256), Problem(3, 1, 64), Problem(3, 1, 96))
+MOST_TOKENS = 40_000  # beyond, attention of all to all takes minutes a step
+
+
+def compare_encoders(args: argparse.Namespace) -> tuple[str, dict]:
+    """Measure our U-shaped encoders at equal depth and widths, beside the convolutional one.
+
+    Args:
+        args: repeats, warmup, quick, device, threads.
+
+    Returns:
+        The report in Markdown, and all numbers.
+    """
+    torch.set_num_threads(args.threads)
+    rows: list[dict] = []
+    for problem in QUICK.values() if args.quick else ENCODER_PROBLEMS:
+        dims = problem.spatial_dims
+        names = [n for n in ENCODERS if n != "ViTU" or (problem.side // 2) ** dims <= MOST_TOKENS]
+        widths = {name: (1.0, count_parameters(build(name, dims, 1.0))) for name in names}
+        measured = measure("encoders", widths, problem, args, operations=False)
+        base = next(row for row in measured if row["network"] == "UNet")
+        for row in measured:
+            row["input"] = "x".join(map(str, problem.shape))
+            row["train / UNet"] = row["train ms"] / base["train ms"]
+            row["infer / UNet"] = row["infer ms"] / base["infer ms"]
+        rows += measured
+    columns = ["input", "network", "parameters", "train ms", "train / UNet", "infer ms", "infer / UNet"]
+    columns += ["train MiB", "infer MiB"]
+    text = [
+        f"Medians of {args.repeats} alternating rounds, fp32, {args.threads} threads, torch {torch.__version__}.",
+        markdown_table([{column: row[column] for column in columns} for row in rows]),
+    ]
+    return "\n\n".join(text), {"rows": rows}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

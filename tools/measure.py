@@ -120,10 +120,12 @@ def _status_bytes(field: str) -> int:
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of equal keys as a Markdown table; floats with three significant digits."""
+    """Rows of equal keys as a Markdown table; floats below 1000 with three significant digits."""
 
     def cell(value: object) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        if isinstance(value, float) and abs(value) < 1000:
+            return f"{value:.3g}"
+        return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
 
     names = list(rows[0])
     lines = [names, ["---"] * len(names), *([cell(row[name]) for name in names] for row in rows)]

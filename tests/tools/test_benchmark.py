@@ -8,6 +8,7 @@ from pathlib import Path
 
 import benchmark
 import benchmark_networks
+import benchmark_scans
 import pytest
 import torch
 from benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
@@ -116,6 +117,37 @@ def test_the_report_compares_every_pair_of_a_group(
     assert pairs["CNN", "UNet"]["train speed"] == pytest.approx(speed)
     assert pairs["CNN", "UNet"]["infer memory"] == pytest.approx(len("CNN") / len("monai.UNet"))
     assert output.read_text() == capsys.readouterr().out
+
+
+def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_networks, "QUICK", {2: Problem(2, 1, 64)})
+    monkeypatch.setattr(benchmark_networks, "memory_in_process", lambda *args: {"train MiB": 2.0, "infer MiB": 1.0})
+    command = ["encoders", "--quick", "--repeats", "1", "--warmup", "0", "--threads", str(torch.get_num_threads())]
+    assert benchmark.main([*command, "--output", str(tmp_path / "encoders.md")]) == 0
+    rows = json.loads((tmp_path / "encoders.json").read_text())["rows"]
+    assert [row["network"] for row in rows] == list(benchmark_networks.ENCODERS)
+    assert rows[0]["train / UNet"] == rows[0]["infer / UNet"] == 1
+    assert rows[1]["train / UNet"] == pytest.approx(rows[1]["train ms"] / rows[0]["train ms"])
+
+
+def test_scans_beside_each_other_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"selective": benchmark_scans.Selective(2, 4, 3, 128), "ssd": benchmark_scans.Ssd(2, 128, 2, 4, 3)}
+    for kind, scans in benchmark_scans.SCANS.items():
+        inputs = sizes[kind].inputs()
+        found = {n: benchmark_scans.step(scan, inputs) for n, scan in scans.items() if benchmark_scans.there(n)}
+        for gradients in found.values():
+            for one, other in zip(gradients, found["torch"]):
+                torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_the_report_of_scans_has_a_row_a_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_scans, "memory_in_process", lambda *args: 1.0)
+    monkeypatch.setattr(benchmark_scans, "there", lambda name: name not in ("mambapy", "transformers"))
+    assert benchmark.main(["scan", "--quick", "--repeats", "1", "--warmup", "0", "--output", str(tmp_path / "x")]) == 0
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert len(rows["selective"]) == len(benchmark_scans.SELECTIVE)
+    assert len(rows["ssd"]) == len(benchmark_scans.SSD)
+    assert all(row["numba over limit"] > 0 and row["mambapy ms"] == "-" for row in rows["selective"])
 
 
 def test_memory_is_measured_in_a_process_of_its_own() -> None:

@@ -1,0 +1,66 @@
+"""A comparison gives every bundle the same budget and never runs one twice."""
+
+import csv
+import json
+from pathlib import Path
+
+import compare_bundles
+import pytest
+from compare_bundles import matched_settings, scaled, settings_of
+
+SIZE = ["image_size=[32,32]", "batch_size=16"]
+
+
+def test_widths_are_scaled_in_fours() -> None:
+    assert scaled([32, 64], 0.3) == [8, 20]
+    assert scaled(32, 0.01) == 4
+
+
+@pytest.mark.parametrize("pair", ["sem_unet", "hsem_swind", "ae_vit", "hae_vmamba"])
+def test_every_network_gets_the_same_number_of_parameters(pair: str) -> None:
+    settings, parameters = matched_settings(pair, {}, 300_000)
+    assert parameters == pytest.approx(300_000, rel=0.075)
+    assert settings.keys() == {f"network_def#backbone#{name}" for name in compare_bundles.WIDTHS}
+
+
+def test_settings_may_be_for_some_bundles_only(tmp_path: Path) -> None:
+    parser_args = [
+        "--set",
+        "num_classes=2",
+        "--pair_set",
+        "*_vit*:network_def#backbone#family#spatial_reduction=[4,2,1]",
+    ]
+    seen = {}
+
+    def remember(pair, args):
+        seen[pair] = settings_of(pair, args)
+        return {"bundle": pair, "parameters": 1, "dice": 0.5, "iou": 0.5, "seconds an epoch": 1.0, "peak MiB": 1.0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare_bundles, "compare_pair", remember)
+        compare_bundles.main(["--output", str(tmp_path), "--encoders", "cnn", "vitu", *parser_args])
+    assert seen["sem_cnn"] == {"num_classes": 2}
+    assert seen["hsem_vitu"] == {"num_classes": 2, "network_def#backbone#family#spatial_reduction": [4, 2, 1]}
+
+
+@pytest.mark.slow
+def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch) -> None:
+    command = ["--output", str(tmp_path), "--epochs", "1", "--parameters", "60000", "--architectures", "sem"]
+    command += ["--set", *SIZE, "--encoders"]
+    assert compare_bundles.main([*command, "unet"]) == 0
+    row = json.loads((tmp_path / "sem_unet" / "result.json").read_text())["row"]
+    assert 0 <= row["iou"] <= row["dice"] <= 1
+    assert row["seconds an epoch"] > 0
+    assert row["peak MiB"] > 100
+    monkeypatch.setattr(compare_bundles, "run", lambda *args: pytest.fail("it ran again"))
+    assert compare_bundles.main([*command, "unet"]) == 0
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        assert [r["bundle"] for r in csv.DictReader(file)] == ["sem_unet"]
+    assert (tmp_path / "comparison.png").stat().st_size > 1000
+    with pytest.raises(ValueError, match="was found with other settings"):
+        compare_bundles.main([*command, "unet", "--seed", "1"])
+
+
+def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"failed: see .*train.log"):
+        compare_bundles.run([tmp_path / "none.json"], {}, tmp_path / "train.log")
