@@ -27,9 +27,21 @@ ENCODERS = {
     "cnn": ("CNN", "conv", "plain convolutional"),
     "unet": ("UNet", "conv", "U-shaped convolutional"),
     "dnet": ("DNet", "conv", "densely connected convolutional"),
+    "vit": ("ViT", "vit", "plain transformer"),
+    "vitu": ("ViTU", "vit", "U-shaped transformer"),
+    "vitd": ("ViTD", "vit", "densely connected transformer"),
     "swin": ("Swin", "swin", "plain shifted-window transformer"),
     "swinu": ("SwinU", "swin", "U-shaped shifted-window transformer"),
     "swind": ("SwinD", "swin", "densely connected shifted-window transformer"),
+    "vmamba": ("VMamba", "mamba", "plain Vision Mamba"),
+    "vmambau": ("VMambaU", "mamba", "U-shaped Vision Mamba"),
+    "vmambad": ("VMambaD", "mamba", "densely connected Vision Mamba"),
+}
+REFERENCES = {
+    "conv": "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+    "vit": "Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
+    "swin": "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
+    "mamba": "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
 }
 ARCHITECTURES = ("sem", "hsem", "ae", "hae")
 PAIRS = tuple(f"{architecture}_{encoder}" for architecture in ARCHITECTURES for encoder in ENCODERS)
@@ -106,7 +118,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         "out_channels": f"@{outputs}",
         **fragment(f"families/{family}"),
     }
-    if encoder in ("cnn", "swin"):
+    if locate(backbone["_target_"]).connection == "none":
         backbone["latent_size"] = None
     network = {"_target_": f"flemme_monai.architectures.{what['class']}", "backbone": backbone, **what["network"]}
 
@@ -124,6 +136,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         known = ", ".join(k for k, v in configs["train"].items() if not isinstance(v, dict))
         raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
     metadata = _metadata(fill(fragment("metadata"), names), what["task"], configs["inference"])
+    metadata["references"] = [REFERENCES[family]]
 
     files = {f"configs/{workflow}.json": _dump(config) for workflow, config in configs.items()}
     files["configs/metadata.json"] = _dump(metadata)

@@ -21,8 +21,8 @@ from monai.transforms import LoadImage
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_there_are_24_pairs():
-    assert len(PAIRS) == len(set(PAIRS)) == 24
+def test_there_are_48_pairs():
+    assert len(PAIRS) == len(set(PAIRS)) == 48
     assert sorted(p.name for p in BUNDLES.iterdir()) == sorted(PAIRS)
 
 
@@ -37,7 +37,7 @@ def test_a_bundle_passes_every_check(pair):
     assert failed == []
 
 
-@pytest.mark.parametrize("pair", ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet"])
+@pytest.mark.parametrize("pair", ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"])
 def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
     write(tmp_path / pair, make_pair(pair))
     override = {"spatial_dims": 3, "image_size": [16, 16, 16], "bundle_root": str(tmp_path / pair)}
