@@ -101,6 +101,15 @@ def report(text: str, content: dict, output: Path | None) -> None:
         output.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def timed(command: argparse.ArgumentParser, repeats: int, warmup: int) -> None:
+    """The options of a measurement that compares times, with its defaults."""
+    command.add_argument("--repeats", type=int, default=repeats, help="timed rounds")
+    command.add_argument("--warmup", type=int, default=warmup, help="rounds before")
+    command.add_argument("--quick", action="store_true", help="small inputs: does it run?")
+    command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,30 +119,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("networks", help=networks.__doc__)
     command.add_argument("--spatial_dims", type=int, nargs="+", choices=(2, 3), default=[2, 3])
     command.add_argument("--groups", nargs="+", choices=tuple(GROUPS), default=list(GROUPS))
-    command.add_argument("--repeats", type=int, default=9, help="timed rounds")
-    command.add_argument("--warmup", type=int, default=2, help="rounds before")
-    command.add_argument("--quick", action="store_true", help="narrow networks and 64-pixel inputs: does it run?")
     command.add_argument("--device", default=device)
-    command.add_argument("--threads", type=int, default=torch.get_num_threads())
-    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    timed(command, repeats=9, warmup=2)
     command.set_defaults(run=networks)
 
     command = commands.add_parser("encoders", help=encoders.__doc__)
-    command.add_argument("--repeats", type=int, default=5, help="timed rounds")
-    command.add_argument("--warmup", type=int, default=1, help="rounds before")
-    command.add_argument("--quick", action="store_true", help="64-pixel inputs: does it run?")
     command.add_argument("--device", default=device)
-    command.add_argument("--threads", type=int, default=torch.get_num_threads())
-    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    timed(command, repeats=5, warmup=1)
     command.set_defaults(run=encoders)
 
     command = commands.add_parser("scan", help=scan.__doc__)
-    command.add_argument("--repeats", type=int, default=5, help="timed rounds")
-    command.add_argument("--warmup", type=int, default=1, help="rounds before")
     command.add_argument("--longest", type=int, default=4096, help="steps up to which the recurrence is measured")
-    command.add_argument("--quick", action="store_true", help="short scans: does it run?")
-    command.add_argument("--threads", type=int, default=torch.get_num_threads())
-    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    timed(command, repeats=5, warmup=1)
     command.set_defaults(run=scan)
 
     command = commands.add_parser("loader", help=loader.__doc__)

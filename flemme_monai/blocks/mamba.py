@@ -12,14 +12,13 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.drop_path import DropPath
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..ops import prepare_scans, scan_rows, ssd_rows
 from .linear import Linear
-from .mlp import MLP
 from .scan_order import merge_scans, scan_image, scan_rows_of, scan_tables
+from .token_block import TokenBlock
 
 
 def _step_bias(shape: tuple[int, ...], dt_range: Sequence[float]) -> torch.Tensor:
@@ -163,7 +162,7 @@ class MambaMixer(nn.Module):
         return self.out_proj(self.norm(y).view(z.shape) * F.silu(z))
 
 
-class MambaBlock(nn.Module):
+class MambaBlock(TokenBlock):
     """A selective scan, then an MLP, each after a layer norm and added to its input.
 
     Args:
@@ -184,14 +183,9 @@ class MambaBlock(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
+        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
         self.mixer = mixer
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, mlp_ratio, act, dropout)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, *s, C) to (B, *s, C)."""
-        x = x + self.drop_path(self.mixer(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+    def mix(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix the positions of ``x`` (B, *s, C)."""
+        return self.mixer(x)

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.drop_path import DropPath
 from torch import nn
 
 from .linear import Linear
-from .mlp import MLP
+from .token_block import TokenBlock
 
 
 def window_partition(x: torch.Tensor, window: list[int]) -> torch.Tensor:
@@ -171,7 +170,7 @@ class WindowAttention(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-class SwinBlock(nn.Module):
+class SwinBlock(TokenBlock):
     """Window attention, then an MLP, each after a layer norm and added to its input (Liu et al. 2021, eq. 3).
 
     Args:
@@ -198,14 +197,10 @@ class SwinBlock(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, mlp_ratio, act, dropout)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
+        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
+        self.attention = attention
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, *s, C) to (B, *s, C)."""
-        x = x + self.drop_path(self.attention(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+    def mix(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix the positions of ``x`` (B, *s, C)."""
+        return self.attention(x)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.drop_path import DropPath
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from .linear import Linear
-from .mlp import MLP
+from .token_block import TokenBlock
 
 
 class GlobalAttention(nn.Module):
@@ -68,7 +67,7 @@ class GlobalAttention(nn.Module):
         return F.dropout(self.proj(out.transpose(1, 2).reshape(x.shape)), self.dropout, self.training)
 
 
-class ViTBlock(nn.Module):
+class ViTBlock(TokenBlock):
     """Global attention, then an MLP, each after a layer norm and added to its input (Dosovitskiy et al. 2021, eq. 2-3).
 
     Args:
@@ -93,14 +92,10 @@ class ViTBlock(nn.Module):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
-        self.attention = GlobalAttention(spatial_dims, channels, num_heads, spatial_reduction, dropout)
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, mlp_ratio, act, dropout)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        attention = GlobalAttention(spatial_dims, channels, num_heads, spatial_reduction, dropout)
+        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
+        self.attention = attention
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, *s, C) to (B, *s, C)."""
-        x = x + self.drop_path(self.attention(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+    def mix(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix the positions of ``x`` (B, *s, C)."""
+        return self.attention(x)

@@ -1,0 +1,44 @@
+"""What the blocks of transformers and Mamba share: everything but how positions are mixed."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.layers.drop_path import DropPath
+from torch import nn
+
+from .mlp import MLP
+
+
+class TokenBlock(nn.Module):
+    """Positions are mixed, then channels by an MLP, each after a layer norm and added to its input.
+
+    Args:
+        channels: number of channels.
+        mlp_ratio: hidden width of the MLP over ``channels``.
+        act: any activation MONAI names.
+        dropout: probability of dropping an activation.
+        drop_path: probability that a sample skips a branch (Huang et al. 2016).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        mlp_ratio: float = 4.0,
+        act: str | tuple = "gelu",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = MLP(channels, mlp_ratio, act, dropout)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def mix(self, x: torch.Tensor) -> torch.Tensor:
+        """Mix the positions of ``x`` (B, *s, C)."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, *s, C) to (B, *s, C)."""
+        x = x + self.drop_path(self.mix(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
