@@ -1,7 +1,10 @@
 """Backbones: a block family and a connection make an encoder-decoder."""
 
+from .conditioning import Conditioning, Conditions
 from .connections import DenseConnection, NoConnection, SkipConnection
 from .conv import CNN, ConvFamily, DNet, UNet
+from .decoder import Decoder
+from .encoder import Encoder
 from .encoder_decoder import BackboneOutput, EncoderDecoder
 from .family import BlockFamily
 from .sequence import SequenceFamily
@@ -13,9 +16,13 @@ __all__ = [
     "CNN",
     "BackboneOutput",
     "BlockFamily",
+    "Conditioning",
+    "Conditions",
     "ConvFamily",
     "DNet",
+    "Decoder",
     "DenseConnection",
+    "Encoder",
     "EncoderDecoder",
     "MambaFamily",
     "NoConnection",

@@ -91,6 +91,11 @@ class ConvFamily(BlockFamily):
         """An instance norm needs two."""
         return 2 if self.norm == "instance" else 1
 
+    @property
+    def forgets_bias(self) -> bool:
+        """An instance norm does."""
+        return self.norm == "instance"
+
     def stage(
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
@@ -112,11 +117,12 @@ class ConvFamily(BlockFamily):
         if at_level(self.self_attention, level, "self_attention"):
             heads = at_level(self.num_heads, level, "num_heads")
             blocks.append(SpatialSelfAttention(spatial_dims, out_channels, heads))
-        return Stage(blocks)
+        widths = [out_channels] * len(drop_path) + [0] * (len(blocks) - len(drop_path))
+        return Stage(blocks, widths)
 
     def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One residual convolution block."""
-        return Stage([self._block("res_conv", spatial_dims, channels, channels)])
+        return Stage([self._block("res_conv", spatial_dims, channels, channels)], [channels])
 
     def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
         """By ``down_mode``."""

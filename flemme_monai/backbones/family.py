@@ -30,6 +30,11 @@ class BlockFamily(ABC):
         """Positions that the smallest feature needs."""
         return 1
 
+    @property
+    def forgets_bias(self) -> bool:
+        """Whether a block's norm takes away what is added to a channel as a whole."""
+        return False
+
     @abstractmethod
     def patch_embedding(
         self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]

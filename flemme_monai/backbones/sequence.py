@@ -69,21 +69,25 @@ class SequenceFamily(BlockFamily):
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
         """``len(drop_path)`` blocks; a linear map widens the feature after the first of them, or narrows it before."""
-        blocks: list[nn.Module] = [Linear(in_channels, out_channels)] if in_channels > out_channels else []
+        blocks: list[tuple[nn.Module, int]] = []  # each with the channels at which it is told a condition
+        if in_channels > out_channels:
+            blocks.append((Linear(in_channels, out_channels), 0))
         widths = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
         for i, (width, rate) in enumerate(zip(widths, drop_path)):
             if self.block in self.block_names:
-                blocks.append(self.make_block(spatial_dims, width, level, i, rate))
+                blocks.append((self.make_block(spatial_dims, width, level, i, rate), width))
             else:
                 pair = [self.make_block(spatial_dims, width, level, index, rate) for index in (0, 1)]
-                blocks += [Shortcut(*pair)] if self.block.startswith("res_") else pair
+                row = [Shortcut(*pair)] if self.block.startswith("res_") else pair
+                blocks += [(block, width) for block in row]
             if width < out_channels:
-                blocks.append(Linear(width, out_channels))
-        return Stage(blocks, channel_last_view=True)
+                blocks.append((Linear(width, out_channels), 0))
+        modules, told = zip(*blocks)
+        return Stage(modules, told, channel_last_view=True)
 
     def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One block."""
-        return Stage([self.make_block(spatial_dims, channels, level, 0, 0.0)], channel_last_view=True)
+        return Stage([self.make_block(spatial_dims, channels, level, 0, 0.0)], [channels], channel_last_view=True)
 
     def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
         """Patch merging: neighbouring tokens to one by a linear map, then a layer norm."""

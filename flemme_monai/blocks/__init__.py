@@ -1,6 +1,18 @@
 """The vocabulary of one stage: blocks, attention, resampling. Nothing here knows a whole network."""
 
 from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
+from .context import (
+    INJECTIONS,
+    BlockInjection,
+    ClassContext,
+    Combine,
+    CrossAttention,
+    ImageContext,
+    Modulation,
+    PositionContext,
+    StepEmbedding,
+    injection,
+)
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
 from .embedding import PositionEmbedding
 from .linear import Linear
@@ -14,21 +26,29 @@ from .swin import SwinBlock, WindowAttention
 from .vit import GlobalAttention, ViTBlock
 
 __all__ = [
+    "INJECTIONS",
     "MLP",
     "SCANS",
+    "BlockInjection",
     "ChannelAttention",
     "ChannelLayerNorm",
+    "ClassContext",
+    "Combine",
     "ConvBlock",
+    "CrossAttention",
     "DoubleConvBlock",
     "EfficientChannelAttention",
     "GlobalAttention",
+    "ImageContext",
     "InterpolateDown",
     "InterpolateUp",
     "Linear",
     "MambaBlock",
     "MambaMixer",
+    "Modulation",
     "PatchExpand",
     "PoolDown",
+    "PositionContext",
     "PositionEmbedding",
     "ResConvBlock",
     "SelectiveScan",
@@ -36,11 +56,13 @@ __all__ = [
     "SpatialSelfAttention",
     "Stage",
     "StateSpaceDuality",
+    "StepEmbedding",
     "StridedConv",
     "SwinBlock",
     "TransposedConv",
     "ViTBlock",
     "WindowAttention",
+    "injection",
     "make_norm",
     "num_orders",
     "scan_orders",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
+
+from .context import NoInjection
 
 
 class Stage(nn.Module):
@@ -13,33 +15,46 @@ class Stage(nn.Module):
 
     Args:
         blocks: modules from (B, C, *s) to (B, C', *s), or on the channel-last view if ``channel_last_view``.
+        widths: channels after each of them; 0 for modules that are told no condition.
         channel_last_view: whether the blocks work on (B, *s, C), as sequence blocks do.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], channel_last_view: bool = False) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], widths: Sequence[int], channel_last_view: bool = False) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.widths = list(widths)
+        self.injections = nn.ModuleList([NoInjection() for _ in blocks])
         self.channel_last_view = channel_last_view
         self.checkpointing = False
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, C, *s) to (B, C', *s)."""
-        if self.checkpointing and self.training and not torch.jit.is_scripting():
-            return self._checkpointed(x)
-        return self._run(x)
+    def inject(self, make: Callable[[int], nn.Module]) -> None:
+        """Tell blocks a condition, each after it is done: ``make`` gives the module for a number of channels."""
+        self.injections = nn.ModuleList([make(width) if width else NoInjection() for width in self.widths])
 
-    def _run(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, time: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """``x`` (B, C, *s) to (B, C', *s), under embedded conditions (B, E, *t)."""
+        if self.checkpointing and self.training and not torch.jit.is_scripting():
+            return self._checkpointed(x, time, context)
+        return self._run(x, time, context)
+
+    def _run(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
         if self.channel_last_view:
             x = x.movedim(1, -1)  # (B, C, *s) -> (B, *s, C), free in channels_last memory format
-        for block in self.blocks:
+        for block, injection in zip(self.blocks, self.injections):
             x = block(x)
+            if self.channel_last_view:
+                x = injection(x.movedim(-1, 1), time, context).movedim(1, -1)
+            else:
+                x = injection(x, time, context)
         return x.movedim(-1, 1) if self.channel_last_view else x
 
     @torch.jit.unused
-    def _checkpointed(self, x: torch.Tensor) -> torch.Tensor:
+    def _checkpointed(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
         from torch.utils.checkpoint import checkpoint
 
-        return checkpoint(self._run, x, use_reentrant=False)
+        return checkpoint(self._run, x, time, context, use_reentrant=False)
 
 
 class Shortcut(nn.Sequential):

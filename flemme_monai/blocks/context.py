@@ -1,0 +1,278 @@
+"""What else a block is told than its feature: the time of a diffusion, a class, an image, a position.
+
+A condition is embedded once, to a map (B, E, *s), whose s is 1 for what has no extent, and then injected into blocks,
+or added to a feature, or concatenated with it.
+
+Glossary: B batch, E channels of the embedding, C channels of a feature, s size of a feature along each axis.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+INJECTIONS = ("gate_bias", "gate", "bias", "cross_attention")
+
+
+class StepEmbedding(nn.Module):
+    """Numbers as sinusoids (Ho et al. 2020), then an MLP.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: width E of the embedding, an even number.
+
+    Raises:
+        ValueError: for an odd width.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        if channels % 2:
+            raise ValueError(f"an embedding of steps has {channels} channels; expected an even number.")
+        self.channels = channels
+        frequencies = torch.exp(-math.log(10000) * torch.arange(channels // 2) / (channels // 2))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.ones = [1] * spatial_dims
+        self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        """``steps`` (B) to (B, E, 1, ...)."""
+        waves = steps[:, None].float() * self.frequencies
+        waves = torch.cat([waves.cos(), waves.sin()], -1).to(self.frequencies.dtype)
+        return self.mlp(waves).view([steps.shape[0], self.channels] + self.ones)
+
+
+class Context(nn.Module):
+    """A condition that may be absent: a learned embedding stands for it then (Ho and Salimans 2022).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: width E of the embedding.
+        drop: probability that a sample's condition is taken away in training.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
+        super().__init__()
+        self.spatial_dims = spatial_dims
+        self.drop = drop
+        self.absent = nn.Parameter(torch.randn([1, channels] + [1] * spatial_dims) * 0.02)
+
+    def _or_absent(self, embedding: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
+        """The embedding (B, E, *s), but the learned one for samples whose ``absent`` (B) is true."""
+        if self.training and self.drop > 0:
+            absent = absent | (torch.rand(absent.shape, device=absent.device) < self.drop)
+        return torch.where(absent.view([-1] + [1] * (self.spatial_dims + 1)), self.absent, embedding)
+
+
+class ClassContext(Context):
+    """The class of an image.
+
+    Args:
+        num_classes: classes are 0 to this number, which does not count; -1 is none.
+        spatial_dims, channels, drop: as :class:`Context`.
+    """
+
+    def __init__(self, num_classes: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
+        super().__init__(spatial_dims, channels, drop)
+        self.embedding = nn.Embedding(num_classes, channels)
+
+    def forward(self, label: torch.Tensor) -> torch.Tensor:
+        """``label`` (B) or (B, 1) to (B, E, 1, ...).
+
+        Raises:
+            ValueError: for a label that is no class; on the CPU, since other devices would have to wait for the answer.
+        """
+        label = label.reshape(-1)
+        if not torch.jit.is_scripting() and not torch.compiler.is_compiling():
+            self._check(label)
+        embedding = self.embedding(label.long().clamp_min(0))
+        return self._or_absent(embedding.view([-1, embedding.shape[1]] + [1] * self.spatial_dims), label < 0)
+
+    @torch.jit.unused
+    def _check(self, label: torch.Tensor) -> None:
+        classes = self.embedding.num_embeddings
+        if label.device.type == "cpu" and bool(((label < -1) | (label >= classes)).any()):
+            raise ValueError(f"class label {label.tolist()}; expected 0 to {classes - 1}, or -1 for none.")
+
+
+class PositionContext(Context):
+    """Where a patch or slice is: indices as sinusoids, then an MLP.
+
+    Args:
+        num_indices: indices a sample, as one a slice or one an axis of a patch; -1 is none.
+        spatial_dims, channels, drop: as :class:`Context`.
+    """
+
+    def __init__(self, num_indices: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
+        super().__init__(spatial_dims, channels, drop)
+        self.num_indices = num_indices
+        self.steps = nn.ModuleList([StepEmbedding(spatial_dims, channels) for _ in range(num_indices)])
+
+    def forward(self, index: torch.Tensor) -> torch.Tensor:
+        """``index`` (B, num_indices) to (B, E, 1, ...)."""
+        index = index.reshape(-1, self.num_indices)
+        embedding = torch.zeros_like(self.absent)
+        for i, step in enumerate(self.steps):
+            embedding = embedding + step(index[:, i])
+        return self._or_absent(embedding, (index < 0).any(1))
+
+
+class ImageContext(Context):
+    """An image of the network's size.
+
+    Args:
+        encoder: from the image (B, in_channels, *S) to a feature (B, E, *s).
+        in_channels: channels of the image; one that is -1 everywhere is none.
+        spatial_dims, channels, drop: as :class:`Context`.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, in_channels: int, spatial_dims: int, channels: int, drop: float = 0.0
+    ) -> None:
+        super().__init__(spatial_dims, channels, drop)
+        self.encoder = encoder
+        self.in_channels = in_channels
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """``image`` (B, in_channels, *S) to (B, E, *s)."""
+        return self._or_absent(self.encoder(image), (image == -1).flatten(1).all(1))
+
+
+def at_size(condition: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """A map (B, E, *s) at the size of a feature ``x``; one without extent as it is."""
+    if condition.shape[2:] == x.shape[2:] or max(condition.shape[2:]) == 1:
+        return condition
+    return F.interpolate(condition, size=x.shape[2:], mode="area")
+
+
+class Modulation(nn.Module):
+    """``x (1 + gate) + bias``, both linear maps of a condition that begin as 0 (FiLM, Perez et al. 2018).
+
+    Args:
+        spatial_dims: 2 or 3.
+        context_channels: width E of the condition.
+        channels: channels C of the feature.
+        gate: whether there is a gate.
+        bias: whether there is a bias.
+    """
+
+    def __init__(self, spatial_dims: int, context_channels: int, channels: int, gate: bool, bias: bool) -> None:
+        super().__init__()
+        self.gate, self.bias = gate, bias
+        self.proj = Conv["conv", spatial_dims](context_channels, channels * (int(gate) + int(bias)), 1)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) under a condition (B, E, *t)."""
+        change = self.proj(F.silu(at_size(condition, x)))
+        if self.gate and self.bias:
+            gate, bias = change.chunk(2, 1)
+            return x * (1 + gate) + bias
+        return x * (1 + change) if self.gate else x + change
+
+
+class CrossAttention(nn.Module):
+    """Attention of every position to a condition's, added to the feature; it begins as 0.
+
+    Args:
+        spatial_dims: 2 or 3.
+        context_channels: width E of the condition.
+        channels: channels C of the feature.
+        num_heads: heads; must divide ``channels``.
+        max_side: a condition is shrunk to at most this many positions along each axis.
+    """
+
+    def __init__(
+        self, spatial_dims: int, context_channels: int, channels: int, num_heads: int, max_side: int = 8
+    ) -> None:
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f"cross attention: num_heads={num_heads} does not divide {channels} channels.")
+        self.num_heads, self.max_side = num_heads, max_side
+        self.norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(context_channels, 2 * channels)
+        self.proj = nn.Linear(channels, channels)
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) under a condition (B, E, *t)."""
+        batch, channels = x.shape[:2]
+        sides = [min(n, self.max_side) for n in condition.shape[2:]]
+        tokens = F.interpolate(condition, size=sides, mode="area").flatten(2).transpose(1, 2)  # (B, T, E)
+        rows = x.flatten(2).transpose(1, 2)  # (B, L, C)
+        # to heads: (B, h, L, C / h), (B, h, T, C / h) twice
+        q = self.query(self.norm(rows)).view(batch, -1, self.num_heads, channels // self.num_heads).transpose(1, 2)
+        kv = self.key_value(tokens).view(tokens.shape[0], -1, 2, self.num_heads, channels // self.num_heads)
+        k, v = kv.permute(2, 0, 3, 1, 4).expand(-1, batch, -1, -1, -1).unbind(0)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows.shape)
+        return x + self.proj(out).transpose(1, 2).reshape(x.shape)
+
+
+class Combine(nn.Module):
+    """A condition added to a feature, or concatenated with it, at one place.
+
+    Args:
+        spatial_dims: 2 or 3.
+        context_channels: width E of the condition.
+        channels: channels C of the feature.
+        cat: concatenate, and project to C channels again; else project and add.
+    """
+
+    def __init__(self, spatial_dims: int, context_channels: int, channels: int, cat: bool) -> None:
+        super().__init__()
+        self.cat = cat
+        self.proj = Conv["conv", spatial_dims](context_channels + (channels if cat else 0), channels, 1)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) with a condition (B, E, *t)."""
+        condition = at_size(condition, x)
+        if not self.cat:
+            return x + self.proj(condition)
+        condition = condition.expand([x.shape[0], condition.shape[1]] + list(x.shape[2:]))
+        return self.proj(torch.cat([x, condition], 1))
+
+
+class BlockInjection(nn.Module):
+    """Tells a feature the time and the context.
+
+    Args:
+        time: injects the time, or None.
+        context: injects the context, or None.
+        context_first: the order.
+    """
+
+    def __init__(self, time: nn.Module | None, context: nn.Module | None, context_first: bool) -> None:
+        super().__init__()
+        self.time, self.context, self.context_first = time, context, context_first
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
+        """``x`` (B, C, *s) under embedded conditions (B, E, *t)."""
+        if self.context_first and self.context is not None and context is not None:
+            x = self.context(x, context)
+        if self.time is not None and time is not None:
+            x = self.time(x, time)
+        if not self.context_first and self.context is not None and context is not None:
+            x = self.context(x, context)
+        return x
+
+
+class NoInjection(nn.Module):
+    """Tells a feature nothing."""
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
+        """``x``."""
+        return x
+
+
+def injection(kind: str, spatial_dims: int, context_channels: int, channels: int, num_heads: int) -> nn.Module:
+    """The module that injects a condition into a feature: one of ``INJECTIONS``."""
+    if kind == "cross_attention":
+        return CrossAttention(spatial_dims, context_channels, channels, num_heads)
+    return Modulation(spatial_dims, context_channels, channels, gate="gate" in kind, bias="bias" in kind)
