@@ -1,0 +1,191 @@
+"""Inferers of diffusion that MONAI lacks: EDM's training step, sampling, and averages of samples."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from monai.inferers import Inferer
+from monai.utils import convert_to_tensor
+
+from .noise import start_noise
+from .preparation import statistics
+from .sampling import HeunSampler, ScheduleSampler
+
+Sampler = ScheduleSampler | HeunSampler
+
+
+class EDMInferer(Inferer):
+    """A training step of EDM (Karras et al. 2022, equation 2), on batches of :class:`SigmaPrepareBatch`."""
+
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., Any],
+        noise: torch.Tensor,
+        sigmas: torch.Tensor,
+        scales: torch.Tensor,
+        condition: torch.Tensor | None = None,
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """``scales * D(inputs + sigma noise; sigma)``.
+
+        Args:
+            inputs: images (B, C, *S).
+            network: the denoiser D, which gives an image or, when hierarchical, a list of images.
+            noise: standard normal, (B, C, *S).
+            sigmas: noise levels (B,).
+            scales: square roots of the loss's weights, (B, 1, ...).
+            condition: the network's context (B, ...), or None.
+        """
+        noisy = inputs + sigmas.view(scales.shape) * noise
+        output = network(x=noisy, timesteps=sigmas, context=condition)
+        return scales * output if isinstance(output, torch.Tensor) else [scales * level for level in output]
+
+
+class SamplingInferer(Inferer):
+    """Samples from noise.
+
+    The start is the input, as in MONAI's ``DiffusionInferer.sample``, so that each sample has its own seed, whatever
+    the batch, and a start can also lie between two others; see :class:`StartNoise` and :func:`interpolate`.
+
+    Args:
+        sampler: from noise to samples.
+        guidance: weight of classifier-free guidance; 1 is none.
+        seed: of the noise that steps add. It goes on from batch to batch; a new inferer begins again.
+        progress: show a bar over the steps on a terminal.
+        decode: from samples to images, as :meth:`LatentSpace.decode`; None when they are images.
+        keep_steps: predicted images to keep of each call, evenly spaced over its steps.
+
+    Attributes:
+        steps: those of the last call, (B, C, *S) on the CPU, the first first.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        guidance: float = 1.0,
+        seed: int = 0,
+        progress: bool = True,
+        decode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        keep_steps: int = 0,
+    ) -> None:
+        if not 0 <= keep_steps <= sampler.num_inference_steps:
+            raise ValueError(f"keep_steps is {keep_steps}; the sampler has {sampler.num_inference_steps} steps.")
+        self.sampler, self.guidance, self.seed, self.progress = sampler, guidance, seed, progress
+        self.decode, self.keep_steps = decode, keep_steps
+        self.steps: list[torch.Tensor] = []
+        self._generator: torch.Generator | None = None
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], condition: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Turn noise into images.
+
+        Args:
+            inputs: the start, standard normal (B, C, *S).
+            network: the denoiser, in eval mode.
+            condition: the network's context (B, ...), or None.
+
+        Returns:
+            Images (B, C, *S), or what ``decode`` makes of samples.
+
+        Raises:
+            ValueError: for guidance without a condition.
+        """
+        noise = convert_to_tensor(inputs)
+        if self._generator is None:
+            self._generator = torch.Generator(noise.device).manual_seed(self.seed)
+        decode = self.decode or (lambda samples: samples)
+        last = self.sampler.num_inference_steps - 1
+        kept = set(torch.linspace(0, last, self.keep_steps + 1)[1:].long().tolist())
+        self.steps = []
+
+        def on_step(i: int, denoised: torch.Tensor) -> None:
+            if i in kept:
+                self.steps.append(decode(denoised).cpu())
+            bar.update()
+
+        with progress_bar(self.sampler.num_inference_steps, self.progress) as bar:
+            return decode(self.sampler(network, noise, condition, self.guidance, self._generator, on_step))
+
+
+class AveragedInferer(Inferer):
+    """Supervised diffusion: the mean of several samples under an image, and their spread.
+
+    Sample k of every image starts from the same noise, so that an image's result does not depend on its neighbours.
+
+    Args:
+        sampler: from noise to samples.
+        num_samples: samples an image.
+        guidance: weight of classifier-free guidance; 1 is none.
+        seed: of the noise of starts and steps, the same in every call.
+        standardise: the network was trained on images that were standardised by their condition, as
+            :class:`NoisePrepareBatch` does, and not on images in -1..1.
+        window: takes windows of images that are larger than the network's, as ``WindowInferer``; None for none.
+        progress: show a bar over the steps on a terminal.
+
+    Raises:
+        ValueError: for no sample.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        num_samples: int = 8,
+        guidance: float = 1.0,
+        seed: int = 0,
+        standardise: bool = False,
+        window: Inferer | None = None,
+        progress: bool = True,
+    ) -> None:
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}; expected 1 or more.")
+        self.sampler, self.num_samples, self.guidance = sampler, num_samples, guidance
+        self.seed, self.standardise, self.window, self.progress = seed, standardise, window, progress
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """Sample under images.
+
+        Args:
+            inputs: degraded images (B, C, *S) in 0..1, the network's context.
+            network: the denoiser of images (B, C, *S) in -1..1 or standardised, in eval mode.
+
+        Returns:
+            (B, 2C, *S): the mean of the samples, not clipped, and their standard deviation, both on the scale of 0..1.
+        """
+        average = partial(self.average, network)
+        return average(inputs) if self.window is None else self.window(inputs, average)
+
+    def average(self, network: Callable[..., torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """Mean and standard deviation (B, 2C, *S) of samples under ``images`` (B, C, *S)."""
+        images = convert_to_tensor(images)
+        offset, scale = -1.0, 2.0  # of the network's images over those in 0..1
+        context = images
+        if self.standardise:
+            mean, deviation = statistics(images)
+            offset, scale = -mean / deviation, 1 / deviation
+            context = (images - mean) / deviation
+        generator = torch.Generator(images.device).manual_seed(self.seed)
+        samples = []
+        with progress_bar(self.num_samples * self.sampler.num_inference_steps, self.progress) as bar:
+            for k in range(self.num_samples):
+                noise = start_noise(images.shape[1:], self.seed + k).to(images).expand_as(images)
+                samples.append(
+                    self.sampler(network, noise, context, self.guidance, generator, lambda i, denoised: bar.update())
+                )
+        stack = (torch.stack(samples) - offset) / scale  # (num_samples, B, C, *S)
+        return torch.cat([stack.mean(0), stack.std(0, correction=0)], 1)
+
+
+def progress_bar(total: int, show: bool) -> Any:
+    """A bar over sampling steps; on a terminal only, and only of the first process."""
+    from tqdm import tqdm
+
+    size = shutil.get_terminal_size()
+    shown = show and sys.stderr.isatty() and idist.get_rank() == 0
+    return tqdm(total=total, desc="sampling", ncols=size.columns, nrows=size.lines, leave=False, disable=not shown)

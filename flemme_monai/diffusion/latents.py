@@ -1,0 +1,69 @@
+"""The latent space of a frozen autoencoder, where latent diffusion takes place (Rombach et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from monai.utils import convert_to_tensor
+from torch import nn
+
+
+class LatentSpace:
+    """Images to latents of unit deviation, and back, by an autoencoder that learns no more.
+
+    Args:
+        autoencoder: has MONAI's ``encode_stage_2_inputs`` and ``decode_stage_2_outputs``; is put into eval mode.
+        denoiser: works on the latents; its buffer ``scale_factor``, what they are multiplied by, is saved with its
+            weights. 0 means that it was not computed yet.
+
+    Raises:
+        ValueError: for an autoencoder whose latents are not what the denoiser takes.
+    """
+
+    def __init__(self, autoencoder: nn.Module, denoiser: nn.Module) -> None:
+        self.autoencoder = autoencoder.eval().requires_grad_(False)
+        self.denoiser = denoiser
+        if getattr(autoencoder, "vector", False):
+            raise ValueError("latent diffusion needs a spatial latent: leave the autoencoder's latent_size out.")
+        made, taken = autoencoder.latent_channels, denoiser.backbone.in_channels
+        if made != taken:
+            raise ValueError(
+                f"the autoencoder's latents have {made} channels and the denoiser takes {taken}: set "
+                "latent_channels to one number for both."
+            )
+
+    @property
+    def scale_factor(self) -> torch.Tensor:
+        """The denoiser's."""
+        return self.denoiser.scale_factor
+
+    @torch.no_grad()
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, C, *S) to scaled latents (B, L, *s)."""
+        return self.autoencoder.encode_stage_2_inputs(images) * self.scale_factor
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents (B, L, *s) to images (B, C, *S)."""
+        return self.autoencoder.decode_stage_2_outputs(latents / self.scale_factor)
+
+    @torch.no_grad()
+    def fit_scale(self, batches: Iterable[Mapping[str, torch.Tensor]]) -> None:
+        """Set the scale factor to one over the standard deviation of the latents of some images.
+
+        Args:
+            batches: each with ``image`` (B, C, *S).
+
+        Raises:
+            ValueError: when all latents are equal, or there is no image.
+        """
+        device = self.scale_factor.device
+        images = (convert_to_tensor(batch["image"]).to(device) for batch in batches)
+        latents = [self.autoencoder.encode_stage_2_inputs(image).flatten() for image in images]
+        deviation = torch.cat(latents).std().item() if latents else 0.0
+        if not deviation > 0:
+            raise ValueError(
+                f"the latents of {len(latents)} batches have a deviation of {deviation}; train the autoencoder."
+            )
+        self.scale_factor.fill_(1 / deviation)

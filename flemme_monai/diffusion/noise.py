@@ -1,0 +1,124 @@
+"""Where sampling starts: noise of a seed, and the way between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+
+def start_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
+    """Standard normal noise (C, *S) of a seed, the same on every device and in every batch."""
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+
+
+class StartNoise(Dataset):
+    """The starts of samples, as a data set.
+
+    Item i has ``image``, the noise (C, *S) of ``seed + i``, and ``case``; also ``class_label`` where there are classes,
+    and ``slice`` where positions are asked for.
+
+    Args:
+        num_samples: how many.
+        shape: C and *S of one sample.
+        seed: of the first sample.
+        num_classes: classes that the network was trained with; None for none.
+        class_label: class of all samples, or of each; None takes all classes in turn.
+        position: index of the slice that all samples are to look like, or several that take turns; None for a network
+            that is told none.
+
+    Raises:
+        ValueError: for no sample, a class that there is not, as many classes as there are no samples, or a position
+            that is no index.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        shape: Sequence[int],
+        seed: int = 0,
+        num_classes: int | None = None,
+        class_label: int | Sequence[int] | None = None,
+        position: int | Sequence[int] | None = None,
+    ) -> None:
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}; expected 1 or more.")
+        self.num_samples, self.shape, self.seed = num_samples, tuple(shape), seed
+        self.labels = class_labels(num_samples, num_classes, class_label)
+        self.positions = None if position is None else [position] if isinstance(position, int) else list(position)
+        if self.positions is not None and not all(isinstance(i, int) and i >= 0 for i in self.positions or [None]):
+            raise ValueError(f"position is {position}; expected the index of a slice, 0 or more, or a list of them.")
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def start(self, index: int) -> torch.Tensor:
+        """The noise (C, *S) of sample ``index``."""
+        return start_noise(self.shape, self.seed + index)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = {"image": self.start(index), "case": f"sample_{index:03d}"}
+        if self.labels is not None:
+            item["class_label"] = self.labels[index]
+        if self.positions is not None:
+            item["slice"] = self.positions[index % len(self.positions)]
+        return item
+
+
+def class_labels(
+    num_samples: int, num_classes: int | None, class_label: int | Sequence[int] | None
+) -> list[int] | None:
+    """The class of each sample; None without classes.
+
+    Args:
+        num_samples: how many.
+        num_classes, class_label: as :class:`StartNoise`.
+
+    Raises:
+        ValueError: for a class that there is not, or as many classes as there are no samples.
+    """
+    if num_classes is None:
+        if class_label is not None:
+            raise ValueError(
+                f"class_label is {class_label} while num_classes is none: an unconditional model draws no class; leave "
+                "class_label out, or set num_classes to what the model was trained with."
+            )
+        return None
+    each = range(num_classes) if class_label is None else class_label
+    each = [each] if isinstance(each, int) else list(each)
+    if class_label is not None and len(each) not in (1, num_samples):
+        raise ValueError(f"there are {len(each)} class labels for {num_samples} samples; give one, or all.")
+    wrong = [label for label in each if not isinstance(label, int) or not 0 <= label < num_classes]
+    if wrong:
+        raise ValueError(f"class_label is {wrong[0]}; expected 0 to {num_classes - 1}, as num_classes says.")
+    return [each[i % len(each)] for i in range(num_samples)]
+
+
+def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = False) -> torch.Tensor:
+    """The way from ``a`` to ``b``, both included.
+
+    Args:
+        a: a latent or a noise, of any shape.
+        b: another of that shape.
+        steps: points on the way.
+        spherical: turn by equal angles (Shoemake 1985), so that what is between two noises is as long as noise is; else
+            in a straight line, for latents.
+
+    Returns:
+        (steps, *shape).
+
+    Raises:
+        ValueError: for unequal shapes or fewer than 2 steps.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"cannot interpolate between {tuple(a.shape)} and {tuple(b.shape)}; make the shapes equal.")
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; a way from one to another has 2 or more.")
+    weights = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view([-1] + [1] * a.ndim)
+    if spherical:
+        angle = torch.arccos(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).clamp(-1, 1))
+        if torch.sin(angle) > 1e-4:
+            return (torch.sin((1 - weights) * angle) * a + torch.sin(weights * angle) * b) / torch.sin(angle)
+    return torch.lerp(a, b, weights)

@@ -1,0 +1,172 @@
+"""Prepare-batch classes: from a batch of images to a training step of a denoiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from monai.utils import convert_to_tensor
+
+from .edm import Preconditioning
+from .schedules import DiffusionScheduler
+
+
+def statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation, at least 0.01, of each image and channel of (B, C, *S), as (B, C, 1, ...)."""
+    axes = list(range(2, images.ndim))
+    return images.mean(axes, keepdim=True), images.std(axes, keepdim=True).clamp_min(0.01)
+
+
+class NoisePrepareBatch(PrepareBatch):
+    """What the batches of all denoisers share: a clean image, noise and a condition.
+
+    Args:
+        image_key: the images (B, C, *S) to learn.
+        condition_key: the context: classes (B,), images or positions; None for none.
+        rescale: images come in 0..1 and go to -1..1, the range of diffusion. Conditions stay as they are: an image
+            condition of -1 would be an absent one.
+        standardise: images and their condition, an image of the same kind, are brought to mean 0 and deviation 1 of the
+            condition, so that nothing depends on its brightness and contrast.
+        latents: from images to the latents that are learned in their place, as :meth:`LatentSpace.encode`.
+        seed: for validation, so that losses of epochs compare: every batch gets the same noise, and noise levels spread
+            evenly over its samples. None draws both at random.
+    """
+
+    def __init__(
+        self,
+        image_key: str = "image",
+        condition_key: str | None = None,
+        rescale: bool = False,
+        standardise: bool = False,
+        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.image_key, self.condition_key = image_key, condition_key
+        if standardise and (rescale or condition_key is None):
+            raise ValueError("standardise needs an image as condition (condition_key) and goes without rescale.")
+        self.rescale, self.standardise, self.latents, self.seed = rescale, standardise, latents, seed
+
+    def get_noise(self, images: torch.Tensor) -> torch.Tensor:
+        """Standard normal noise like ``images``."""
+        if self.seed is None:
+            return torch.randn_like(images)
+        generator = torch.Generator(images.device).manual_seed(self.seed)
+        return torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+
+    def get_quantiles(self, images: torch.Tensor) -> torch.Tensor:
+        """Where in the distribution of noise levels each sample is, (B,) between 0 and 1."""
+        batch = images.shape[0]
+        if self.seed is None:
+            return torch.rand(batch, device=images.device)
+        return (torch.arange(batch, device=images.device) + 0.5) / batch
+
+    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The target (B, C, *S) of the loss, and what the inferer gets beside the noise."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser learns.")
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, torch.Tensor]]:
+        """Make the step of a batch.
+
+        Args:
+            batchdata: has ``image_key`` and, when set, ``condition_key``.
+            device, non_blocking, kwargs: of ``Tensor.to``, as MONAI's engines give them.
+
+        Returns:
+            images (B, C, *S), the loss's target, no positional and all keyword arguments of the inferer.
+
+        Raises:
+            ValueError: for a batch without one of the keys.
+        """
+
+        def get(key: str) -> torch.Tensor:
+            if key not in batchdata:
+                raise ValueError(f"a batch has no {key!r}, only {', '.join(map(repr, batchdata))}: check the keys.")
+            return convert_to_tensor(batchdata[key]).to(device, non_blocking=non_blocking, **kwargs)
+
+        images = get(self.image_key)
+        condition = None if self.condition_key is None else get(self.condition_key)
+        if self.rescale:
+            images = images * 2 - 1
+        if self.standardise and condition is not None:
+            mean, deviation = statistics(condition)
+            images, condition = (images - mean) / deviation, (condition - mean) / deviation
+        if self.latents is not None:
+            with torch.no_grad():
+                images = self.latents(images)
+        noise = self.get_noise(images)
+        target, step = self.get_step(images, noise)
+        if condition is not None:
+            step["condition"] = condition
+        return images, target, (), {"noise": noise, **step}
+
+
+class DenoisingPrepareBatch(NoisePrepareBatch):
+    """Batches for a scheduler's diffusion and MONAI's ``DiffusionInferer``.
+
+    Args:
+        scheduler: its ``prediction_type`` decides on the target: noise, velocity or image.
+        image_key, condition_key, rescale, standardise, latents, seed: as :class:`NoisePrepareBatch`.
+    """
+
+    def __init__(
+        self,
+        scheduler: DiffusionScheduler,
+        image_key: str = "image",
+        condition_key: str | None = None,
+        rescale: bool = False,
+        standardise: bool = False,
+        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(image_key, condition_key, rescale, standardise, latents, seed)
+        self.scheduler = scheduler
+
+    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The target, and ``timesteps`` (B,)."""
+        T = self.scheduler.num_train_timesteps
+        timesteps = (self.get_quantiles(images) * T).long().clamp_max(T - 1)
+        return self.scheduler.get_target(images, noise, timesteps), {"timesteps": timesteps}
+
+
+class SigmaPrepareBatch(NoisePrepareBatch):
+    """Batches for EDM (Karras et al. 2022) and :class:`EDMInferer`: log-normal sigmas and the loss's weight.
+
+    The squared error of ``scales`` times prediction and target is the error weighted by lambda.
+
+    Args:
+        mean: P_mean of ln(sigma).
+        std: P_std of ln(sigma).
+        sigma_data: standard deviation of the images, as the network has it.
+        image_key, condition_key, rescale, standardise, latents, seed: as :class:`NoisePrepareBatch`.
+    """
+
+    def __init__(
+        self,
+        mean: float = -1.2,
+        std: float = 1.2,
+        sigma_data: float = 0.5,
+        image_key: str = "image",
+        condition_key: str | None = None,
+        rescale: bool = False,
+        standardise: bool = False,
+        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(image_key, condition_key, rescale, standardise, latents, seed)
+        self.mean, self.std = mean, std
+        self.preconditioning = Preconditioning(sigma_data)
+
+    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The weighted target, ``sigmas`` (B,) and ``scales`` (B, 1, ...)."""
+        normal = torch.special.ndtri(self.get_quantiles(images).clamp(1e-6, 1 - 1e-6))
+        sigmas = (self.mean + self.std * normal).exp()
+        scales = self.preconditioning.weight(sigmas).sqrt().view([-1] + [1] * (images.ndim - 1))
+        return scales * images, {"sigmas": sigmas, "scales": scales}

@@ -1,0 +1,151 @@
+"""Samplers: from standard normal noise to samples, by evaluations of a denoising network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from .guidance import guided
+from .schedules import DiffusionScheduler, noise_like
+
+OnStep = Callable[[int, torch.Tensor], None]
+
+
+class ScheduleSampler:
+    """Samples along the steps of a scheduler: DDPM, DDIM or PNDM.
+
+    Args:
+        scheduler: its ``step`` goes from one time step to the next.
+        num_inference_steps: steps to visit, 1 to all that the schedule has.
+
+    Raises:
+        ValueError: for more steps than the schedule has.
+    """
+
+    def __init__(self, scheduler: DiffusionScheduler, num_inference_steps: int) -> None:
+        scheduler.set_timesteps(num_inference_steps)
+        self.scheduler, self.num_inference_steps = scheduler, num_inference_steps
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        network: Callable[..., torch.Tensor],
+        noise: torch.Tensor,
+        context: torch.Tensor | None = None,
+        guidance: float = 1.0,
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> torch.Tensor:
+        """Turn noise into samples.
+
+        Args:
+            network: from (x, timesteps (B,), context) to what the scheduler's ``prediction_type`` says, in eval mode.
+            noise: the start, standard normal (B, C, *S), on the network's device.
+            context: (B, ...), or None.
+            guidance: weight of classifier-free guidance; 1 is none.
+            generator: of the noise of all steps, on the device of ``noise``.
+            on_step: called after each step with its index and the predicted image (B, C, *S).
+
+        Returns:
+            Samples (B, C, *S).
+
+        Raises:
+            ValueError: for guidance without a context.
+        """
+        predict = guided(network, context, guidance)
+        self.scheduler.set_timesteps(self.num_inference_steps)
+        steps = self.scheduler.timesteps.tolist()
+        timesteps = self.scheduler.timesteps.to(noise.device)[:, None].expand(-1, noise.shape[0])  # (n, B)
+        x = noise
+        for i, t in enumerate(steps):
+            x, denoised = self.scheduler.step(predict(x, timesteps[i]), t, x, generator=generator)
+            if on_step is not None:
+                on_step(i, denoised)
+        return x
+
+
+class HeunSampler:
+    """Algorithm 2 of EDM (Karras et al. 2022): Heun steps in sigma, with stochastic churn.
+
+    Args:
+        num_inference_steps: steps n; the network is evaluated 2 n - 1 times.
+        sigma_min: the last sigma before 0.
+        sigma_max: the first sigma.
+        rho: how much the steps shorten towards ``sigma_min`` (equation 5).
+        churn: S_churn, amount of noise that is added in all; 0 is deterministic.
+        churn_min: S_tmin, no noise is added below this sigma.
+        churn_max: S_tmax, no noise is added above this sigma.
+        noise_scale: S_noise, standard deviation of added noise.
+
+    Raises:
+        ValueError: for no step, or sigmas out of order.
+    """
+
+    def __init__(
+        self,
+        num_inference_steps: int = 18,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        rho: float = 7.0,
+        churn: float = 0.0,
+        churn_min: float = 0.0,
+        churn_max: float = math.inf,
+        noise_scale: float = 1.0,
+    ) -> None:
+        if num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps is {num_inference_steps}; expected 1 or more.")
+        if not 0 < sigma_min < sigma_max:
+            raise ValueError(f"sigma_min is {sigma_min} and sigma_max {sigma_max}; expected 0 < sigma_min < sigma_max.")
+        if churn < 0:
+            raise ValueError(f"churn is {churn}; expected 0 (deterministic) or more.")
+        self.num_inference_steps, self.noise_scale = num_inference_steps, noise_scale
+        first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+        ramp = [i / max(num_inference_steps - 1, 1) for i in range(num_inference_steps)]
+        self.sigmas = [(first + r * (last - first)) ** rho for r in ramp] + [0.0]
+        gamma = min(churn / num_inference_steps, math.sqrt(2) - 1)
+        self.churned = [s * (1 + gamma) if churn_min <= s <= churn_max else s for s in self.sigmas[:-1]]
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        network: Callable[..., torch.Tensor],
+        noise: torch.Tensor,
+        context: torch.Tensor | None = None,
+        guidance: float = 1.0,
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> torch.Tensor:
+        """Turn noise into samples.
+
+        Args:
+            network: the denoiser D, from (x, sigmas (B,), context) to the image in x, in eval mode.
+            noise: the start, standard normal (B, C, *S), on the network's device.
+            context, guidance, generator, on_step: as :meth:`ScheduleSampler.__call__`.
+
+        Returns:
+            Samples (B, C, *S).
+
+        Raises:
+            ValueError: for guidance without a context.
+        """
+        denoise = guided(network, context, guidance)
+        # (2, n, B): sigma after churn, and the next one
+        levels = torch.tensor([self.churned, self.sigmas[1:]], device=noise.device)
+        levels = levels[..., None].expand(-1, -1, noise.shape[0])
+        x = noise * self.sigmas[0]
+        for i, (sigma, churned, after) in enumerate(zip(self.sigmas, self.churned, self.sigmas[1:])):
+            if churned > sigma:
+                x = x + math.sqrt(churned**2 - sigma**2) * self.noise_scale * noise_like(x, generator)
+            denoised = denoise(x, levels[0, i])
+            slope = (x - denoised) / churned
+            euler = x + (after - churned) * slope
+            if after > 0:
+                slope_after = (euler - denoise(euler, levels[1, i])) / after
+                x = x + (after - churned) * (slope + slope_after) / 2
+            else:
+                x = euler
+            if on_step is not None:
+                on_step(i, denoised)
+        return x

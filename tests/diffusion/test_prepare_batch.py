@@ -1,0 +1,116 @@
+"""Batches for denoisers: what is learned, under which condition, and repeatably in validation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.inferers import DiffusionInferer
+
+from flemme_monai.diffusion import DenoisingPrepareBatch, EDMInferer, SigmaPrepareBatch, make_scheduler
+
+
+def batch(size=8):
+    return {
+        "image": torch.rand(size, 1, 4, 4) * 2 - 1,
+        "full": torch.rand(size, 1, 4, 4),
+        "label": torch.arange(size) % 3,
+    }
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_the_target_is_what_the_scheduler_predicts(prediction):
+    scheduler, data = make_scheduler("ddpm", prediction_type=prediction), batch()
+    images, target, args, step = DenoisingPrepareBatch(scheduler)(data)
+    assert torch.equal(images, data["image"])
+    assert args == ()
+    assert set(step) == {"noise", "timesteps"}
+    expected = {
+        "epsilon": step["noise"],
+        "v_prediction": scheduler.get_velocity(images, step["noise"], step["timesteps"]),
+        "sample": images,
+    }
+    assert torch.equal(target, expected[prediction])
+
+
+def test_time_steps_cover_the_whole_schedule():
+    _, _, _, step = DenoisingPrepareBatch(make_scheduler("ddpm", 50))({"image": torch.zeros(5000, 1, 1)})
+    assert step["timesteps"].unique().tolist() == list(range(50))
+
+
+def test_sigmas_are_log_normal_and_weighted():
+    prepare = SigmaPrepareBatch(mean=-1.2, std=1.2, sigma_data=0.5)
+    images, target, _, step = prepare({"image": torch.rand(20000, 1, 1, 1)})
+    logs = step["sigmas"].log()
+    assert logs.mean().item() == pytest.approx(-1.2, abs=0.05)
+    assert logs.std().item() == pytest.approx(1.2, rel=0.03)
+    weight = (step["sigmas"] ** 2 + 0.25) / (step["sigmas"] * 0.5) ** 2
+    torch.testing.assert_close(step["scales"].flatten() ** 2, weight)
+    torch.testing.assert_close(target, step["scales"] * images)
+
+
+def prepare_batches(seed):
+    return [DenoisingPrepareBatch(make_scheduler("ddpm"), seed=seed), SigmaPrepareBatch(seed=seed)]
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_validation_repeats_exactly_and_training_does_not(kind):
+    data = batch()
+
+    def outcome(seed):
+        images, target, _, step = prepare_batches(seed)[kind](data)
+        return [images, target, *step.values()]
+
+    assert all(torch.equal(a, b) for a, b in zip(outcome(0), outcome(0)))
+    assert not torch.equal(outcome(0)[2], outcome(1)[2])
+    assert not torch.equal(outcome(None)[2], outcome(None)[2])
+
+
+def test_validation_spreads_noise_levels_evenly():
+    denoising, sigma = prepare_batches(0)
+    assert denoising(batch(4))[3]["timesteps"].tolist() == [125, 375, 625, 875]
+    quantiles = torch.distributions.Normal(-1.2, 1.2).cdf(sigma(batch(4))[3]["sigmas"].log())
+    torch.testing.assert_close(quantiles, torch.tensor([0.125, 0.375, 0.625, 0.875]))
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_keys_say_what_is_learned_and_under_what(kind):
+    data = batch()
+    cls = [lambda **kw: DenoisingPrepareBatch(make_scheduler("ddpm"), **kw), SigmaPrepareBatch][kind]
+    images, _, _, step = cls(image_key="full", condition_key="image", rescale=True)(data)
+    torch.testing.assert_close(images, data["full"] * 2 - 1)
+    assert torch.equal(step["condition"], data["image"])  # a condition keeps its range
+    assert torch.equal(cls(condition_key="label")(data)[3]["condition"], data["label"])
+    with pytest.raises(ValueError, match="no 'class', only 'image', 'full', 'label'"):
+        cls(condition_key="class")(data)
+
+
+def test_latents_are_learned_in_place_of_images():
+    layer, data = torch.nn.Conv2d(1, 3, 2, 2), batch()
+    images, target, _, step = DenoisingPrepareBatch(make_scheduler("ddpm"), latents=layer)(data)
+    assert images.shape == target.shape == step["noise"].shape == (8, 3, 2, 2)
+    assert not images.requires_grad
+
+
+def test_images_with_meta_data_become_plain_tensors():
+    images, target, _, step = SigmaPrepareBatch(condition_key="image")({"image": MetaTensor(torch.rand(2, 1, 4, 4))})
+    assert not any(isinstance(x, MetaTensor) for x in (images, target, *step.values()))
+
+
+def levels(x, timesteps, context=None):
+    """A hierarchical denoiser in training."""
+    return [x, x[..., ::2, ::2]]
+
+
+def test_a_hierarchical_denoiser_trains_with_monai_s_inferer_and_with_ours():
+    scheduler, data = make_scheduler("ddpm"), batch()
+    images, _, args, step = DenoisingPrepareBatch(scheduler, condition_key="label")(data)
+    final, level = DiffusionInferer(scheduler)(images, levels, *args, **step)
+    assert torch.equal(final, scheduler.add_noise(images, step["noise"], step["timesteps"]))
+    assert level.shape == (8, 1, 2, 2)
+
+    images, _, args, step = SigmaPrepareBatch(condition_key="label")(data)
+    final, level = EDMInferer()(images, levels, *args, **step)
+    noisy = images + step["sigmas"].view(-1, 1, 1, 1) * step["noise"]
+    torch.testing.assert_close(final, step["scales"] * noisy)
+    torch.testing.assert_close(level, (step["scales"] * noisy)[..., ::2, ::2])

@@ -1,0 +1,89 @@
+"""Starts of samples, and the way between two of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import DataLoader
+
+from flemme_monai.diffusion import StartNoise, interpolate, start_noise
+
+
+def test_a_sample_s_start_is_that_of_its_seed():
+    data = StartNoise(5, (1, 8, 8), seed=10)
+    assert len(data) == 5
+    assert torch.equal(data[3]["image"], start_noise((1, 8, 8), 13))
+    assert torch.equal(data[3]["image"], StartNoise(1, (1, 8, 8), seed=13)[0]["image"])
+    assert not torch.equal(data[3]["image"], data[4]["image"])
+    assert set(data[0]) == {"image", "case"}
+
+
+def test_a_sample_is_named_after_its_place():
+    data = StartNoise(2, (1, 4, 4), seed=7)
+    assert [data[i]["case"] for i in range(2)] == ["sample_000", "sample_001"]
+
+
+def test_it_is_standard_normal_over_seeds():
+    noise = torch.stack([start_noise((4,), seed) for seed in range(3000)])
+    torch.testing.assert_close(torch.cov(noise.T), torch.eye(4), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [(2, [2, 2, 2, 2]), ([1], [1, 1, 1, 1]), ([0, 1, 2, 0], [0, 1, 2, 0]), (None, [0, 1, 2, 0])]
+)
+def test_samples_have_the_class_that_is_asked_for_or_all_in_turn(label, expected):
+    batch = next(iter(DataLoader(StartNoise(4, (1, 8, 8), num_classes=3, class_label=label), batch_size=4)))
+    assert batch["image"].shape == (4, 1, 8, 8)
+    assert batch["class_label"].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_samples": 0}, "num_samples is 0; expected 1 or more"),
+        ({"num_classes": 3, "class_label": [0, 1, 2]}, "3 class labels for 4 samples"),
+        ({"num_classes": 3, "class_label": 3}, "class_label is 3; expected 0 to 2"),
+        ({"num_classes": 3, "class_label": [0, 1, -1, 2]}, "class_label is -1; expected 0 to 2"),
+        ({"num_classes": 3, "class_label": [0, 1, 1.5, 2]}, "class_label is 1.5; expected 0 to 2"),
+        ({"class_label": 1}, "class_label is 1 while num_classes is none: an unconditional model"),
+        ({"num_classes": 3, "class_label": []}, "0 class labels for 4 samples"),
+    ],
+)
+def test_samples_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        StartNoise(**{"num_samples": 4, "shape": (1, 8, 8), **settings})
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_the_way_has_both_ends(spherical):
+    a, b = start_noise((1, 8, 8), 0), start_noise((1, 8, 8), 1)
+    way = interpolate(a, b, 5, spherical)
+    assert way.shape == (5, 1, 8, 8)
+    torch.testing.assert_close(way[0], a)
+    torch.testing.assert_close(way[-1], b)
+
+
+def test_latents_go_straight():
+    a, b = torch.rand(2, 3, 3, 3).unbind(0)
+    torch.testing.assert_close(interpolate(a, b, 5)[1], 0.75 * a + 0.25 * b)
+
+
+def test_noises_stay_as_long_and_turn_by_equal_angles():
+    a, b = start_noise((1, 32, 32), 0), start_noise((1, 32, 32), 1)
+    way = interpolate(a, b, 9, spherical=True).flatten(1)
+    torch.testing.assert_close(way.norm(dim=1), torch.full((9,), 32.0), rtol=0.05, atol=0)
+    angles = torch.cosine_similarity(way[1:], way[:-1]).arccos()
+    torch.testing.assert_close(angles, angles.mean().expand(8), rtol=0.05, atol=0)
+    assert interpolate(a, b, 9)[4].norm() < 25  # a straight line passes through what is no noise
+
+
+def test_a_noise_and_itself_have_a_way_without_turns():
+    a = start_noise((1, 4, 4), 0)
+    torch.testing.assert_close(interpolate(a, a, 3, spherical=True), a.expand(3, 1, 4, 4))
+
+
+def test_ways_without_sense_are_refused():
+    with pytest.raises(ValueError, match="make the shapes equal"):
+        interpolate(torch.zeros(2), torch.zeros(3), 4)
+    with pytest.raises(ValueError, match="steps is 1"):
+        interpolate(torch.zeros(2), torch.zeros(2), 1)
