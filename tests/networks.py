@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from flemme_monai import architectures, backbones
+from flemme_monai.backbones import Conditioning
 
+PLAIN = ("CNN", "ViT", "Swin", "VMamba")
 ENCODERS = ("CNN", "UNet", "DNet", "ViT", "ViTU", "ViTD", "Swin", "SwinU", "SwinD", "VMamba", "VMambaU", "VMambaD")
-ARCHITECTURES = ("SeM", "HSeM", "AE", "HAE")
+DENOISERS = ("DDPM", "EDM", "SDM", "LDM")
+ARCHITECTURES = ("SeM", "HSeM", "AE", "HAE", "ClM", "VAE", *DENOISERS)
 HIERARCHICAL = ("HSeM", "HAE")
+OF_PLAIN_ENCODERS = ("ClM", "VAE", "LDM")
+PAIRS = [(a, e) for a in ARCHITECTURES for e in (PLAIN if a in OF_PLAIN_ENCODERS else ENCODERS)]
 DIMS = (2, 3)
 SIZES = {2: (16, 24), 3: (16, 8, 24)}
+CONDITIONING = {
+    **dict.fromkeys(DENOISERS, Conditioning(timesteps=True, channels=8)),
+    "SDM": Conditioning(timesteps=True, context="image", context_size=1, channels=8),
+}
 
 
 def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels: int = 2, **settings) -> nn.Module:
@@ -30,12 +41,28 @@ def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels
 
 def network(architecture: str, encoder: str, spatial_dims: int, **settings) -> nn.Module:
     """A small network of any pair."""
+    settings = {"in_channels": in_channels(architecture), "conditioning": CONDITIONING.get(architecture), **settings}
     return getattr(architectures, architecture)(backbone(encoder, spatial_dims, **settings))
+
+
+def in_channels(architecture: str) -> int:
+    """Channels of the small networks' input: two where the output is an image of the same kind, else one."""
+    return 2 if architecture in ("VAE", *DENOISERS) else 1
 
 
 def image(spatial_dims: int, channels: int = 1, batch: int = 2) -> torch.Tensor:
     """A random image whose size the small backbones take."""
     return torch.randn(batch, channels, *SIZES[spatial_dims])
+
+
+def inputs(architecture: str, spatial_dims: int, size: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
+    """What a small network takes: images, and for denoisers time steps (sigmas for EDM), for SDM the condition."""
+    size = SIZES[spatial_dims] if size is None else size
+    x = torch.randn(2, in_channels(architecture), *size)
+    if architecture not in DENOISERS:
+        return (x,)
+    steps = torch.tensor([0.5, 3.0]) if architecture == "EDM" else torch.tensor([3, 700])
+    return (x, steps, torch.randn(2, 1, *size)) if architecture == "SDM" else (x, steps)
 
 
 def tensors(output: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:

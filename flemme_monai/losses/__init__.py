@@ -1,5 +1,6 @@
 """Losses that MONAI lacks."""
 
 from .pyramid import pyramid_loss
+from .vae import VAELoss
 
-__all__ = ["pyramid_loss"]
+__all__ = ["VAELoss", "pyramid_loss"]

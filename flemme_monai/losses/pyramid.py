@@ -15,17 +15,17 @@ def pyramid_loss(
 
     Args:
         loss: the loss L of a prediction (B, C, *s) and a target (B, C', *s).
-        num_levels: levels beside the final output.
+        num_levels: levels beside the final output; 0 for networks that have none.
         interp_mode: how the target is resized: ``nearest-exact`` for labels, ``area`` for images.
 
     Returns:
         a loss of ``[final, level_0, ...]`` or of one tensor, and a target at full size.
 
     Raises:
-        ValueError: when there is no level.
+        ValueError: for a negative number.
     """
-    if num_levels < 1:
-        raise ValueError(f"num_levels is {num_levels}; a pyramid has at least one level beside the final output.")
-    pyramid = DeepSupervisionLoss(loss, weights=[1.0] + [1.0 / num_levels] * num_levels)
+    if num_levels < 0:
+        raise ValueError(f"num_levels is {num_levels}; expected the network's num_levels, which is 0 or more.")
+    pyramid = DeepSupervisionLoss(loss, weights=[1.0] + [1.0 / max(num_levels, 1)] * num_levels)
     pyramid.interp_mode = interp_mode
     return pyramid

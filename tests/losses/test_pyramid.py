@@ -36,6 +36,11 @@ def test_a_plain_output_is_the_plain_loss():
     torch.testing.assert_close(pyramid_loss(torch.nn.L1Loss(), 3)(output, target), F.l1_loss(output, target))
 
 
-def test_no_level_is_refused():
-    with pytest.raises(ValueError, match="at least one level"):
-        pyramid_loss(torch.nn.L1Loss(), 0)
+def test_a_network_without_levels_has_the_plain_loss():
+    output, target = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(pyramid_loss(torch.nn.L1Loss(), 0)(output, target), F.l1_loss(output, target))
+
+
+def test_a_negative_number_of_levels_is_refused():
+    with pytest.raises(ValueError, match="num_levels is -1; expected the network's num_levels"):
+        pyramid_loss(torch.nn.L1Loss(), -1)

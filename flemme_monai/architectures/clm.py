@@ -1,0 +1,62 @@
+"""ClM: classification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class ClM(nn.Module):
+    """Classification model: the backbone's encoder, its latent pooled, dense layers, the logits of the classes.
+
+    Args:
+        backbone: its encoder is used; its ``out_channels`` is the number of classes.
+        grid_size: points along each axis to which the latent is pooled; 1 takes the mean over all positions, more tells
+            the dense layers where something is.
+        hidden: widths of dense layers before the linear one.
+        dropout: probability that a value is dropped before each of these layers.
+
+    Raises:
+        ValueError: for a backbone with a dense latent, or one that is told a condition in the decoder.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, grid_size: int = 1, hidden: Sequence[int] = (), dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not isinstance(backbone.latent_vector, nn.Identity):
+            raise ValueError("latent_size has no use in a ClM, which has no decoder; set grid_size and hidden instead.")
+        conditioning = backbone.conditions.settings
+        if conditioning is not None and conditioning.side == "decoder":
+            raise ValueError("side='decoder' has no use in a ClM, which has no decoder; set it to 'encoder'.")
+        if grid_size < 1:
+            raise ValueError(f"grid_size is {grid_size}; expected 1, which is the mean, or more.")
+        self.conditions, self.encoder = backbone.conditions, backbone.encoder
+        self.grid = [grid_size] * backbone.spatial_dims
+        self.norm = nn.LayerNorm(backbone.latent_channels)
+        layers: list[nn.Module] = []
+        width = backbone.latent_channels * grid_size**backbone.spatial_dims
+        for out in hidden:
+            layers += [nn.Dropout(dropout), nn.Linear(width, out), nn.GELU()]
+            width = out
+        self.dense = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, backbone.out_channels))
+
+    @torch.jit.export
+    def features(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Image (B, in_channels, *S) to what the linear layer sees, (B, F)."""
+        time, told = self.conditions(x.shape[0], x.shape[2:], timesteps, context)
+        latent, _ = self.encoder(x, time, told)
+        pooled = F.interpolate(latent, size=self.grid, mode="area")  # (B, C, *grid)
+        return self.dense(self.norm(pooled.movedim(1, -1)).flatten(1))
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Image (B, in_channels, *S) to logits (B, num_classes)."""
+        return self.head(self.features(x, timesteps, context))

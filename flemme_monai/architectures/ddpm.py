@@ -1,0 +1,61 @@
+"""DDPM: generation by denoising diffusion; and the same under an image (SDM), in a latent space (LDM)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .denoiser import Denoiser
+
+
+class DDPM(Denoiser):
+    """Denoising diffusion probabilistic model (Ho et al. 2020): predicts noise, velocity or image from a noisy image.
+
+    What it predicts is what it is trained on; sampling by DDPM, DDIM or PNDM is the scheduler's.
+
+    Args:
+        backbone, fusion: as :class:`Denoiser`.
+    """
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Noisy image (B, C, *S) and time steps (B) to the prediction (B, C, *S); in training a hierarchical denoiser
+        gives ``[final, level_0, ...]``."""
+        out = self.predict(x, timesteps, context)
+        if self.pyramid is not None and self.training and not torch.jit.is_scripting():
+            return out
+        return out[0]
+
+
+class SDM(DDPM):
+    """Supervised diffusion model: generates the full image under a degraded one (Saharia et al. 2022).
+
+    Args:
+        backbone: takes an image as context.
+        fusion: as :class:`Denoiser`.
+
+    Raises:
+        ValueError: for a backbone that takes none.
+    """
+
+    def __init__(self, backbone: nn.Module, fusion: str | None = None) -> None:
+        super().__init__(backbone, fusion)
+        if backbone.conditions.settings.context != "image":
+            raise ValueError("SDM needs a backbone under an image: set conditioning#context to 'image'.")
+
+
+class LDM(DDPM):
+    """Latent diffusion model (Rombach et al. 2022): denoises the latents of a frozen autoencoder.
+
+    Args:
+        backbone: its ``in_channels`` and ``out_channels`` are the channels of the latents.
+        fusion: as :class:`Denoiser`.
+
+    Attributes:
+        scale_factor: latents times this have unit deviation; computed from data and saved with the weights; 0 before.
+    """
+
+    def __init__(self, backbone: nn.Module, fusion: str | None = None) -> None:
+        super().__init__(backbone, fusion)
+        self.register_buffer("scale_factor", torch.zeros(()))

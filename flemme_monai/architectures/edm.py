@@ -1,0 +1,52 @@
+"""EDM: generation by a preconditioned denoiser."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..diffusion import Preconditioning
+from .denoiser import Denoiser
+
+
+class EDM(Denoiser):
+    """Elucidated diffusion model (Karras et al. 2022): the image in a noisy one, preconditioned for every sigma.
+
+    D(x; s) = c_skip(s) x + c_out(s) F(c_in(s) x; c_noise(s)), equation 7; F is the backbone.
+
+    Args:
+        backbone: as :class:`Denoiser`, with equal channels of input and output.
+        fusion: as :class:`Denoiser`; every level is preconditioned, at its resolution.
+        sigma_data: standard deviation of the images.
+
+    Raises:
+        ValueError: for a backbone whose output cannot be added to its input.
+    """
+
+    def __init__(self, backbone: nn.Module, fusion: str | None = None, sigma_data: float = 0.5) -> None:
+        super().__init__(backbone, fusion)
+        if backbone.in_channels != backbone.out_channels:
+            raise ValueError(
+                f"EDM adds its input ({backbone.in_channels} channels) to its output ({backbone.out_channels} "
+                "channels): make in_channels and out_channels equal."
+            )
+        self.preconditioning = Preconditioning(sigma_data)
+        self.ones = [1] * backbone.spatial_dims
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Noisy image (B, C, *S) and sigmas (B) to the image (B, C, *S); in training a hierarchical denoiser gives
+        ``[final, level_0, ...]``."""
+        sigma = timesteps.float().view([-1, 1] + self.ones)
+        c = self.preconditioning
+        # the embedding tells whole steps apart, as those of a DDPM, and c_noise is about 1
+        outputs = self.predict(c.c_in(sigma) * x, 1000.0 * c.c_noise(sigma).flatten(), context)
+        images: list[torch.Tensor] = []
+        for output in outputs:
+            base = x if output.shape[2:] == x.shape[2:] else F.interpolate(x, size=output.shape[2:], mode="area")
+            images.append(c.c_skip(sigma) * base + c.c_out(sigma) * output)
+        if self.pyramid is not None and self.training and not torch.jit.is_scripting():
+            return images
+        return images[0]

@@ -1,0 +1,119 @@
+"""VAE: variational auto-encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+GRID = 4
+
+
+class VAE(nn.Module):
+    """Variational auto-encoder (Kingma and Welling 2014), with the interface of MONAI's autoencoders.
+
+    Args:
+        backbone: a plain backbone whose ``out_channels`` is the number of the image's channels.
+        latent_channels: channels of a spatial latent.
+        latent_size: length of a latent vector instead; None keeps the latent spatial.
+        image_size: size of the images that a latent vector is decoded to; only with ``latent_size``, since a spatial
+            latent knows it.
+
+    Raises:
+        ValueError: for a backbone whose connections would bypass the latent, or a size that does not fit.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        latent_channels: int = 4,
+        latent_size: int | None = None,
+        image_size: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        if backbone.connection != "none":
+            raise ValueError(
+                f"a VAE with {backbone.connection} connections would show its decoder the image past the latent, and "
+                "could not make an image from a latent alone; use a plain encoder: CNN, ViT, Swin or VMamba."
+            )
+        if not isinstance(backbone.latent_vector, nn.Identity):
+            raise ValueError("the backbone's latent_size would come before the VAE's latent; give it to the VAE alone.")
+        conditioning = backbone.conditions.settings
+        if conditioning is not None and conditioning.timesteps:
+            raise ValueError("a VAE is told no time: set conditioning#timesteps to false.")
+        if (latent_size is None) != (image_size is None):
+            raise ValueError("latent_size and image_size go together: a vector does not know an image's size.")
+        self.backbone = backbone
+        self.spatial_dims = dims = backbone.spatial_dims
+        self.latent_channels = latent_channels
+        width, conv = backbone.latent_channels, Conv["conv", dims]
+        self.vector = latent_size is not None
+        self.size = [1] * dims  # of the decoder's input, where the latent is a vector
+        self.grid = [GRID] * dims
+        self.mode = "bilinear" if dims == 2 else "trilinear"
+        if latent_size is None or image_size is None:
+            self.to_moments: nn.Module = conv(width, 2 * latent_channels, 1)
+            self.from_latent: nn.Module = conv(latent_channels, width, 1)
+            return
+        wrong = [n for n, d in zip(image_size, backbone.size_divisor) if n % d]
+        if len(image_size) != dims or wrong:
+            raise ValueError(
+                f"image_size is {list(image_size)}; expected {dims} multiples of the total stride "
+                f"{list(backbone.size_divisor)}."
+            )
+        self.size = [n // d for n, d in zip(image_size, backbone.size_divisor)]
+        self.to_moments = nn.Linear(width * GRID**dims, 2 * latent_size)
+        self.from_latent = nn.Linear(latent_size, width * GRID**dims)
+
+    @torch.jit.export
+    def encode(self, x: torch.Tensor, context: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Image (B, C, *S) to mean and deviation of its latent, (B, latent_channels, *s) or (B, latent_size) each."""
+        time, told = self.backbone.conditions(x.shape[0], x.shape[2:], None, context)
+        feature, _ = self.backbone.encoder(x, time, told)
+        if self.vector:
+            feature = F.interpolate(feature, size=self.grid, mode="area").flatten(1)
+        mean, log_variance = self.to_moments(feature).chunk(2, 1)
+        return mean, torch.exp(0.5 * log_variance.clamp(-30, 20))
+
+    @torch.jit.export
+    def sampling(self, z_mu: torch.Tensor, z_sigma: torch.Tensor) -> torch.Tensor:
+        """A latent drawn by the reparameterisation ``z_mu + z_sigma e``, with e standard normal."""
+        return torch.addcmul(z_mu, z_sigma, torch.randn_like(z_sigma))
+
+    @torch.jit.export
+    def decode(self, z: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """Latent (B, latent_channels, *s) or (B, latent_size) to image (B, C, *S)."""
+        feature = self.from_latent(z)
+        if self.vector:
+            feature = feature.view([z.shape[0], -1] + self.grid)
+            feature = F.interpolate(feature, size=self.size, mode=self.mode, align_corners=False)
+        size = [n * d for n, d in zip(feature.shape[2:], self.backbone.size_divisor)]
+        time, told = self.backbone.conditions(z.shape[0], size, None, context)
+        kept: list[torch.Tensor] = []
+        return self.backbone.decoder(feature, kept, time, told)[0]
+
+    def reconstruct(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """Image (B, C, *S) through the mean of its latent to an image."""
+        return self.decode(self.encode(x, context)[0], context)
+
+    def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Image (B, C, *S) to a latent for a diffusion model."""
+        return self.sampling(*self.encode(x))
+
+    def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
+        """A diffusion model's latent to image (B, C, *S)."""
+        return self.decode(z)
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Image (B, C, *S) to ``[image, mean, deviation]`` in training, to the image of the mean in evaluation."""
+        if timesteps is not None:
+            raise ValueError("timesteps given, but a VAE takes none.")
+        mean, deviation = self.encode(x, context)
+        if self.training and not torch.jit.is_scripting():
+            return [self.decode(self.sampling(mean, deviation), context), mean, deviation]
+        return self.decode(mean, context)

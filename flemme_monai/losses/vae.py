@@ -1,0 +1,37 @@
+"""The loss of a variational auto-encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+
+class VAELoss(nn.Module):
+    """Reconstruction plus weighted Kullback-Leibler divergence to the standard normal (Kingma and Welling 2014).
+
+    The divergence is summed over the latent and divided by the number of the image's values, as the reconstruction is.
+
+    Args:
+        reconstruction: loss of an image (B, C, *S) and its target.
+        kl_weight: weight of the divergence; a :class:`flemme_monai.handlers.KLWarmup` may let it grow.
+
+    Raises:
+        ValueError: for a negative weight.
+    """
+
+    def __init__(
+        self, reconstruction: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], kl_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        if kl_weight < 0:
+            raise ValueError(f"kl_weight is {kl_weight}; expected 0 or more.")
+        self.reconstruction = reconstruction
+        self.kl_weight = kl_weight
+
+    def forward(self, output: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """Loss of ``[image, mean, deviation]``, what a VAE gives in training, and the image (B, C, *S)."""
+        image, mean, deviation = output
+        divergence = 0.5 * (mean**2 + deviation**2 - 1 - 2 * deviation.log()).sum() / target.numel()
+        return self.reconstruction(image, target) + self.kl_weight * divergence
