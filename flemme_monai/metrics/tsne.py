@@ -1,0 +1,95 @@
+"""Features and latents of many images as points in the plane."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from ..utils import replacing
+from ..utils.pictures import COLOURS
+
+MOST_POINTS = 2000
+FEWEST_POINTS = 5
+PERPLEXITY = 30.0
+NO_CLASS = -1
+
+
+def latent_picture(
+    path: str | os.PathLike,
+    latents: torch.Tensor,
+    class_labels: torch.Tensor | None = None,
+    generated: torch.Tensor | None = None,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Draw a t-SNE (van der Maaten and Hinton 2008) with a colour a class; the same points give the same picture.
+
+    Of more than 2000 points every n-th is drawn.
+
+    Args:
+        path: the picture, its folder must exist.
+        latents: (N, F), features or flattened latents of images.
+        class_labels: (N,), -1 where an image has none.
+        generated: (N,) true for generated images, drawn as crosses above the dots of real ones.
+        class_names: names of the classes 0, 1, ... for the legend.
+
+    Raises:
+        ValueError: there are fewer than 5 points or 2 values a point, or the labels are not as many as the points.
+    """
+    from matplotlib.figure import Figure
+
+    count = len(latents)
+    if latents.ndim != 2 or count < FEWEST_POINTS or latents.shape[1] < 2:
+        raise ValueError(f"latents are {tuple(latents.shape)}, t-SNE needs (N, F) with N >= {FEWEST_POINTS}, F >= 2")
+    classes = torch.full((count,), NO_CLASS) if class_labels is None else class_labels
+    made = torch.zeros(count, dtype=torch.bool) if generated is None else generated
+    if not count == len(classes) == len(made):
+        raise ValueError(f"there are {count} latents, {len(classes)} class labels, and {len(made)} marks of generated")
+    highest = int(classes.max())
+    if class_names is not None and highest >= len(class_names):
+        raise ValueError(f"there are {len(class_names)} class names and a class label {highest}")
+    shown = torch.linspace(0, count - 1, min(count, MOST_POINTS)).round().long()
+    points, classes, made = _embed(latents[shown]), classes[shown], made[shown]
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    for is_made in (False, True):
+        for c in classes.unique().tolist():
+            chosen = (classes == c) & (made == is_made)
+            if not chosen.any():
+                continue
+            name = "" if c == NO_CLASS else f"class {c}" if class_names is None else class_names[c]
+            kind = "" if generated is None else "generated" if is_made else "real"
+            x, y = points[chosen].T
+            axes.scatter(
+                x,
+                y,
+                s=22 if is_made else 14,
+                color=_colour(c, is_made),
+                marker="x" if is_made else "o",
+                alpha=0.9 if is_made else 0.4,
+                linewidths=1.2 if is_made else 0,
+                label=", ".join(word for word in (name, kind) if word) or "images",
+            )
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(f"t-SNE of {len(shown)} of {count} images" if len(shown) < count else f"t-SNE of {count} images")
+    figure.legend(loc="outside right upper", fontsize=8)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=100, format="png")
+
+
+def _embed(latents: torch.Tensor) -> torch.Tensor:
+    """Points (N, F) in the plane (N, 2)."""
+    from sklearn.manifold import TSNE
+
+    tsne = TSNE(perplexity=min(PERPLEXITY, (len(latents) - 1) / 3), init="pca", random_state=0)
+    return torch.from_numpy(tsne.fit_transform(latents.double().numpy()))
+
+
+def _colour(c: int, is_made: bool) -> tuple[float, ...]:
+    """Colour of a class; without a class real points are grey and generated ones red."""
+    if c == NO_CLASS:
+        return tuple(COLOURS[0] / 255) if is_made else (0.5, 0.5, 0.5)
+    return tuple(COLOURS[c % len(COLOURS)] / 255)
