@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _ROOMS = (
     "architectures",
     "backbones",
     "blocks",
     "data",
+    "diffusion",
     "handlers",
     "inferers",
     "losses",
+    "metrics",
     "optimizers",
     "transforms",
     "utils",

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from flemme_monai.data.autoencoding import AutoencodingPrepareBatch
+from flemme_monai.data.context import ContextPrepareBatch
 from flemme_monai.data.datalist import datalist, inference_list
 from flemme_monai.data.dataset import CaseDataset
 from flemme_monai.data.loader import CaseLoader
-from flemme_monai.data.phantoms import phantoms
+from flemme_monai.data.phantoms import class_phantoms, phantoms
 from flemme_monai.data.sampler import rank_sampler
 
-__all__ = ["CaseDataset", "CaseLoader", "datalist", "inference_list", "phantoms", "rank_sampler"]
+__all__ = [
+    "AutoencodingPrepareBatch",
+    "CaseDataset",
+    "CaseLoader",
+    "ContextPrepareBatch",
+    "class_phantoms",
+    "datalist",
+    "inference_list",
+    "phantoms",
+    "rank_sampler",
+]

@@ -6,25 +6,28 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flemme_monai.data.class_folders import find_classes
 from flemme_monai.data.files import image_kind
 from flemme_monai.data.layouts import DataSet, find_cases
 from flemme_monai.data.masks import check_levels, mask_colors
-from flemme_monai.data.phantoms import phantoms
+from flemme_monai.data.phantoms import class_phantoms, phantoms
 from flemme_monai.data.splits import (
     Split,
     split_by_file,
     split_by_fold,
     split_by_share,
     split_by_slab,
+    split_each_class,
 )
 
 Case = dict[str, Any]
-TASKS = ("segmentation", "reconstruction")
+TASKS = ("segmentation", "reconstruction", "classification", "generation")
 _PHANTOM_CLASSES = 4
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ def datalist(
     task: str,
     spatial_dims: int,
     in_channels: int,
-    out_channels: int,
+    out_channels: int | None,
     image_size: int | Sequence[int],
     seed: int = 0,
     fold: int | None = None,
@@ -47,14 +50,16 @@ def datalist(
 
     The first of these that applies decides the split: ``split_file``, ``fold``, ``split_by`` "slab", the parts that
     dataset.json names, ``split_by`` "case". Cases that dataset.json names for test neither train nor validate, unless
-    ``split_file`` says so.
+    ``split_file`` says so. Shares and folds are those of each class where cases have classes.
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
-        task: "segmentation" (every case needs a label) or "reconstruction" (labels are not used).
+        task: "segmentation" (every case needs a label), "reconstruction" (labels are not used), "classification" (the
+            folder holds a folder a class) or "generation" (the same, or any images).
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
-        out_channels: number of classes, background included, for segmentation.
+        out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
+            None generates without classes.
         image_size: size of phantoms in voxels, one number or one an axis.
         seed: of the phantoms and the shuffled split.
         fold: which fold tests, 0 to ``num_folds`` - 1; None for no cross-validation.
@@ -66,26 +71,33 @@ def datalist(
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path a channel, or a MetaTensor), ``case`` (unique
-        name) and, as needed, ``label``, ``slab`` and ``colors``, as ``flemme_monai.transforms.LoadCased`` takes them.
+        name) and, as needed, ``label``, ``slab`` and ``colors``, as ``flemme_monai.transforms.LoadCased`` takes them,
+        or ``class_label`` (0 to ``out_channels`` - 1) and ``class_name``.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
         ValueError: When a setting is unknown, the layout is not recognised, or the cases cannot be divided.
     """
-    num_classes = _num_classes(task, in_channels, out_channels)
+    _check_task(task, in_channels, out_channels)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
     if fold is not None and not isinstance(fold, int):
         raise ValueError(f"fold is {fold!r}; a whole number from 0 is expected, or none for no cross-validation")
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
-        data_set = _phantoms(spatial_dims, in_channels, num_classes, size, seed)
-    else:
-        data_set = find_cases(dataset_dir, in_channels, labels=num_classes is not None)
+        data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed)
+    elif _has_classes(task, out_channels):
+        data_set = find_classes(dataset_dir, in_channels, out_channels)
         _check_dims(data_set, spatial_dims)
-        _fit_labels(data_set, num_classes)
-    split = _split(data_set, num_classes is not None, seed, fold, num_folds, split_file, split_by, shuffle_split)
+    else:
+        data_set = find_cases(dataset_dir, in_channels, labels=task == "segmentation")
+        _check_dims(data_set, spatial_dims)
+        _fit_labels(data_set, out_channels if task == "segmentation" else None)
+    split = _split(data_set, task == "segmentation", seed, fold, num_folds, split_file, split_by, shuffle_split)
     _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
+    classes = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
+    if classes:
+        _logger.info("classes: %s", ", ".join(f"{label} {name}" for label, name in classes))
     return split
 
 
@@ -94,7 +106,7 @@ def inference_list(
     task: str,
     spatial_dims: int,
     in_channels: int,
-    out_channels: int,
+    out_channels: int | None,
     image_size: int | Sequence[int],
     seed: int = 0,
 ) -> list[Case]:
@@ -102,46 +114,62 @@ def inference_list(
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
-        task: "segmentation" or "reconstruction".
+        task: "segmentation", "reconstruction", "classification" or "generation".
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
-        out_channels: number of classes of the phantoms, background included, for segmentation.
+        out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
+            None generates without classes.
         image_size: size of phantoms in voxels, one number or one an axis.
         seed: of the phantoms.
 
     Returns:
-        Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``.
+        Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``, or ``class_label`` and
+        ``class_name`` where the folder holds a folder a class.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
         ValueError: When a setting is unknown or the layout is not recognised.
     """
-    num_classes = _num_classes(task, in_channels, out_channels)
+    _check_task(task, in_channels, out_channels)
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
-        return split_by_share(_phantoms(spatial_dims, in_channels, num_classes, size, seed).cases)["test"]
+        cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
+        return split_each_class(cases, split_by_share)["test"]
+    if _has_classes(task, out_channels):
+        try:
+            data_set = find_classes(dataset_dir, in_channels, out_channels)
+            _check_dims(data_set, spatial_dims)
+            return data_set.cases
+        except ValueError as error:
+            _logger.info("the classes are left out: %s", error)
     data_set = find_cases(dataset_dir, in_channels, labels=False)
     _check_dims(data_set, spatial_dims)
     try:
-        _fit_labels(data_set, num_classes)
+        _fit_labels(data_set, out_channels if task == "segmentation" else None)
     except ValueError as error:
         _logger.info("the labels are left out: %s", error)
         _fit_labels(data_set, None)
     return data_set.cases
 
 
-def _num_classes(task: str, in_channels: int, out_channels: int) -> int | None:
-    """Number of classes of a segmentation, None for a reconstruction."""
+def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
     if task not in TASKS:
-        raise ValueError(f"task is {task!r}; 'segmentation' or 'reconstruction' is expected")
-    if task == "segmentation":
-        return out_channels
-    if out_channels != in_channels:
+        raise ValueError(f"task is {task!r}; {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r} is expected")
+    if task == "reconstruction" and out_channels != in_channels:
         raise ValueError(
             f"out_channels is {out_channels} while in_channels is {in_channels}; a reconstruction has the image's own "
             "channels, set both to one number"
         )
-    return None
+    if (task == "classification" or _has_classes(task, out_channels)) and not (
+        isinstance(out_channels, int) and out_channels > 1
+    ):
+        none = ", or none for no classes" if task == "generation" else ""
+        raise ValueError(f"num_classes is {out_channels} for {task}; a number from 2 is expected{none}")
+
+
+def _has_classes(task: str, out_channels: int | None) -> bool:
+    """Whether cases have a class each."""
+    return task in ("classification", "generation") and out_channels is not None
 
 
 def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
@@ -156,10 +184,14 @@ def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]
 
 
 def _phantoms(
-    spatial_dims: int, in_channels: int, num_classes: int | None, size: tuple[int, ...], seed: int
+    task: str, spatial_dims: int, in_channels: int, out_channels: int | None, size: tuple[int, ...], seed: int
 ) -> DataSet:
-    cases = phantoms(spatial_dims, in_channels, num_classes or _PHANTOM_CLASSES, size, seed)
-    if num_classes is None:
+    if _has_classes(task, out_channels):
+        cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed)
+    elif task == "segmentation":
+        cases = phantoms(spatial_dims, in_channels, out_channels, size, seed)
+    else:
+        cases = phantoms(spatial_dims, in_channels, _PHANTOM_CLASSES, size, seed)
         cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
     _logger.info(
         "no dataset_dir is given: %d phantoms of %s voxels are made instead", len(cases), "x".join(map(str, size))
@@ -233,7 +265,8 @@ def _split(
     if shuffle_split:
         cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
     if fold is not None:
-        split = split_by_fold(cases + data_set.validation, fold, num_folds)
+        folds = partial(split_by_fold, fold=fold, num_folds=num_folds)
+        split = split_each_class(cases + data_set.validation, folds)
         return {"train": split["train"] + split["val"], "val": split["test"], "test": usable} if usable else split
     if split_by == "slab":
         return split_by_slab(cases + data_set.validation, usable)
@@ -244,9 +277,13 @@ def _split(
     if usable and len(cases) > 1:
         count = min(max(round(0.75 * len(cases)), 1), len(cases) - 1)
         return {"train": cases[:count], "val": cases[count:], "test": usable}
+    return split_each_class(cases, partial(_shares, folder=data_set.folder))
+
+
+def _shares(cases: Sequence[Case], folder: Path) -> Split:
     if len(cases) < 3:
         raise ValueError(
-            f"{data_set.folder}: has {len(cases)} case{'s' * (len(cases) != 1)} to divide, at least 3 are needed for "
+            f"{folder}: has {len(cases)} case{'s' * (len(cases) != 1)} to divide, at least 3 are needed for "
             "training, validation and test; add cases, set split_by to slab to divide each volume along its axial "
             "axis, or name the parts in split_file"
         )

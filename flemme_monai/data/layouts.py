@@ -64,6 +64,45 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         FileNotFoundError: When the folder or a file named in dataset.json is missing.
         ValueError: When no layout is recognised or a file does not fit in it.
     """
+    folder = data_folder(dataset_dir, _LOOKED_FOR)
+    listing = _read_listing(folder)
+    if listing is not None and "training" in listing:
+        return _decathlon(folder, listing, labels)
+    images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+    if images is not None:
+        if masks is None and labels:
+            raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {contents(folder)}")
+        paths = list_images(images)
+        cases = (
+            _cases_of(_by_stem(paths, images, "image"), in_channels)
+            if masks
+            else image_cases(paths, images, in_channels)
+        )
+        if not cases:
+            raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {contents(images)}")
+        if masks is not None:
+            _match_labels(cases, list_images(masks), masks, labels)
+        return DataSet(folder, list(cases.values()), [], [])
+    cases = _loose_cases(folder, in_channels, labels)
+    if not cases:
+        raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
+    return DataSet(folder, cases, [], [])
+
+
+def data_folder(dataset_dir: str | os.PathLike, looked_for: str) -> Path:
+    """The folder of a data set, which exists and holds something.
+
+    Args:
+        dataset_dir: its path.
+        looked_for: what it should hold, for messages.
+
+    Returns:
+        The path, with the user's home written out.
+
+    Raises:
+        FileNotFoundError: When there is no such folder.
+        ValueError: When it is a file or empty.
+    """
     folder = Path(str(dataset_dir)).expanduser()
     if not folder.exists():
         raise FileNotFoundError(
@@ -72,25 +111,8 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
     if not folder.is_dir():
         raise ValueError(f"{folder}: is a file; dataset_dir is the folder of a data set")
     if not any(not is_junk(name) for name in os.listdir(folder)):
-        raise ValueError(f"{folder}: the folder is empty; looked for {_LOOKED_FOR}")
-    listing = _read_listing(folder)
-    if listing is not None and "training" in listing:
-        return _decathlon(folder, listing, labels)
-    images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
-    if images is not None:
-        if masks is None and labels:
-            raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {_found(folder)}")
-        paths = list_images(images)
-        cases = _cases_of(_by_stem(paths, images, "image") if masks else _by_name(paths, images), in_channels)
-        if not cases:
-            raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {_found(images)}")
-        if masks is not None:
-            _match_labels(cases, list_images(masks), masks, labels)
-        return DataSet(folder, list(cases.values()), [], [])
-    cases = _loose_cases(folder, in_channels, labels)
-    if not cases:
-        raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {_found(folder)}")
-    return DataSet(folder, cases, [], [])
+        raise ValueError(f"{folder}: the folder is empty; looked for {looked_for}")
+    return folder
 
 
 def _read_listing(folder: Path) -> dict[str, Any] | None:
@@ -193,6 +215,21 @@ def _by_name(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
     return {stem if count[stem] == 1 else path.relative_to(folder).as_posix(): path for stem, path in zip(stems, paths)}
 
 
+def image_cases(paths: Sequence[Path], folder: Path, in_channels: int) -> dict[str, Case]:
+    """Cases of images alone, by name.
+
+    Args:
+        paths: the images.
+        folder: the folder below which they lie; a case is called as its path from there, without suffix where that is
+            unique.
+        in_channels: number of image channels; files NAME_0000, NAME_0001, ... are one case when they are as many.
+
+    Returns:
+        Items with ``image`` and ``case``, by ``case``.
+    """
+    return _cases_of(_by_name(paths, folder), in_channels)
+
+
 def _cases_of(images: dict[str, Path], in_channels: int) -> dict[str, Case]:
     """Cases by name, channel files NAME_0000, NAME_0001, ... together when each case has ``in_channels`` of them."""
     groups: dict[str, list[str]] = {}
@@ -258,16 +295,25 @@ def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
     if labels and images and not masks:
         raise ValueError(
             f"{folder}: has images but no masks; segmentation needs images/ with masks/ or labels/ (or dataset.json); "
-            f"found {_found(folder)}"
+            f"found {contents(folder)}"
         )
-    cases = _cases_of(_by_stem(images, folder, "image") if masks else _by_name(images, folder), in_channels)
+    cases = (
+        _cases_of(_by_stem(images, folder, "image"), in_channels) if masks else image_cases(images, folder, in_channels)
+    )
     if masks:
         _match_labels(cases, masks, folder, labels)
     return list(cases.values())
 
 
-def _found(folder: Path) -> str:
-    """What a folder holds, in few words."""
+def contents(folder: Path) -> str:
+    """What a folder holds, in few words.
+
+    Args:
+        folder: an existing folder.
+
+    Returns:
+        Such as "images/, 3 files (.json)".
+    """
     names = sorted(name for name in os.listdir(folder) if not is_junk(name))
     folders = [name + "/" for name in names if (folder / name).is_dir()]
     files = Counter(Path(name).suffix or "no suffix" for name in names if not (folder / name).is_dir())

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 _NUM_CASES = {2: 80, 3: 20}
+_NUM_CLASS_CASES = {2: 160, 3: 40}
 _NOISE = 0.05
 _BIAS = 0.25
 
@@ -40,21 +41,56 @@ def phantoms(
     ]
 
 
+def class_phantoms(
+    spatial_dims: int, in_channels: int, num_classes: int, image_size: Sequence[int], seed: int = 0
+) -> list[dict[str, Any]]:
+    """Phantom cases with a class each, the classes in turn.
+
+    Each is a body as ``phantoms`` makes it, with one of ``num_classes`` organs: the one of class k has its own place
+    and range of brightness.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: number of image channels.
+        num_classes: number of classes.
+        image_size: size of the image in voxels, one number an axis.
+        seed: the same seed gives the same cases.
+
+    Returns:
+        At least 160 (2D) or 40 (3D) items, as many of each class and at least 3: ``image`` float32
+        (in_channels, *image_size) in [0, 1], ``class_label`` (0 to ``num_classes`` - 1), ``class_name`` and ``case``.
+    """
+    cases = []
+    for index in range(max(-(-_NUM_CLASS_CASES[spatial_dims] // num_classes), 3) * num_classes):
+        label = index % num_classes
+        random = np.random.default_rng([seed, index])
+        case = _phantom(f"phantom_{index:03d}", random, in_channels, num_classes + 1, image_size, only=label)
+        del case["label"]
+        cases.append({**case, "class_label": label, "class_name": f"organ_{label + 1}"})
+    return cases
+
+
 def _phantom(
-    case: str, random: np.random.Generator, in_channels: int, num_classes: int, size: Sequence[int]
+    case: str,
+    random: np.random.Generator,
+    in_channels: int,
+    num_classes: int,
+    size: Sequence[int],
+    only: int | None = None,
 ) -> dict[str, Any]:
+    """A phantom with all organs, or with one of them, which is then as large as one of two."""
     axes = [np.linspace(-1, 1, length, dtype=np.float32) for length in size]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))  # (spatial_dims, *size)
     body = _ellipsoid(grid, random.uniform(-0.05, 0.05, len(size)), random.uniform(0.8, 0.92, len(size)), 0.0)
     label = np.zeros(size, dtype=np.uint8 if num_classes <= 256 else np.int32)
     tissue = body.astype(np.int32)  # 0 air, 1 body, 2 vessels, 2 + k organ k
     organs = num_classes - 1
-    extent = (0.55 if len(size) == 2 else 0.7) / max(organs, 2) ** 0.5
+    extent = (0.55 if len(size) == 2 else 0.7) / (max(organs, 2) if only is None else 2) ** 0.5
     for _ in range(6):
         vessel = _ellipsoid(grid, _inside(random, len(size), 0.6), np.full(len(size), random.uniform(0.04, 0.08)), 0.0)
         tissue[vessel & body] = 2
     turn = random.uniform(-0.3, 0.3)
-    for organ in range(organs):
+    for organ in range(organs) if only is None else (only,):
         angle = 2 * np.pi * organ / max(organs, 2) + turn
         center = np.zeros(len(size))
         center[:2] = 0.45 * np.cos(angle), 0.45 * np.sin(angle)

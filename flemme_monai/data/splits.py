@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,35 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
     if not split["test"]:
         _logger.info("%s names no test cases: the validation cases serve as test", source)
         split["test"] = list(split["val"])
+    return split
+
+
+def split_each_class(cases: Sequence[Case], divide: Callable[[Sequence[Case]], Split]) -> Split:
+    """Divides the cases of each class alike, so that each part has its share of every class; the parts follow classes.
+
+    Args:
+        cases: cases with ``class_label``; those without any are divided as one class.
+        divide: divides the cases of one class, in order.
+
+    Returns:
+        The cases by "train", "val" and "test".
+
+    Raises:
+        ValueError: When the cases of a class cannot be divided.
+    """
+    classes: dict[int | None, list[Case]] = {}
+    for case in cases:
+        classes.setdefault(case.get("class_label"), []).append(case)
+    split: Split = {part: [] for part in PARTS}
+    for label in sorted(classes) if None not in classes else classes:
+        try:
+            divided = divide(classes[label])
+        except ValueError as error:
+            if label is None:
+                raise
+            raise ValueError(f"class {classes[label][0]['class_name']} ({label}): {error}") from None
+        for part in PARTS:
+            split[part] += divided[part]
     return split
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
 from ..utils import bare, replacing, writable_dir
@@ -19,12 +20,15 @@ from .early_stop import EarlyStop
 from .history import History
 
 BEST = "model.pt"
+RAW = "model_raw.pt"
 LAST = "last.pt"
 _logger = logging.getLogger(__name__)
 
 
 class RunState:
     """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
+
+    Where an average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
 
     Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
     before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Comes
@@ -38,6 +42,8 @@ class RunState:
         evaluator: its key metric chooses the best; without one ``model.pt`` is written at the end of the run.
         history: rows to save and resume.
         early_stop: counter to save and resume.
+        ema: average of the network's weights, which is what ``evaluator`` evaluates.
+        snapshot_interval: epochs after which ``model.pt`` is also kept as ``model_epoch_<epoch>.pt``; 0 keeps none.
         resume: start from ``last.pt``.
 
     Raises:
@@ -53,10 +59,14 @@ class RunState:
         evaluator: Engine | None = None,
         history: History | None = None,
         early_stop: EarlyStop | None = None,
+        ema: EMAHandler | None = None,
+        snapshot_interval: int = 0,
         resume: bool = False,
     ) -> None:
         self.folder = Path(ckpt_dir)
         self.network = network
+        self.ema = ema
+        self.snapshot_interval = snapshot_interval
         self.evaluator = evaluator
         parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "history": history, "early_stop": early_stop}
         self.parts = {name: part for name, part in parts.items() if part is not None}
@@ -93,12 +103,16 @@ class RunState:
     def _save(self, engine: Engine) -> None:
         best = self._best()
         if best["best_metric_epoch"] == engine.state.epoch:
-            self._write(BEST, bare(self.network).state_dict())
+            self._write_best()
             if math.isnan(best["best_metric"]):  # nothing compares as better than NaN
                 self.evaluator.state.best_metric_epoch = -1
                 best = self._best()
+        if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
+            self._write(f"model_epoch_{engine.state.epoch:04d}.pt", self._evaluated().state_dict())
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["network"] = bare(self.network).state_dict()
+        if self.ema is not None:
+            state["ema"] = self.ema.ema_model.state_dict()
         state["trainer"] = {"epoch": engine.state.epoch} | best
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
@@ -111,6 +125,15 @@ class RunState:
         state = self.evaluator.state
         return {"best_metric": float(state.best_metric), "best_metric_epoch": int(state.best_metric_epoch)}
 
+    def _evaluated(self) -> torch.nn.Module:
+        """The network, or the average of its weights where one is kept."""
+        return bare(self.network) if self.ema is None else self.ema.ema_model
+
+    def _write_best(self) -> None:
+        self._write(BEST, self._evaluated().state_dict())
+        if self.ema is not None:
+            self._write(RAW, bare(self.network).state_dict())
+
     def _write(self, name: str, state: dict[str, Any]) -> None:
         if idist.get_rank() == 0:
             with replacing(self.folder / name) as part:
@@ -119,12 +142,14 @@ class RunState:
     def _load(self, engine: Engine) -> None:
         path = self.folder / LAST
         state = read_checkpoint(path)
-        known = {"network", "trainer", *self.parts}
-        if not isinstance(state, dict) or not known <= state.keys():
+        known = {"network", "trainer", *self.parts} | ({"ema"} if self.ema is not None else set())
+        if not isinstance(state, dict) or not known <= state.keys() or ("ema" in state) != ("ema" in known):
             found = ", ".join(state) if isinstance(state, dict) else type(state).__name__
             raise ValueError(f"{path} cannot be resumed: it holds {found}, expected {', '.join(sorted(known))}")
         check_fit(self.network, state["network"], path)
         bare(self.network).load_state_dict(state["network"])
+        if self.ema is not None:
+            self.ema.ema_model.load_state_dict(state["ema"])
         self._check_optimizer(state["optimizer"], path)
         for name, part in self.parts.items():
             try:
@@ -137,6 +162,9 @@ class RunState:
         self.saved_epoch = trainer["epoch"]
         engine.state.epoch = trainer["epoch"]
         engine.state.iteration = trainer["epoch"] * engine.state.epoch_length
+        momentum = getattr(self.ema, "momentum_scheduler", None)
+        if momentum is not None:  # of a warm-up, which counts the iterations
+            momentum.event_index = engine.state.iteration
         if self.evaluator is not None:
             self.evaluator.state.best_metric = trainer["best_metric"]
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
@@ -154,4 +182,4 @@ class RunState:
 
     def _finish(self, engine: Engine) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:
-            self._write(BEST, bare(self.network).state_dict())
+            self._write_best()

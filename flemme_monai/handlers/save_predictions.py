@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
 from ..utils import replacing, writable_dir
-from ..utils.pictures import label_map, reconstruction_picture, segmentation_picture
+from ..utils.pictures import ERROR_GAIN, PICTURES, label_map
 
 
 class SavePredictions:
@@ -21,30 +21,38 @@ class SavePredictions:
 
     A volume goes back to the axes and affine that its file has. Label maps are uint8 (uint16 above 255 labels) with the
     labels as values. Reconstructions get the file's dtype and value range back where ``meta["intensity_range"]`` of the
-    image holds the values that became 0 and 1. Of two inputs with one stem the second is named after its folder too.
+    image holds the values that became 0 and 1; uncertainties are differences of such values, in a PNG five times as
+    bright. Of two inputs with one stem the second is named after its folder too.
 
     Args:
         output_dir: where the files go.
         postfix: end of their names.
-        task: "segmentation" (``pred`` is a label map or has a channel a class) or "reconstruction".
+        task: "segmentation" (``pred`` is a label map or has a channel a class), "reconstruction", or "uncertainty" (a
+            reconstruction's standard deviation, which has no overlay).
         overlay: whether to draw overlays.
+        key: what is saved of an evaluator's output.
 
     Raises:
         ValueError: an unknown task, or a postfix that is empty or no part of a file's name.
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike, postfix: str = "pred", task: str = "segmentation", overlay: bool = True
+        self,
+        output_dir: str | os.PathLike,
+        postfix: str = "pred",
+        task: str = "segmentation",
+        overlay: bool = True,
+        key: str = "pred",
     ) -> None:
-        pictures = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}
-        if task not in pictures:
-            raise ValueError(f"task is {task!r}, expected 'segmentation' or 'reconstruction'")
+        if task not in (*PICTURES, "uncertainty"):
+            raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'uncertainty'")
         if not postfix or safe(postfix) != postfix:
             raise ValueError(f"postfix is {postfix!r}, expected letters that can stand in a file's name")
         self.output_dir = Path(output_dir)
         self.postfix = postfix
         self.task = task
-        self._draw = pictures[task] if overlay else None
+        self.key = key
+        self._draw = PICTURES.get(task) if overlay else None
         self._names: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
@@ -58,7 +66,7 @@ class SavePredictions:
 
     def __call__(self, engine: Engine) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self.save(output["image"], output["pred"], output.get("label"), str(batch.get("case", "case")))
+            self.save(output["image"], output[self.key], output.get("label"), str(batch.get("case", "case")))
 
     def save(
         self, image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, case: str = "case"
@@ -87,6 +95,8 @@ class SavePredictions:
         path = self.output_dir / f"{name}_{self.postfix}{'.nii.gz' if volume else '.png'}"
         if self.task == "segmentation":
             values = self._labels(pred)
+        elif self.task == "uncertainty":
+            values = spread(pred, meta) if volume else ERROR_GAIN * pred.detach().cpu().numpy()
         else:  # a PNG has no floats
             whole = np.dtype(meta.get("original_dtype", np.float32)).kind in "iu"
             values = intensities(pred, meta if volume or whole else {})
@@ -151,6 +161,13 @@ def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
         return values.astype(np.float64 if dtype == np.float64 else np.float32)
     bounds = np.iinfo(dtype)
     return np.clip(np.rint(values), bounds.min, bounds.max).astype(dtype)
+
+
+def spread(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
+    """A deviation (C, *S) in the units of its file, as far as they are known; arguments as :func:`intensities`."""
+    low, high = (np.asarray(v, dtype=np.float64) for v in meta.get("intensity_range", (0.0, 1.0)))
+    width = (high - low).reshape((-1,) + (1,) * (pred.ndim - 1))
+    return (pred.detach().cpu().numpy() * width).astype(np.float32)
 
 
 def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from ..utils.pictures import reconstruction_picture, segmentation_picture
+from ..utils.pictures import PICTURES
+from .classified import ClassSheet, classified_case
 from .history import History
 from .save_predictions import is_volume
 
@@ -20,9 +21,9 @@ class TensorBoard:
     Args:
         log_dir: folder of the event files.
         history: where the numbers come from.
-        evaluator: its first cases are shown.
-        task: "segmentation" or "reconstruction".
-        num_images: validation cases to show.
+        evaluator: its first cases are shown, for classification some cases of each class on one sheet.
+        task: "segmentation", "reconstruction" or "classification".
+        num_images: validation cases to show, for the first two.
     """
 
     def __init__(
@@ -33,14 +34,13 @@ class TensorBoard:
         task: str = "segmentation",
         num_images: int = 2,
     ) -> None:
-        pictures = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}
-        if task not in pictures:
-            raise ValueError(f"task is {task!r}, expected 'segmentation' or 'reconstruction'")
+        if task not in (*PICTURES, "classification"):
+            raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'classification'")
         self.log_dir = Path(log_dir)
         self.history = history
         self.evaluator = evaluator
         self.num_images = num_images
-        self._draw = pictures[task]
+        self._draw = PICTURES.get(task)
         self._writer: Any = None
         self._shown = 0
 
@@ -51,7 +51,11 @@ class TensorBoard:
         engine.add_event_handler(Events.COMPLETED, self._close)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.STARTED, self._first)
-            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._write_pictures)
+            if self._draw is None:
+                self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._add_to_sheet)
+                self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._write_sheet)
+            else:
+                self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._write_pictures)
 
     def _open(self, engine: Engine) -> None:
         if self._writer is None and idist.get_rank() == 0:
@@ -70,6 +74,16 @@ class TensorBoard:
 
     def _first(self, evaluator: Engine) -> None:
         self._shown = 0
+        self._sheet = ClassSheet()
+
+    def _add_to_sheet(self, evaluator: Engine) -> None:
+        if self._writer is not None:
+            for item, output in zip(evaluator.state.batch, evaluator.state.output, strict=True):
+                self._sheet.add(classified_case(item, output), output["image"])
+
+    def _write_sheet(self, evaluator: Engine) -> None:
+        if self._writer is not None:
+            self._writer.add_image("cases", self._sheet.picture(), evaluator.state.epoch, dataformats="HWC")
 
     def _write_pictures(self, evaluator: Engine) -> None:
         for item in evaluator.state.output:

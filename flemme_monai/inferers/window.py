@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,18 +36,32 @@ class WindowInferer(SlidingWindowInferer):
         super().__init__(roi_size=sizes, sw_batch_size=sw_batch_size, overlap=overlap, mode=mode)
         self.spatial_dims = spatial_dims
 
-    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., Any],
+        *args: Any,
+        context: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Put the outputs of all windows together.
 
         Args:
             inputs: image (B, C, *S), or a volume (B, C, H, W, D) for a 2D network.
             network: takes windows (N, C, *roi_size) and gives a tensor.
             args: go to the network.
+            context: what the network is told of each image, (B, ...); each window of an image gets that of its image.
             kwargs: go to the network.
 
         Returns:
             The network's output over the whole of ``inputs``, (B, C_out, *S).
         """
+        if context is not None:
+            outputs = [
+                self(image, partial(_told, network, told), *args, **kwargs)
+                for image, told in zip(convert_to_tensor(inputs).split(1), context.split(1), strict=True)
+            ]
+            return convert_to_dst_type(torch.cat(outputs), inputs, dtype=outputs[0].dtype)[0]
         if not (self.spatial_dims == 2 and inputs.ndim == 5):
             return super().__call__(inputs, network, *args, **kwargs)
         batch, _, _, _, depth = inputs.shape
@@ -54,3 +69,8 @@ class WindowInferer(SlidingWindowInferer):
         outputs = super().__call__(slices, network, *args, **kwargs)
         volume = outputs.unflatten(0, (batch, depth)).movedim(1, -1)
         return convert_to_dst_type(volume, inputs, dtype=volume.dtype)[0]
+
+
+def _told(network: Callable[..., Any], context: torch.Tensor, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    """The network on windows (N, C, *roi_size) of one image under its context (1, ...)."""
+    return network(windows, *args, context=context.expand(len(windows), *context.shape[1:]), **kwargs)

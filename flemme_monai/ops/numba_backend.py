@@ -111,7 +111,7 @@ def forward(
     _check(u, delta, A, B, C, D, bias)
     images, groups, length, channels = u.shape
     y = u.new_empty(u.shape)
-    borders = u.new_empty(images, groups, -(-length // CHUNK) + 1, A.shape[2], channels)
+    borders = u.new_empty((images, groups, -(-length // CHUNK) + 1, A.shape[2], channels))
     arrays = [x.contiguous().numpy() for x in (u, delta, A, B, C, D, bias)]
     scan, out, states = kernels().forward, y.numpy(), borders.numpy()
 
@@ -140,8 +140,8 @@ def backward(
     blocks = _blocks(images, groups, channels)
     parts = 1 + max(block for _, _, block, _, _ in blocks)
     du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
-    dA, dD, dbias = (u.new_empty(images, *x.shape) for x in (A, D, bias))
-    dB, dC = u.new_empty(parts, *B.shape), u.new_empty(parts, *B.shape)  # a part for each block of a group
+    dA, dD, dbias = (u.new_empty((images, *x.shape)) for x in (A, D, bias))
+    dB, dC = u.new_empty((parts, *B.shape)), u.new_empty((parts, *B.shape))  # a part for each block of a group
     arrays = [x.contiguous().numpy() for x in (dy, u, delta, A, B, C, D, bias)]
     states, results = borders.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
     scan = kernels().backward

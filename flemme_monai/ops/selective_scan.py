@@ -24,7 +24,7 @@ def _operator(name: str, forward: Callable, backward: Callable, chunk_of: Callab
         images, groups, length, channels = u.shape
         chunk = chunk_of(A)
         chunks = (length + chunk - 1) // chunk
-        return u.new_empty(u.shape), u.new_empty(images, groups, chunks + 1, A.shape[2], channels)
+        return u.new_empty(u.shape), u.new_empty((images, groups, chunks + 1, A.shape[2], channels))
 
     @gradient.register_fake
     def _(dy, u, delta, A, B, C, D, bias, softplus, borders):

@@ -20,7 +20,7 @@ _gradient = torch.library.custom_op("flemme_monai::ssd_scan_backward", ssd_torch
 @_scan.register_fake
 def _(x, dt, A, B, C, D, bias, first, softplus, chunk):
     chunks = (x.shape[2] + chunk - 1) // chunk
-    borders = x.new_empty(*first.shape[:2], chunks, *first.shape[2:])
+    borders = x.new_empty((*first.shape[:2], chunks, *first.shape[2:]))
     return x.new_empty(x.shape), first.new_empty(first.shape), borders
 
 

@@ -113,7 +113,7 @@ def forward(
     dt = dt + bias.unsqueeze(1)
     dt = F.softplus(dt) if softplus else dt
     y = (x * D[:, None, :, None]).contiguous()
-    borders = x.new_empty(*first.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *first.shape[2:])
+    borders = x.new_empty((*first.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *first.shape[2:]))
     h = first
     for part in reversed(list(_parts(x, dt, A, B, C, chunk))):
         # what each chunk adds to the state, (Z, G, K, N, R, P)

@@ -48,7 +48,7 @@ class _Chunks:
         self.starts = range(0, length, chunk)
         lanes = (images, groups, A.shape[2], width)
         self.runs = math.isqrt(chunk) if length >= chunk and math.prod(lanes) < FEW_LANES else 1
-        self.a, self.h = u.new_empty(self.steps, *lanes), u.new_empty(self.steps, *lanes)
+        self.a, self.h = u.new_empty((self.steps, *lanes)), u.new_empty((self.steps, *lanes))
         # views, which cost as much as a step, are made once
         a, h = self.by_step(self.a), self.by_step(self.h)  # (K, S, Z, G, N, W)
         self.decays, self.states, self.ends = a.unbind(1), h.unbind(1), h[:, -1].unbind(0)

@@ -1,7 +1,9 @@
-"""Transforms that MONAI lacks: loading a case, undersampling k-space, the final output of a hierarchical network."""
+"""Transforms that MONAI lacks: loading and resizing a case, undersampling k-space, outputs of several parts."""
 
 from .final import FinalOutputd
 from .load import LoadCased
+from .resize import ResizeImaged
+from .spread import SplitSpreadd
 from .undersample import UndersampleKspaced
 
-__all__ = ["FinalOutputd", "LoadCased", "UndersampleKspaced"]
+__all__ = ["FinalOutputd", "LoadCased", "ResizeImaged", "SplitSpreadd", "UndersampleKspaced"]

@@ -1,6 +1,8 @@
-"""Pictures of images, label maps and reconstructions, as RGB arrays."""
+"""Pictures of images, label maps, reconstructions and classes, as RGB arrays."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ COLOURS = np.array(
     dtype=np.float32,
 )
 SMALLEST = 256
+SMALLEST_TILE = 128
 FILL = 0.35
 ERROR_GAIN = 5.0
 
@@ -45,6 +48,17 @@ def fullest_slice(labels: np.ndarray) -> int:
     return int(counts.argmax()) if counts.any() else labels.shape[2] // 2
 
 
+def middle_plane(image: torch.Tensor, volume: bool = False) -> np.ndarray:
+    """The first channel of an image (C, *S) upright as (H, W), of a volume its middle axial slice.
+
+    Args:
+        image: (C, *S).
+        volume: whether a 2D image is an axial slice of a volume.
+    """
+    array = np.array(image[0].detach().cpu(), np.float32)
+    return plane(array, array.shape[-1] // 2, volume)
+
+
 def grey(array: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
     """Values as RGB (H, W, 3) from black at ``low`` to white at ``high``, by default the 1st and 99.5th percentile."""
     if low is None or high is None:
@@ -53,9 +67,9 @@ def grey(array: np.ndarray, low: float | None = None, high: float | None = None)
     return np.repeat(scaled.astype(np.float32)[..., None], 3, axis=2)
 
 
-def enlarge(array: np.ndarray) -> np.ndarray:
-    """Repeat pixels until the longer side is at least 256."""
-    factor = -(-SMALLEST // max(array.shape[:2]))
+def enlarge(array: np.ndarray, smallest: int = SMALLEST) -> np.ndarray:
+    """Repeat pixels until the longer side is at least ``smallest``."""
+    factor = -(-smallest // max(array.shape[:2]))
     return array.repeat(factor, 0).repeat(factor, 1)
 
 
@@ -145,11 +159,78 @@ def reconstruction_picture(
     named = {"input": image, "output": pred} | ({} if label is None else {"target": label})
     planes = {}
     for name, tensor in named.items():
-        array = np.asarray(tensor[0].detach().cpu(), np.float32)
-        planes[name] = enlarge(plane(array, array.shape[-1] // 2, volume))
+        planes[name] = enlarge(middle_plane(tensor, volume))
     low, high = np.percentile(planes["input" if label is None else "target"], (1, 99.5))
     pictures = {name: grey(array, low, high) for name, array in planes.items()}
     if label is not None:
         error = np.abs(planes["output"] - planes["target"])
         pictures[f"error x {ERROR_GAIN:g}"] = grey(error * ERROR_GAIN, 0.0, high - low)
     return tiles(pictures)
+
+
+PICTURES = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}
+
+
+def classification_picture(
+    images: Sequence[np.ndarray], predicted: Sequence[str], truths: Sequence[str | None], columns: int = 8
+) -> np.ndarray:
+    """Images with their predicted class above: green where it is right, red with the true class below it where not.
+
+    Args:
+        images: grey values (H, W) upright, such as ``middle_plane`` gives.
+        predicted: name of each one's predicted class.
+        truths: name of each one's true class, None where it is unknown; its prediction is then grey.
+        columns: images side by side.
+
+    Returns:
+        An RGB picture (H, W, 3), uint8.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    gap, line = 4, 16
+    pictures = [grey(enlarge(image, SMALLEST_TILE)).round().astype(np.uint8) for image in images]
+    height = max(len(picture) for picture in pictures) + 2 * line
+    width = max(picture.shape[1] for picture in pictures)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", ((width + gap) * columns - gap, (height + gap) * rows - gap))
+    font = ImageFont.load_default(12)
+    for i, (picture, name, truth) in enumerate(zip(pictures, predicted, truths, strict=True)):
+        tile = Image.new("RGB", (width, height))  # cuts a name that is too long
+        draw = ImageDraw.Draw(tile)
+        colour = (220, 220, 220) if truth is None else (90, 220, 90) if truth == name else (255, 90, 90)
+        draw.text((3, 1), name, font=font, fill=colour)
+        if truth not in (None, name):
+            draw.text((3, 1 + line), f"is {truth}", font=font, fill=colour)
+        tile.paste(Image.fromarray(picture), (0, 2 * line))
+        sheet.paste(tile, (i % columns * (width + gap), i // columns * (height + gap)))
+    return np.asarray(sheet)
+
+
+def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A confusion matrix: counts in the cells, shaded by their share of the true class.
+
+    Args:
+        matrix: counts (K, K); rows are true, columns predicted classes.
+        names: a name a class.
+
+    Returns:
+        An RGB picture (H, W, 3), uint8.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    side = 2.2 + 0.6 * len(names)
+    figure = Figure(figsize=(side + 0.4, side), layout="constrained", dpi=100)
+    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

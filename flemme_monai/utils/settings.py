@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 _logger = logging.getLogger(__name__)
-_WORKFLOWS = ("train.json", "inference.json")
+_WORKFLOWS = ("train.json", "train_autoencoder.json", "train_diffusion.json", "inference.json")
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 
 

@@ -110,7 +110,9 @@ def test_one_volume_is_divided_by_slabs(tmp_path: Path) -> None:
     assert [cases[0]["slab"] for cases in split.values()] == [(0, 6), (6, 8), (8, 10)]
 
 
-@pytest.mark.parametrize("task", [SEGMENTATION, RECONSTRUCTION])
+@pytest.mark.parametrize(
+    "task", [SEGMENTATION, RECONSTRUCTION, {**RECONSTRUCTION, "task": "generation", "out_channels": None}]
+)
 def test_no_folder_makes_phantoms_and_says_so(task: dict, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     split = datalist(None, **task)
@@ -135,7 +137,10 @@ def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"task": "classification"}, "task is 'classification'"),
+        ({"task": "paint"}, "task is 'paint'; 'segmentation', .* or 'generation'"),
+        ({"task": "classification", "out_channels": 1}, "num_classes is 1 for classification; a number from 2"),
+        ({"task": "classification", "out_channels": None}, "num_classes is None"),
+        ({"task": "generation", "out_channels": 1}, "num_classes is 1 for generation; .*or none for no classes"),
         ({"split_by": "slice"}, "split_by is 'slice'"),
         ({"task": "reconstruction", "out_channels": 3}, "out_channels is 3 while in_channels is 1"),
         ({"fold": "null"}, "fold is 'null'; a whole number from 0"),

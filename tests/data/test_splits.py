@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
-from flemme_monai.data.splits import split_by_file, split_by_fold, split_by_share, split_by_slab
+from flemme_monai.data.splits import split_by_file, split_by_fold, split_by_share, split_by_slab, split_each_class
 
 CASES = [{"case": f"{k:02d}", "image": f"{k:02d}.png"} for k in range(10)]
 
@@ -111,3 +111,23 @@ def test_a_picture_or_an_empty_volume_has_no_slabs(tmp_path: Path) -> None:
     empty = write_nifti(tmp_path / "b.nii.gz", np.zeros((8, 8, 8), np.uint8))
     with pytest.raises(ValueError, match="case b: has 0 slices with content"):
         split_by_slab([{"case": "b", "image": str(empty)}])
+
+
+def test_each_part_has_its_share_of_each_class() -> None:
+    cases = [{**case, "class_label": int(k >= 5), "class_name": "ab"[k >= 5]} for k, case in enumerate(CASES)]
+    split = split_each_class(cases, split_by_share)
+    assert {part: names(found) for part, found in split.items()} == {
+        "train": ["00", "01", "02", "05", "06", "07"],
+        "val": ["03", "08"],
+        "test": ["04", "09"],
+    }
+
+
+def test_cases_without_classes_are_divided_together() -> None:
+    assert split_each_class(CASES, split_by_share) == split_by_share(CASES)
+
+
+def test_a_class_that_cannot_be_divided_is_named() -> None:
+    cases = [{**case, "class_label": int(k == 9), "class_name": "ab"[k == 9]} for k, case in enumerate(CASES)]
+    with pytest.raises(ValueError, match=r"class b \(1\): num_folds is 3 but there are 1 cases"):
+        split_each_class(cases, lambda found: split_by_fold(found, 0, 3))

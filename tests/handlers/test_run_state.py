@@ -222,3 +222,90 @@ def test_wrapped_networks_are_saved_bare(make_run, tmp_path):
     state._save(run.trainer)
     saved = torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["network"]
     assert_equal(saved, weights(run))
+
+
+AVERAGE = {"momentum": 0.1, "momentum_warmup": 0.5, "warmup_iters": 10}
+
+
+def saved(folder, name):
+    return torch.load(folder / "ckpt" / name, weights_only=True)
+
+
+def test_the_average_is_saved_as_the_model_and_the_weights_beside_it(make_run, tmp_path):
+    run = make_run(ema=AVERAGE)
+    at = {}
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def keep(engine):
+        average = {k: v.clone() for k, v in run.ema.ema_model.state_dict().items()}
+        at[engine.state.epoch] = average, weights(run)
+
+    run.trainer.run()
+    average, raw = at[run.evaluator.state.best_metric_epoch]
+    assert_equal(saved(tmp_path, "model.pt"), average)
+    assert_equal(saved(tmp_path, "model_raw.pt"), raw)
+    assert not torch.equal(average["0.weight"], raw["0.weight"])
+
+
+def test_the_average_moves_by_the_momentum_at_every_iteration(make_run):
+    run = make_run(epochs=1, ema={"momentum": 0.1})
+    expected = [p.detach().clone() for p in run.network.parameters()]
+
+    @run.trainer.on(Events.ITERATION_COMPLETED)
+    def follow(engine):
+        for mean, parameter in zip(expected, run.network.parameters()):
+            mean.lerp_(parameter.detach(), 0.1)
+
+    run.trainer.run()
+    torch.testing.assert_close([*run.ema.ema_model.parameters()], expected)
+
+
+def test_validation_sees_the_average_and_training_the_weights(make_run):
+    run = make_run(epochs=2, ema=AVERAGE)
+    seen = []
+    run.network.register_forward_pre_hook(lambda net, args: seen.append(("weights", net.training)))
+    run.ema.ema_model.register_forward_pre_hook(lambda net, args: seen.append(("average", net.training)))
+    run.trainer.run()
+    assert set(seen) == {("weights", True), ("average", False)}
+
+
+def test_a_resumed_run_goes_on_with_the_average_and_its_warm_up(make_run, tmp_path):
+    whole = make_run(tmp_path / "whole", ema=AVERAGE)
+    whole.trainer.run()
+    make_run(tmp_path / "resumed", epochs=2, ema=AVERAGE).trainer.run()  # 6 iterations of 10
+    resumed = make_run(tmp_path / "resumed", ema=AVERAGE, resume=True)
+    resumed.trainer.run()
+    assert_equal(saved(tmp_path / "resumed", "last.pt")["ema"], saved(tmp_path / "whole", "last.pt")["ema"])
+    assert_equal(whole.ema.ema_model.state_dict(), resumed.ema.ema_model.state_dict())
+    for name in "model.pt", "model_raw.pt":
+        assert_equal(saved(tmp_path / "resumed", name), saved(tmp_path / "whole", name))
+
+
+@pytest.mark.parametrize("ema", [None, AVERAGE])
+def test_an_average_is_neither_dropped_nor_begun_by_a_resume(make_run, ema):
+    make_run(epochs=1, ema=AVERAGE if ema is None else None).trainer.run()
+    with pytest.raises(ValueError, match=r"last\.pt cannot be resumed: it holds"):
+        make_run(ema=ema, resume=True).trainer.run()
+
+
+def test_without_an_average_there_are_no_raw_weights(make_run, tmp_path):
+    make_run(epochs=1).trainer.run()
+    assert {path.name for path in (tmp_path / "ckpt").iterdir()} == {"model.pt", "last.pt"}
+
+
+@pytest.mark.parametrize("ema", [None, AVERAGE])
+def test_snapshots_show_how_the_model_became(make_run, tmp_path, ema):
+    run = make_run(epochs=5, ema=ema, snapshot_interval=2)
+    evaluated, at = run.evaluator.network, {}
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def keep(engine):
+        at[engine.state.epoch] = {k: v.clone() for k, v in evaluated.state_dict().items()}
+
+    run.trainer.run()
+    assert sorted(p.name for p in (tmp_path / "ckpt").glob("model_epoch_*")) == [
+        "model_epoch_0002.pt",
+        "model_epoch_0004.pt",
+    ]
+    for epoch in 2, 4:
+        assert_equal(saved(tmp_path, f"model_epoch_{epoch:04d}.pt"), at[epoch])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Events
+from ignite.handlers import EMAHandler
 from monai.data import Dataset, MetaTensor, ThreadDataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, MeanDice, ValidationHandler, from_engine
@@ -46,10 +47,12 @@ class Run:
         )
         self.optimizer = torch.optim.AdamW(self.network.parameters(), 2e-2)
         self.scheduler = warmup_schedule(self.optimizer, 4 * 3, 2)
+        average = options.pop("ema", None)
+        self.ema = None if average is None else EMAHandler(self.network, **average)
         self.evaluator = SupervisedEvaluator(
             "cpu",
             ThreadDataLoader(Dataset(discs(VAL, 1)), batch_size=1, num_workers=0),
-            self.network,
+            self.network if self.ema is None else self.ema.ema_model,
             inferer=WindowInferer([16, 16]),
             postprocessing=Compose([AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=2)]),
             key_val_metric={
@@ -66,6 +69,8 @@ class Run:
             self.evaluator,
             self.history,
             self.early_stop,
+            self.ema,
+            options.pop("snapshot_interval", 0),
             resume=options.pop("resume", False),
         )
         self.trainer = SupervisedTrainer(
@@ -83,6 +88,7 @@ class Run:
                 self.history,
                 *handlers(self),
                 self.state,
+                *([] if self.ema is None else [self.ema]),
             ],
             **options,
         )

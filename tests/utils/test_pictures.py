@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 from flemme_monai.utils.pictures import (
+    classification_picture,
+    confusion_picture,
     enlarge,
     fullest_slice,
     label_map,
@@ -89,3 +91,30 @@ def test_volumes_have_pictures_too():
     volume = torch.rand(2, 20, 30, 8)
     assert segmentation_picture(volume, volume[:1].round(), volume[:1].round()).ndim == 3
     assert reconstruction_picture(volume, volume).ndim == 3
+
+
+def test_a_wrong_class_is_red_and_a_right_one_is_green():
+    images = [np.zeros((16, 16), np.float32)] * 3
+    heads = classification_picture(images, ["a", "a", "a"], ["a", "b", None])[:32].astype(int)
+    right, wrong, unknown = (heads[:, 132 * k : 132 * k + 128].reshape(-1, 3).max(0) for k in range(3))
+    assert right[1] > 2 * right[0]
+    assert wrong[0] > 2 * wrong[1]
+    assert unknown[0] == unknown[1] == unknown[2] > 100
+
+
+def test_a_sheet_has_rows_of_images_of_any_size():
+    images = [np.zeros((64, 64)), np.zeros((128, 100)), np.zeros((10, 160))]
+    picture = classification_picture(images, ["a"] * 3, [None] * 3, columns=2)
+    assert picture.shape == (2 * (128 + 32 + 4) - 4, 2 * (160 + 4) - 4, 3)
+
+
+def test_a_confusion_matrix_is_shaded_along_its_rows():
+    small = confusion_picture(np.array([[90, 10], [0, 5]]), ["a", "b"])
+    assert small.dtype == np.uint8
+    large = confusion_picture(np.eye(12, dtype=int), [f"class {k}" for k in range(12)])
+    assert large.shape[0] > small.shape[0]
+    rows = confusion_picture(np.array([[100, 0], [0, 1]]), ["a", "b"])
+    dark = (rows.astype(int).sum(-1) < 250) & (rows[..., 2] > rows[..., 0])  # both cells of the diagonal
+    left, right = dark[:, : rows.shape[1] // 2 + 30], dark[:, rows.shape[1] // 2 + 30 :]
+    assert left.sum() > 1000
+    assert right.sum() > 1000

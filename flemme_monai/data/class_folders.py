@@ -1,0 +1,50 @@
+"""Data sets with a folder of images for each class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flemme_monai.data.files import image_suffix, is_junk, list_images
+from flemme_monai.data.layouts import DataSet, contents, data_folder, image_cases
+
+
+def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: int) -> DataSet:
+    """Lists the cases of a folder that holds a folder a class: class 0 is the first of their sorted names.
+
+    Args:
+        dataset_dir: the data set's folder.
+        in_channels: number of image channels; files NAME_0000, NAME_0001, ... are one case when they are as many.
+        num_classes: number of classes.
+
+    Returns:
+        The cases, sorted by class and name, with ``class_label`` (0 to ``num_classes`` - 1) and ``class_name``; a case
+        is called as its file below ``dataset_dir``, such as "hand/0001".
+
+    Raises:
+        FileNotFoundError: When the folder is missing.
+        ValueError: When there are not as many folders as classes, one has no image, or images lie beside them.
+    """
+    folder = data_folder(dataset_dir, "one folder of images a class")
+    entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
+    classes = [path for path in entries if path.is_dir()]
+    if len(classes) != num_classes:
+        raise ValueError(
+            f"{folder}: has {len(classes)} folders while num_classes is {num_classes}; one folder of images a class is "
+            f"expected; found {contents(folder)}"
+        )
+    stray = [path for path in entries if path not in classes and image_suffix(path)]
+    if stray:
+        raise ValueError(f"{stray[0]}: lies beside the folders of the classes; move it into the folder of its class")
+    return DataSet(folder, [case for k in range(num_classes) for case in _cases(classes[k], k, in_channels)], [], [])
+
+
+def _cases(folder: Path, label: int, in_channels: int) -> list[dict]:
+    paths = list_images(folder)
+    if not paths:
+        raise ValueError(
+            f"{folder}: holds no image, while every folder in {folder.parent} is a class; add images or remove it; "
+            f"found {contents(folder)}"
+        )
+    cases = image_cases(paths, folder.parent, in_channels).values()
+    return [{**case, "class_label": label, "class_name": folder.name} for case in cases]

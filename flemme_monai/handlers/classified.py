@@ -1,0 +1,184 @@
+"""What a classification says of each case, collected over batches and processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import string_list_all_gather
+
+from ..utils import writable_dir
+from ..utils.pictures import classification_picture, middle_plane
+from .save_predictions import is_volume
+
+
+@dataclass
+class ClassifiedCase:
+    """One case and its classes.
+
+    Args:
+        case: its name, with the index of the slice where it is one.
+        file: path of the image, "" where it comes from none.
+        probabilities: one a class.
+        truth: the true class where it is known.
+        name: the true class's name where it is known.
+    """
+
+    case: str
+    file: str
+    probabilities: list[float]
+    truth: int | None = None
+    name: str | None = None
+
+    @property
+    def predicted(self) -> int:
+        """The most probable class."""
+        return int(np.argmax(self.probabilities))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the true class is known and another one is predicted."""
+        return self.truth is not None and self.truth != self.predicted
+
+
+def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> ClassifiedCase:
+    """Reads one case of an evaluator.
+
+    Args:
+        item: of ``engine.state.batch``: ``case`` and, where known, ``slice``, ``class_label`` and ``class_name``.
+        output: of ``engine.state.output``: ``image`` (C, *S) and ``pred``, the probabilities (K,).
+
+    Returns:
+        The case.
+
+    Raises:
+        ValueError: ``pred`` are no probabilities, or the class is none of theirs.
+    """
+    case = str(item.get("case", "case")) + (f"_{int(item['slice']):03d}" if "slice" in item else "")
+    pred = torch.as_tensor(output["pred"]).detach().cpu().double()
+    if pred.ndim != 1 or not torch.isclose(pred.sum(), pred.new_ones(()), atol=0.02) or pred.min() < 0:
+        raise ValueError(
+            f"pred of {case} has shape {tuple(pred.shape)} and sum {pred.sum():.4g}; probabilities (classes,) that sum "
+            "to 1 are expected: give the logits a softmax in postprocessing"
+        )
+    truth = None if item.get("class_label") is None else int(item["class_label"])
+    if truth is not None and not 0 <= truth < len(pred):
+        raise ValueError(
+            f"{case} has class {truth} while the network has {len(pred)} classes, 0 to {len(pred) - 1}; set num_classes"
+        )
+    file = str(getattr(output["image"], "meta", {}).get("filename_or_obj", ""))
+    return ClassifiedCase(case, file, pred.tolist(), truth, item.get("class_name"))
+
+
+def names_of_classes(cases: Iterable[ClassifiedCase], given: Sequence[str] | None, count: int) -> list[str]:
+    """The names of all classes: the given ones, else those that cases know, else numbers.
+
+    Args:
+        cases: classified cases.
+        given: a name a class.
+        count: number of classes.
+
+    Returns:
+        A name a class.
+
+    Raises:
+        ValueError: ``given`` are not ``count`` names.
+    """
+    if given is not None:
+        if isinstance(given, str) or len(given) != count:
+            raise ValueError(f"class_names is {given!r}; a list of {count} names is expected, one a class in order")
+        return [str(name) for name in given]
+    known = {case.truth: case.name for case in cases if case.truth is not None and case.name is not None}
+    return [known.get(label, str(label)) for label in range(count)]
+
+
+class ClassifiedCases:
+    """Collects the classified cases of an evaluator, and writes them when it is done, on the first process.
+
+    Args:
+        output_dir: folder of what is written.
+        class_names: a name a class; by default the ones that the cases know, else numbers.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None) -> None:
+        self.output_dir = Path(output_dir)
+        self.class_names = class_names
+        self._cases: list[ClassifiedCase] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Collect what ``engine``, an evaluator, predicts."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._cases = []
+        if idist.get_rank() == 0:
+            writable_dir(self.output_dir)
+
+    def _add(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self.add(classified_case(item, output), output["image"])
+
+    def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
+        """Keep a case; ``image`` is (C, *S)."""
+        if not self._cases:  # names that do not fit are found before the other cases are waited for
+            names_of_classes([case], self.class_names, len(case.probabilities))
+        self._cases.append(case)
+
+    def __call__(self, engine: Engine) -> None:
+        cases = self._cases
+        if idist.get_world_size() > 1:
+            lines = string_list_all_gather([json.dumps(asdict(case)) for case in cases])
+            cases = [ClassifiedCase(**json.loads(line)) for line in lines]
+        if idist.get_rank() == 0 and cases:
+            names = names_of_classes(cases, self.class_names, len(cases[0].probabilities))
+            self.write(engine, sorted(cases, key=lambda case: case.case), names)
+
+    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+        """Write what is known of all cases, sorted by name; a subclass does."""
+        raise NotImplementedError
+
+
+class ClassSheet:
+    """A picture of some cases of each class: a class's are those of its true class, or predicted where that is unknown.
+
+    Wrong ones come first, so that the few there are can be seen.
+
+    Args:
+        num_images: number of cases in the picture, an equal number a class.
+    """
+
+    def __init__(self, num_images: int = 48) -> None:
+        self.num_images = num_images
+        self._kept: dict[int, list[tuple[ClassifiedCase, np.ndarray]]] = {}
+
+    def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
+        """Show a case unless its class has enough; ``image`` is (C, *S)."""
+        kept = self._kept.setdefault(case.predicted if case.truth is None else case.truth, [])
+        kept.append((case, middle_plane(image, is_volume(image))))
+        kept.sort(key=lambda pair: not pair[0].wrong)
+        del kept[max(self.num_images // len(case.probabilities), 1) :]
+
+    def picture(self, class_names: Sequence[str] | None = None) -> np.ndarray:
+        """The picture (H, W, 3), uint8, of what was added.
+
+        Args:
+            class_names: a name a class; by default the ones that the cases know, else numbers.
+        """
+        shown = [pair for label in sorted(self._kept) for pair in self._kept[label]][: self.num_images]
+        cases = [case for case, _ in shown]
+        names = names_of_classes(cases, class_names, len(cases[0].probabilities))
+        return classification_picture(
+            [image for _, image in shown],
+            [names[case.predicted] for case in cases],
+            [None if case.truth is None else names[case.truth] for case in cases],
+        )

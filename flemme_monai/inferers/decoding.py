@@ -1,0 +1,21 @@
+"""Images from latents that are drawn from the prior."""
+
+from __future__ import annotations
+
+import torch
+from monai.inferers import Inferer
+from torch import nn
+
+
+class DecodingInferer(Inferer):
+    """Lets a variational auto-encoder decode latents in place of encoding images."""
+
+    def __call__(self, inputs: torch.Tensor, network: nn.Module, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Latents to images (B, C, *S).
+
+        Args:
+            inputs: latents, (B, latent_channels, *s) or (B, latent_size).
+            network: has MONAI's ``decode``.
+            condition: the network's context, or None.
+        """
+        return network.decode(inputs) if condition is None else network.decode(inputs, condition)
