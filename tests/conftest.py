@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker, and in the processes that it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 
 

@@ -12,14 +12,35 @@ ROOT = Path(__file__).resolve().parents[1]
 # what a config is made of, and what the lists of settings need not explain
 PARTS = {"imports", "datalist", "network_def", "network", "loss", "optimizer", "lr_scheduler", "train", "validate"}
 PARTS |= {"preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "checkpointloader", "handlers"}
-PARTS |= {"evaluator", "initialize", "run"}
+PARTS |= {"evaluator", "initialize", "run", "ema", "scheduler", "sampling", "prepare_batch", "sample_shape", "real"}
+PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
+# one bundle of each architecture, and the letters that a row has for its configs
+BUNDLES = (
+    "sem_unet",
+    "hsem_unet",
+    "ae_unet",
+    "hae_swin",
+    "clm_cnn",
+    "vae_cnn",
+    "ddpm_unet",
+    "edm_unet",
+    "sdm_unet",
+    "ldm_cnn",
+)
+LETTERS = {"train": "T", "train_autoencoder": "T", "train_diffusion": "T", "evaluate": "E", "inference": "I"}
+CONFIGS = [
+    (bundle, path.stem, letter)
+    for bundle in BUNDLES
+    for path in sorted((ROOT / "bundles" / bundle / "configs").glob("*.json"))
+    if (letter := LETTERS.get(path.stem))
+]
 
 
 def settings(bundle: str, workflow: str) -> dict[str, object]:
     """The settings of a config by name, those of the augmentation one by one."""
     config = json.loads((ROOT / "bundles" / bundle / "configs" / f"{workflow}.json").read_text())
     augmentation = {f"augmentation#{name}": value for name, value in config.pop("augmentation", {}).items()}
-    return {name: value for name, value in config.items() if name not in PARTS} | augmentation
+    return {name: value for name, value in config.items() if name not in PARTS and "#" not in name} | augmentation
 
 
 def rows() -> dict[str, list[str]]:
@@ -29,19 +50,19 @@ def rows() -> dict[str, list[str]]:
     return {name: [cell.strip() for cell in cells.split("|")] for name, cells in table}
 
 
-@pytest.mark.parametrize("bundle", ["sem_unet", "hae_swin"])
-@pytest.mark.parametrize(("workflow", "letter"), [("train", "T"), ("inference", "I")])
+@pytest.mark.parametrize(("bundle", "workflow", "letter"), CONFIGS)
 def test_every_setting_has_a_row_with_its_default(bundle: str, workflow: str, letter: str) -> None:
     table = rows()
     for name, value in settings(bundle, workflow).items():
         default, _, places = table[name]
         assert letter in places, name
-        if isinstance(value, int | float | str) and not str(value).startswith("$") and bundle == "sem_unet":
+        if isinstance(value, int | float | str) and not str(value).startswith(("$", "@")):
             assert str(value).lower() in default, name
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/data.md", "docs/settings.md", "docs/results.md", "docs/benchmark.md"]
+    "page",
+    ["README.md", "docs/data.md", "docs/settings.md", "docs/results.md", "docs/benchmark.md", "docs/generation.md"],
 )
 def test_every_link_leads_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))
@@ -49,5 +70,5 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 
 def test_every_row_is_a_setting() -> None:
-    known = {name for bundle in ("sem_unet", "ae_unet") for w in ("train", "inference") for name in settings(bundle, w)}
-    assert set(rows()) <= known
+    known = {name for bundle, workflow, _ in CONFIGS for name in settings(bundle, workflow)}
+    assert set(rows()) <= known | {"between"}

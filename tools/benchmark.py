@@ -1,7 +1,8 @@
-"""Measure what the collection costs: its networks beside MONAI's, its scans, waiting for data, and importing it.
+"""Measure what the collection costs: its networks beside MONAI's, diffusion, scans, waiting for data, and importing.
 
 python tools/benchmark.py networks --output networks.md
 python tools/benchmark.py encoders --output encoders.md
+python tools/benchmark.py diffusion --output diffusion.md
 python tools/benchmark.py scan --output scan.md
 python tools/benchmark.py loader sem_unet --set dataset_dir=DIR batch_size=4
 python tools/benchmark.py imports
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import benchmark_diffusion
 import benchmark_scans
 import torch
 from benchmark_networks import GROUPS, compare, compare_encoders
@@ -33,6 +35,11 @@ def networks(args: argparse.Namespace) -> None:
 def encoders(args: argparse.Namespace) -> None:
     """Our U-shaped encoders side by side at equal depth and widths."""
     report(*compare_encoders(args), args.output)
+
+
+def diffusion(args: argparse.Namespace) -> None:
+    """Our denoiser beside MONAI's, samples a second, and what a sampling step costs beside the network."""
+    report(*benchmark_diffusion.compare(args), args.output)
 
 
 def scan(args: argparse.Namespace) -> None:
@@ -113,7 +120,7 @@ def timed(command: argparse.ArgumentParser, repeats: int, warmup: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="networks | encoders | scan | loader | imports")
+    commands = parser.add_subparsers(required=True, metavar="networks | encoders | diffusion | scan | loader | imports")
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     command = commands.add_parser("networks", help=networks.__doc__)
@@ -127,6 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--device", default=device)
     timed(command, repeats=5, warmup=1)
     command.set_defaults(run=encoders)
+
+    command = commands.add_parser("diffusion", help=diffusion.__doc__)
+    parts = tuple(benchmark_diffusion.PARTS)
+    command.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    command.add_argument("--spatial_dims", type=int, nargs="+", choices=(2, 3), default=[2, 3], help="of the denoisers")
+    command.add_argument("--device", default=device)
+    timed(command, repeats=5, warmup=1)
+    command.set_defaults(run=diffusion)
 
     command = commands.add_parser("scan", help=scan.__doc__)
     command.add_argument("--longest", type=int, default=4096, help="steps up to which the recurrence is measured")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import platform
 import statistics
@@ -27,7 +28,6 @@ from measure import (
 from torch import nn
 
 OUT_CHANNELS = 2
-WARMUP_SIDE = 64  # the smallest that SwinUNETR trains on
 MODES = ("train", "infer")
 
 
@@ -140,29 +140,40 @@ class Workload:
     """A network with an input, to be trained by a step and to infer.
 
     Args:
-        name: name for :func:`build`.
+        name: name for ``build``.
         width: scale of its widths.
         problem: the input's size.
         device: where it runs.
     """
 
+    build = staticmethod(build)
+    smallest_side = 64  # that all networks train on: SwinUNETR's
+
     def __init__(self, name: str, width: float, problem: Problem, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(0)
         self.image = torch.rand(problem.shape, generator=generator).to(device)
         self.label = (self.image[:, 0] > 0.5).long()
-        self.network = build(name, problem.spatial_dims, width).to(device)
+        self.network = self.build(name, problem.spatial_dims, width).to(device)
         self.optimizer = torch.optim.AdamW(self.network.parameters())
+
+    def predict(self) -> torch.Tensor:
+        """The network's output."""
+        return self.network(self.image)
+
+    def loss(self) -> torch.Tensor:
+        """What training lowers."""
+        return F.cross_entropy(self.predict(), self.label)
 
     def train(self) -> None:
         """Forward, backward, optimizer step."""
         self.optimizer.zero_grad()
-        F.cross_entropy(self.network(self.image), self.label).backward()
+        self.loss().backward()
         self.optimizer.step()
 
     def infer(self) -> None:
         """Forward without gradients."""
         with torch.inference_mode():
-            self.network(self.image)
+            self.predict()
 
     def work(self, mode: str) -> Callable[[], None]:
         """One of the two, the network being put in that mode."""
@@ -176,6 +187,7 @@ def measure(
     problem: Problem,
     args: argparse.Namespace,
     operations: bool = True,
+    workload: type[Workload] = Workload,
 ) -> list[dict]:
     """A row of measurements for each network of a group, given its width and number of parameters.
 
@@ -186,7 +198,7 @@ def measure(
         name: {"network": name, "dims": problem.spatial_dims, "group": group, "width": width, "parameters": parameters}
         for name, (width, parameters) in widths.items()
     }
-    loads = {name: Workload(name, width, problem, device) for name, (width, _) in widths.items()}
+    loads = {name: workload(name, width, problem, device) for name, (width, _) in widths.items()}
     for mode in MODES:
         works = {name: load.work(mode) for name, load in loads.items()}
         seconds = alternating_seconds(works, args.repeats, args.warmup, device)
@@ -198,14 +210,19 @@ def measure(
             row[f"{mode} rounds ms"] = [1000 * s for s in seconds[name]]
     del loads, works
     for name, row in rows.items():
-        row.update(memory_in_process(name, row["width"], problem, args))
+        row.update(memory_in_process(name, row["width"], problem, args, inspect.getfile(workload)))
     return list(rows.values())
 
 
-def memory_in_process(name: str, width: float, problem: Problem, args: argparse.Namespace) -> dict[str, float]:
-    """Peak memory of one network's training and inference in MiB, measured in a process of its own."""
+def memory_in_process(
+    name: str, width: float, problem: Problem, args: argparse.Namespace, program: str = __file__
+) -> dict[str, float]:
+    """Peak memory of one network's training and inference in MiB, measured in a process of its own.
+
+    The program is one that calls :func:`main`.
+    """
     sizes = [str(size) for size in (problem.spatial_dims, problem.batch, problem.side)]
-    command = [sys.executable, __file__, name, str(width), *sizes, "--device", args.device]
+    command = [sys.executable, program, name, str(width), *sizes, "--device", args.device]
     command += ["--threads", str(args.threads)]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
@@ -314,7 +331,7 @@ def compare_encoders(args: argparse.Namespace) -> tuple[str, dict]:
     return "\n\n".join(text), {"rows": rows}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None, workload: type[Workload] = Workload) -> None:
     """Print the peak bytes of building one network and two training steps, then of building and two inferences."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("name")
@@ -328,11 +345,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = torch.device(args.device)
 
     def work(problem: Problem, mode: str) -> None:
-        step = Workload(args.name, args.width, problem, device).work(mode)
+        step = workload(args.name, args.width, problem, device).work(mode)
         step()
         step()
 
-    work(Problem(args.spatial_dims, 1, WARMUP_SIDE), "train")  # loads the libraries
+    work(Problem(args.spatial_dims, 1, workload.smallest_side), "train")  # loads the libraries
     problem = Problem(args.spatial_dims, args.batch, args.side)
     print(*(peak_bytes(partial(work, problem, mode), device) for mode in MODES))
 

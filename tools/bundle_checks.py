@@ -6,40 +6,35 @@ Each check takes the folder of a temporary copy of a bundle, returns a remark or
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from pydoc import locate
-from typing import Any
 
 import torch
-from bundle_files import WEIGHTS, has_weights, read_config, walk
-from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, load, verify_metadata, verify_net_in_out
+from bundle_files import (
+    AUTOENCODER_WEIGHTS,
+    WEIGHTS,
+    missing_weights,
+    read_config,
+    trainings,
+    walk,
+    workflows,
+)
+from bundle_runs import PLACES, check_run, read_stack, silenced, working_in
+from monai.bundle import ConfigParser, ckpt_export, load, verify_metadata, verify_net_in_out
 from monai.bundle.scripts import _get_fake_input_shape
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.utils import set_determinism
+from torch import nn
 
 SCHEMAS = Path(__file__).resolve().parent / "schema"
 NEWEST_NUMPY = (2, 2, 6)  # the newest for Python 3.10, on which the zoo installs the pinned versions
 
 # bundle name pattern -> why its network cannot be scripted
 TORCHSCRIPT_EXEMPTIONS: dict[str, str] = {}
-
-WORKFLOWS = {
-    "train": (("train",), "train"),
-    "evaluate": (("train", "evaluate"), "train"),
-    "inference": (("inference",), "infer"),
-}
-OVERLAYS = {**{name: files for name, (files, _) in WORKFLOWS.items()}, "multi-GPU": ("train", "multi_gpu_train")}
-PLACES = ("repository's root", "inside the bundle", "elsewhere")
-SHORT_RUN = {"epochs": 1, "batch_size": 16, "num_workers": 0, "val_interval": 1}
-SHORT_SIDE = 32
 
 # fmt: off
 TRAIN_KEYS = [
@@ -73,21 +68,43 @@ def temporary_copy(bundle: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="check_bundle_") as folder:
         copy = Path(folder).resolve() / "bundles" / bundle.name
         shutil.copytree(bundle, copy)
-        if not has_weights(copy):
-            (copy / WEIGHTS).parent.mkdir(exist_ok=True)
-            with silenced():
-                network = read_stack(copy, ("inference",)).get_parsed_content("network_def")
-            torch.save(network.state_dict(), copy / WEIGHTS)
+        with silenced():
+            make_weights(copy)
         yield copy
 
 
-def read_stack(bundle: Path, names: Sequence[str]) -> ConfigParser:
-    """A parser of some of a bundle's configs laid over each other, with its metadata and its root set."""
-    parser = ConfigParser()
-    parser.read_config([str(bundle / "configs" / f"{name}.json") for name in names])
-    parser.read_meta(str(bundle / "configs" / "metadata.json"))
-    parser["bundle_root"] = str(bundle)
-    return parser
+def make_weights(bundle: Path) -> None:
+    """Give a bundle random weights where it has none: no parameter is zero, so that every layer has an effect."""
+    parser = read_stack(bundle, ("inference",))
+    for name in missing_weights(bundle):
+        network = parser.get_parsed_content("autoencoder_def" if name == AUTOENCODER_WEIGHTS else "network_def")
+        for parameter in network.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.02)
+        if hasattr(network, "scale_factor"):
+            nn.init.ones_(network.scale_factor)
+        (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(network.state_dict(), bundle / name)
+
+
+def forward_arguments(network: nn.Module, batch: int, size: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """What a network takes beside an image: time steps (B), which are as well sigmas, and its context.
+
+    Args:
+        network: an architecture.
+        batch: number of images B.
+        size: of the images.
+
+    Returns:
+        Arguments of its ``forward``.
+    """
+    settings = getattr(network, "backbone", network).conditions.settings
+    arguments = {}
+    if settings and settings.timesteps:
+        arguments["timesteps"] = torch.linspace(1, 50, batch)
+    if settings and settings.context == "image":
+        arguments["context"] = torch.rand(batch, settings.context_size, *size)
+    return arguments
 
 
 def check_metadata(bundle: Path) -> str:
@@ -107,7 +124,8 @@ def check_metadata(bundle: Path) -> str:
 def check_keys(bundle: Path) -> str:
     """The ids that MONAI's clients read and the settings a user overrides are in the configs."""
     missing = []
-    for name, keys in (("train", [*TRAIN_KEYS, *SETTINGS]), ("inference", INFERENCE_KEYS)):
+    for name in (*trainings(bundle), "inference"):
+        keys = INFERENCE_KEYS if name == "inference" else [*TRAIN_KEYS, *SETTINGS]
         parser = read_stack(bundle, (name,))
         missing += [f"{name}.json: {key}" for key in dict.fromkeys(keys) if key not in parser]
         if not any(key in parser for key in OUTPUTS):
@@ -119,7 +137,11 @@ def check_keys(bundle: Path) -> str:
 
 def check_references(bundle: Path) -> str:
     """Every `_target_` can be imported and every `@id` of each stack of configs is defined; nothing is built."""
-    for name, files in OVERLAYS.items():
+    several = {f"{name}, multi-GPU": (name, "multi_gpu_train") for name in trainings(bundle)}
+    stacks = workflows(bundle) | several
+    if (bundle / "configs" / "interpolate.json").is_file():
+        stacks["interpolate"] = ("inference", "interpolate")
+    for name, files in stacks.items():
         parser = read_stack(bundle, files)
         targets = {value for _, key, value in walk(parser.config) if key == "_target_"}
         unknown = sorted(target for target in targets if locate(target) is None)
@@ -131,19 +153,22 @@ def check_references(bundle: Path) -> str:
                 parser.ref_resolver.get_resolved_content(item, instantiate=False, eval_expr=False)
             except ValueError as error:
                 raise ValueError(f"{name}, {item}: {error}") from error
-    return ", ".join(OVERLAYS)
+    return "; ".join(stacks)
 
 
 def check_network(bundle: Path) -> str:
-    """The network takes one tensor and gives one, of the shape and type that metadata.json states."""
+    """The network takes an image and gives a tensor, of the shape and type that metadata.json states."""
+    parser = read_stack(bundle, ("inference",))
+    batch, _, *size = shape = _get_fake_input_shape(parser)
     verify_net_in_out(
         net_id="network_def",
         meta_file=str(bundle / "configs" / "metadata.json"),
         config_file=str(bundle / "configs" / "inference.json"),
         bundle_root=str(bundle),
         device="cpu",
+        extra_forward_args=forward_arguments(parser.get_parsed_content("network_def"), batch, tuple(size)),
     )
-    return "x".join(str(size) for size in _get_fake_input_shape(read_stack(bundle, ("inference",))))
+    return "x".join(str(side) for side in shape)
 
 
 def check_torchscript(bundle: Path) -> str:
@@ -174,17 +199,21 @@ def check_torchscript(bundle: Path) -> str:
     network.load_state_dict(torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True))
     batch, channels, *size = _get_fake_input_shape(parser)
     for scale in (1, 2):
-        image = torch.rand(batch, channels, *(side * scale for side in size))
+        scaled = tuple(side * scale for side in size)
+        image, more = torch.rand(batch, channels, *scaled), forward_arguments(network, batch, scaled)
         with torch.no_grad():
-            torch.testing.assert_close(scripted(image), network(image), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(scripted(image, **more), network(image, **more), rtol=1e-4, atol=1e-5)
     return "equal numbers after reload"
 
 
 def check_load(bundle: Path) -> str:
-    """`monai.bundle.load` from another folder gives a network whose weights are the checkpoint's, every one."""
+    """`monai.bundle.load` from another folder gives a network whose weights are the checkpoint's, every one.
+
+    It takes the workflow types "train" and "inference" only, so the trainings of latent diffusion are not for it.
+    """
     weights = torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True)
     with working_in(bundle.parent.parent / "elsewhere"):
-        for workflow_type in ("train", "inference"):
+        for workflow_type in {"train", "inference"} & workflows(bundle).keys():
             network = load(bundle.name, bundle_dir=bundle.parent, workflow_type=workflow_type, device="cpu")
             loaded = network.state_dict()
             different = sorted(loaded.keys() ^ weights.keys())
@@ -203,7 +232,7 @@ def check_bundle_root(bundle: Path) -> str:
     try:
         for folder, mine in ((bundle.parent.parent, True), (bundle, True), (other, False)):
             with working_in(folder):
-                for name in ("train", "inference"):
+                for name in (*trainings(bundle), "inference"):
                     parser = ConfigParser()
                     parser.read_config(str(bundle / "configs" / f"{name}.json"))
                     found = Path(str(parser.get_parsed_content("bundle_root"))).resolve()
@@ -216,88 +245,6 @@ def check_bundle_root(bundle: Path) -> str:
     return ""
 
 
-def check_run(bundle: Path, workflow: str, place: str) -> str:
-    """A workflow initializes, has all properties and runs shortly from a place, writing nowhere but in the bundle."""
-    names, workflow_type = WORKFLOWS[workflow]
-    repository = bundle.parent.parent
-    folder, configs, override = {
-        PLACES[0]: (repository, Path("bundles", bundle.name, "configs"), {}),
-        PLACES[1]: (bundle, Path("configs"), {}),
-        PLACES[2]: (repository / "elsewhere", bundle / "configs", {"bundle_root": str(bundle)}),
-    }[place]
-    before = {path for path in repository.rglob("*") if not path.is_relative_to(bundle)}
-    with working_in(folder):
-        before.add(folder)
-        run_short(bundle, [str(configs / f"{name}.json") for name in names], workflow_type, override)
-    written = {path for path in repository.rglob("*") if not path.is_relative_to(bundle)} - before
-    if written:
-        raise ValueError(f"wrote outside its bundle_root: {', '.join(sorted(p.name for p in written))}.")
-    return ""
-
-
-def run_short(bundle: Path, config_files: list[str], workflow_type: str, override: dict[str, Any]) -> ConfigWorkflow:
-    """Run a workflow on few, small phantoms for one epoch.
-
-    Returns:
-        The finished workflow.
-    """
-    parser = ConfigParser()
-    parser.read_config(config_files)
-    short = {**SHORT_RUN, "image_size": short_size(bundle)}
-    override = {**{key: value for key, value in short.items() if key in parser}, **override}
-    workflow = ConfigWorkflow(config_file=config_files, workflow_type=workflow_type, **override)
-    workflow.initialize()
-    missing = workflow.check_properties()
-    if missing:
-        raise ValueError(f"missing properties: {', '.join(missing)}.")
-    engines = {"trainer": SupervisedTrainer} if workflow_type == "train" else {}
-    for name, kind in {**engines, "evaluator": SupervisedEvaluator}.items():
-        if not isinstance(getattr(workflow, name), kind):
-            raise ValueError(f"the {name} is a {type(getattr(workflow, name)).__name__}, expected a {kind.__name__}.")
-    workflow.run()
-    workflow.finalize()
-    return workflow
-
-
-def short_size(bundle: Path) -> list[int]:
-    """The smallest spatial size metadata.json allows that has at least 32 pixels a side."""
-    size = _get_fake_input_shape(read_stack(bundle, ("inference",)))[2:]
-    return [side * max(1, -(-SHORT_SIDE // side)) for side in size]
-
-
-@contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    """Make a folder the working directory for a while; `sys.path` and the random state are put back after."""
-    folder.mkdir(parents=True, exist_ok=True)
-    before, paths = Path.cwd(), list(sys.path)
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        sys.path[:] = paths
-        set_determinism(None)
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Send all that is written to stdout and stderr nowhere, also from other threads and from C."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(1), os.dup(2)]
-    with open(os.devnull, "w") as sink:
-        os.dup2(sink.fileno(), 1)
-        os.dup2(sink.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in enumerate(kept, start=1):
-            os.dup2(copy, number)
-            os.close(copy)
-
-
 LIVE_CHECKS: dict[str, Callable[[Path], str]] = {
     "metadata": check_metadata,
     "keys": check_keys,
@@ -306,9 +253,14 @@ LIVE_CHECKS: dict[str, Callable[[Path], str]] = {
     "torchscript": check_torchscript,
     "load": check_load,
     "bundle_root": check_bundle_root,
-    **{
+}
+
+
+def live_checks(bundle: Path) -> dict[str, Callable[[Path], str]]:
+    """The checks that build or run a bundle, in the order they are made."""
+    runs = {
         f"{workflow}, {place}": partial(check_run, workflow=workflow, place=place)
         for place in PLACES
-        for workflow in WORKFLOWS
-    },
-}
+        for workflow in workflows(bundle)
+    }
+    return LIVE_CHECKS | runs

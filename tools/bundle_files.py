@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ("metadata", "train", "evaluate", "inference", "multi_gpu_train")
-REQUIRED_FILES = ("LICENSE", *(f"configs/{name}.json" for name in CONFIGS), "configs/logging.conf", "docs/README.md")
+CONFIGS = ("metadata", "evaluate", "inference", "multi_gpu_train")
+TRAININGS = (("train",), ("train_autoencoder", "train_diffusion"))
 WEIGHTS = "models/model.pt"
+AUTOENCODER_WEIGHTS = "models/autoencoder/model.pt"
 LARGE_FILES = "large_files.yml"
 MAX_BYTES = 25_000_000
 PYTHON_SUFFIXES = (".py", ".pyc", ".pyi", ".pyx", ".so", ".ipynb")
@@ -41,6 +42,29 @@ def find_bundle(name: str) -> Path:
 def all_bundles() -> list[Path]:
     """Every bundle in the repository's `bundles/`, by name."""
     return sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
+
+
+def trainings(bundle: Path) -> tuple[str, ...]:
+    """The configs that train a bundle, in the order they run; latent diffusion has two, as in the zoo."""
+    found = (names for names in TRAININGS if any((bundle / "configs" / f"{name}.json").is_file() for name in names))
+    return next(found, TRAININGS[0])
+
+
+def workflows(bundle: Path) -> dict[str, tuple[str, ...]]:
+    """What a bundle runs, in the order it is run: configs laid over each other, by name."""
+    names = trainings(bundle)
+    return {**{name: (name,) for name in names}, "evaluate": (names[-1], "evaluate"), "inference": ("inference",)}
+
+
+def required_files(bundle: Path) -> list[str]:
+    """The files a bundle has."""
+    configs = [f"configs/{name}.json" for name in (*CONFIGS, *trainings(bundle))]
+    return ["LICENSE", *configs, "configs/logging.conf", "docs/README.md"]
+
+
+def weights_files(bundle: Path) -> list[str]:
+    """The weights that the trainings of a bundle write."""
+    return [AUTOENCODER_WEIGHTS if name == "train_autoencoder" else WEIGHTS for name in trainings(bundle)]
 
 
 def read_config(bundle: Path, name: str) -> dict[str, Any]:
@@ -86,18 +110,19 @@ def walk(config: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
 
 def check_structure(bundle: Path) -> str:
     """The files the zoo and the DESIGN ask for are there; missing weights are a remark."""
-    missing = [name for name in REQUIRED_FILES if not (bundle / name).is_file()]
+    missing = [name for name in required_files(bundle) if not (bundle / name).is_file()]
     if missing:
         raise ValueError(f"missing {', '.join(missing)}.")
     empty = [name for name in ("LICENSE", "docs/README.md") if not (bundle / name).read_text(encoding="utf-8").strip()]
     if empty:
         raise ValueError(f"empty {', '.join(empty)}.")
-    return "" if has_weights(bundle) else f"no {WEIGHTS}"
+    untrained = missing_weights(bundle)
+    return f"no {', '.join(untrained)}" if untrained else ""
 
 
-def has_weights(bundle: Path) -> bool:
-    """Whether the bundle comes with trained weights."""
-    return (bundle / WEIGHTS).is_file()
+def missing_weights(bundle: Path) -> list[str]:
+    """The weights that the bundle does not come with."""
+    return [name for name in weights_files(bundle) if not (bundle / name).is_file()]
 
 
 def check_version(bundle: Path) -> str:
@@ -132,7 +157,7 @@ def check_no_python(bundle: Path) -> str:
 def check_self_contained(bundle: Path) -> str:
     """Every `_target_` is a full dotted path and no config reads another file."""
     wrong = []
-    for name in CONFIGS:
+    for name in (*CONFIGS, *trainings(bundle)):
         for place, key, value in walk(read_config(bundle, name)):
             if key == "_target_" and not DOTTED_PATH.fullmatch(value):
                 wrong.append(f"{name}.json {place} is '{value}', expected a full dotted path")

@@ -22,8 +22,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from bundle_checks import LIVE_CHECKS, ExemptError, silenced, temporary_copy
-from bundle_files import ROOT, STATIC_CHECKS, WEIGHTS, all_bundles, find_bundle, has_weights
+from bundle_checks import ExemptError, live_checks, temporary_copy
+from bundle_files import ROOT, STATIC_CHECKS, all_bundles, find_bundle, missing_weights
+from bundle_runs import silenced
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def check_bundle(bundle: Path, verbose: bool = False) -> list[Result]:
         return results
     try:
         with temporary_copy(bundle) as copy:
-            results += [run_check(copy, name, check, verbose) for name, check in LIVE_CHECKS.items()]
+            results += [run_check(copy, name, check, verbose) for name, check in live_checks(copy).items()]
             gc.collect()
     except Exception as error:
         results.append(Result(bundle.name, "temporary copy", "FAIL", reason(error), 0.0))
@@ -111,11 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         results += of_one
     failed = [result for result in results if result.status == "FAIL"]
     exempt = [result for result in results if result.status == "exempt"]
-    untrained = [bundle.name for bundle in bundles if not has_weights(bundle)]
+    untrained = [bundle.name for bundle in bundles if missing_weights(bundle)]
     print(f"\n{len(bundles)} bundles, {len(results)} checks, {time.perf_counter() - start:.0f} s:", end=" ")
     print(f"{len(results) - len(failed) - len(exempt)} ok, {len(exempt)} exempt, {len(failed)} failed.")
     if untrained:
-        print(f"Checked with a temporary checkpoint, having no {WEIGHTS}: {', '.join(untrained)}.")
+        print(f"Checked with temporary checkpoints, having none of their own: {', '.join(untrained)}.")
     for result in exempt + failed if len(bundles) > 1 else ():
         print(result)
     return 1 if failed else 0

@@ -16,19 +16,24 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from benchmark import setting
 from bundle_files import ROOT
-from make_bundles import ARCHITECTURES, ENCODERS, make_pair
+from make_bundles import ARCHITECTURES, ENCODERS, fragment, make_pair
 from measure import markdown_table, matched_width
 from monai.bundle import ConfigParser
 from torch import nn
 
 WIDTHS = ("patch_channels", "channels", "middle_channels")
+METRICS = {  # task: the means to compare, of which the first is plotted
+    "segmentation": ("dice", "iou"),
+    "classification": ("accuracy", "f1"),
+    "reconstruction": ("psnr", "ssim"),
+}
 COLORS = {"conv": "tab:blue", "vit": "tab:orange", "swin": "tab:green", "mamba": "tab:red"}
 MARKERS = {"plain": "o", "U-shaped": "s", "densely": "D"}
 
@@ -97,6 +102,17 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def task_of(architecture: str) -> str:
+    """The task of the bundles of an architecture."""
+    return fragment(f"architectures/{architecture}")["task"]
+
+
+def summary(lines: Iterable[str]) -> dict[str, float]:
+    """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
+    rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
+    return {row["metric"]: float(row["mean"] if "mean" in row else row["value"]) for row in rows}
+
+
 def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate one bundle, or read what was found before."""
     folder = args.output / pair
@@ -117,11 +133,11 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     with (folder / "train" / "metrics.csv").open(newline="") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
     with (folder / "evaluate" / "summary.csv").open(newline="") as file:
-        metrics = {r["metric"]: float(r["mean"]) for r in csv.DictReader(file) if r["class"] in ("all", "mean")}
+        metrics = summary(file)
     row = {
         "bundle": pair,
         "parameters": parameters,
-        **{name: metrics[name] for name in ("dice", "iou")},
+        **{name: metrics[name] for name in METRICS[task_of(pair.partition("_")[0])]},
         "seconds an epoch": seconds,
         "peak MiB": memory / 2**20,
     }
@@ -129,8 +145,8 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Dice over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical."""
+def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
+    """A metric over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
@@ -140,18 +156,18 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for encoder, found in encoders.items():
         name, family, title = ENCODERS[encoder]
         color, marker = COLORS[family], MARKERS[title.split()[0]]
-        axes.plot([r["seconds an epoch"] for r in found], [r["dice"] for r in found], color=color, linewidth=0.8)
+        axes.plot([r["seconds an epoch"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
         for row in found:
             axes.plot(
                 row["seconds an epoch"],
-                row["dice"],
+                row[metric],
                 marker,
                 color=color,
                 markersize=7,
                 markerfacecolor=color if row["bundle"].startswith("h") else "white",
             )
         axes.plot([], [], marker, color=color, label=name)
-    axes.set(xlabel="seconds an epoch", ylabel="test Dice", title="filled: hierarchical", xlim=(0, None))
+    axes.set(xlabel="seconds an epoch", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
@@ -163,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs and of the comparison")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["sem", "hsem"])
-    parser.add_argument("--encoders", nargs="+", choices=tuple(ENCODERS), default=list(ENCODERS))
+    parser.add_argument("--encoders", nargs="+", choices=tuple(ENCODERS), help="all of the architecture")
     parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -178,17 +194,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     args.output = args.output.resolve()
+    tasks = {architecture: task_of(architecture) for architecture in args.architectures}
+    if len(set(tasks.values())) > 1 or not set(tasks.values()) <= METRICS.keys():
+        found = ", ".join(f"{architecture} is for {task}" for architecture, task in tasks.items())
+        parser.error(f"{found}: name architectures of one task, which is {' or '.join(METRICS)}.")
+    pairs = [(e, a) for e in args.encoders or ENCODERS for a in tasks if args.encoders or e in ARCHITECTURES[a]]
     rows = []
-    for encoder in args.encoders:
-        for architecture in args.architectures:
-            rows.append(compare_pair(f"{architecture}_{encoder}", args))
-            print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
+    for encoder, architecture in pairs:
+        rows.append(compare_pair(f"{architecture}_{encoder}", args))
+        print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
     with (args.output / "comparison.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     (args.output / "comparison.md").write_text(markdown_table(rows) + "\n", encoding="utf-8")
-    plot(rows, args.output / "comparison.png")
+    plot(rows, METRICS[tasks[architecture]][0], args.output / "comparison.png")
     print(f"written: {args.output}/comparison.csv, comparison.md, comparison.png")
     return 0
 

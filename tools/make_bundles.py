@@ -43,11 +43,18 @@ REFERENCES = {
     "swin": "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
     "mamba": "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
 }
-ARCHITECTURES = ("sem", "hsem", "ae", "hae")
-PAIRS = tuple(f"{architecture}_{encoder}" for architecture in ARCHITECTURES for encoder in ENCODERS)
-WORKFLOWS = ("train", "evaluate", "inference", "multi_gpu_train")
-OUTPUTS = {"segmentation": "num_classes", "reconstruction": "out_channels"}
+PLAIN_ENCODERS = ("cnn", "vit", "swin", "vmamba")
+ARCHITECTURES = {  # name: its encoders
+    **dict.fromkeys(("sem", "hsem", "ae", "hae"), tuple(ENCODERS)),
+    **dict.fromkeys(("clm", "vae"), PLAIN_ENCODERS),
+    **dict.fromkeys(("ddpm", "edm", "sdm"), tuple(ENCODERS)),
+    "ldm": PLAIN_ENCODERS,
+}
+PAIRS = tuple(f"{architecture}_{encoder}" for architecture, own in ARCHITECTURES.items() for encoder in own)
+WORKFLOWS = {name: name for name in ("train", "evaluate", "inference", "multi_gpu_train")}
+OUTPUTS = {"reconstruction": "out_channels"}  # the others' outputs are num_classes
 POSTFIX = {"segmentation": "seg", "reconstruction": "recon"}
+DROPPED = "{dropped}"
 
 
 def fragment(name: str) -> dict[str, Any]:
@@ -55,13 +62,18 @@ def fragment(name: str) -> dict[str, Any]:
     return json.loads((FRAGMENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the entries of ``over``: dictionaries are merged, anything else is replaced."""
-    out = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = merge(out[key], value) if both else copy.deepcopy(value)
-    return out
+def merge(base: Any, over: Any) -> Any:
+    """``base`` under ``over``: dictionaries are merged, anything else is replaced.
+
+    A component of another class replaces one. A dictionary over a list changes its elements by index, and adds those
+    under ``+``. The string ``{dropped}`` takes an entry away.
+    """
+    if isinstance(base, dict) and isinstance(over, dict) and over.get("_target_") in (None, base.get("_target_")):
+        out = {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
+        return {key: value for key, value in out.items() if not (key in base and over.get(key) == DROPPED)}
+    if isinstance(base, list) and isinstance(over, dict):
+        return [merge(value, over.get(str(i), value)) for i, value in enumerate(base)] + over.get("+", [])
+    return copy.deepcopy(over)
 
 
 def fill(value: Any, names: dict[str, str]) -> Any:
@@ -90,67 +102,116 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
     Raises:
         ValueError: for an unknown pair or setting.
     """
-    architecture, _, encoder = pair.partition("_")
-    if architecture not in ARCHITECTURES or encoder not in ENCODERS:
+    if pair not in PAIRS:
         raise ValueError(f"there is no pair {pair!r}; the pairs are {', '.join(PAIRS)}.")
+    architecture, _, encoder = pair.partition("_")
     name = pair if name is None else name
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; a bundle's name has letters, digits and underscores only.")
-    what = fragment(f"architectures/{architecture}")
+    what = described(architecture)
     encoder_class, family, encoder_title = ENCODERS[encoder]
-    task = fragment(f"task_{what['task']}")
-    outputs = OUTPUTS[what["task"]]
     names = {
         "name": name,
         "task": what["task"],
-        "outputs": outputs,
-        "postfix": POSTFIX[what["task"]],
+        "outputs": OUTPUTS.get(what["task"], "num_classes"),
+        "postfix": POSTFIX.get(what["task"], what["task"]),
         "title": what["title"],
-        "architecture": what["class"],
+        "architecture": what["network"]["class"],
         "encoder": encoder_class,
         "encoder_title": encoder_title,
         "data_type": "2D images or 3D volumes; PNG, JPEG, TIFF, NIfTI, NRRD or DICOM",
     }
+    definitions = {"network_def": network(what, encoder)}
+    if "autoencoder" in what:
+        autoencoder = merge(described(what["autoencoder"]), {"network": what["autoencoder_network"]})
+        definitions["autoencoder_def"] = network(autoencoder, encoder)
+    workflows = dict(what.get("workflows", WORKFLOWS))
+    if "interpolate" in what and encoder in PLAIN_ENCODERS:  # with connections an image is more than its latent
+        workflows["interpolate"] = "interpolate"
+    configs = {}
+    for workflow, base in workflows.items():
+        config = configs[workflow] = merge(fill(fragment(base), names), fill(what.get(workflow, {}), names))
+        for key in ("imports", *definitions):
+            if key in config:
+                config[key] = sorted(config[key]) if key == "imports" else merge(definitions[key], config[key])
+    if "train_autoencoder" in configs:
+        configs["train_autoencoder"]["network_def"] = definitions["autoencoder_def"]
+    stale = [workflow for workflow, config in configs.items() if DROPPED in json.dumps(config)]
+    if stale:
+        raise ValueError(f"the fragments of {pair} drop what is not there, in {', '.join(stale)}.")
+    unknown = [key for key, value in (settings or {}).items() if not _set(configs, key, value)]
+    if unknown:
+        known = ", ".join(k for k, v in next(iter(configs.values())).items() if not isinstance(v, dict))
+        raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
+    metadata = _metadata(fill(fragment("metadata"), names), what, configs["inference"])
+    metadata["references"] = [*what.get("references", []), REFERENCES[family]]
+
+    files = {f"configs/{workflow}.json": _dump(settings_first(config)) for workflow, config in configs.items()}
+    files["configs/metadata.json"] = _dump(metadata)
+    files["configs/logging.conf"] = (FRAGMENTS / "logging.conf").read_text(encoding="utf-8")
+    readme = FRAGMENTS / f"readme_{what.get('readme', what['task'])}.md"
+    files["docs/README.md"] = fill(readme.read_text(encoding="utf-8"), names)
+    files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    return files
+
+
+def described(architecture: str) -> dict[str, Any]:
+    """What a bundle of that architecture is made of: the fragment of its task, under its layers', under its own."""
+    own = fragment(f"architectures/{architecture}")
+    what = fragment(f"task_{own['task']}")
+    for layer in own.get("layers", []):
+        what = merge(what, fragment(layer))
+    what = merge(what, own)
+    what["train"]["loss"] = _replace(what["loss"], "{loss_terms}", what["loss_terms"])
+    if what["task"] == "generation":
+        classifier = network(described("clm"), "cnn")
+        classifier["backbone"]["out_channels"] = "@classifier_classes"
+        for part in classifier, classifier["backbone"]:
+            part["_disabled_"] = "$@classifier_path is None"
+        what["evaluate"] = _replace(what["evaluate"], "{classifier}", classifier)
+    if "autoencoder" in what:
+        what["train_autoencoder"] = merge(described(what["autoencoder"])["train"], what["train_autoencoder"])
+        what["train_diffusion"] = what["train"]
+    return what
+
+
+def network(what: dict[str, Any], encoder: str) -> dict[str, Any]:
+    """The definition of the network of what :func:`described` gives, with an encoder."""
+    encoder_class, family, _ = ENCODERS[encoder]
+    own = what["network"]
     backbone = {
         "_target_": f"flemme_monai.backbones.{encoder_class}",
         "spatial_dims": "@spatial_dims",
         "in_channels": "@in_channels",
-        "out_channels": f"@{outputs}",
+        "out_channels": f"@{OUTPUTS.get(what['task'], 'num_classes')}",
         **fragment(f"families/{family}"),
     }
-    if locate(backbone["_target_"]).connection == "none":
+    backbone = merge(merge(backbone, own.get("backbone", {})), own.get("families", {}).get(family, {}))
+    if own.get("latent_vector") and encoder in PLAIN_ENCODERS:
         backbone["latent_size"] = None
-    network = {"_target_": f"flemme_monai.architectures.{what['class']}", "backbone": backbone, **what["network"]}
+    return {"_target_": f"flemme_monai.architectures.{own['class']}", "backbone": backbone, **own.get("settings", {})}
 
-    loss_terms = task["train"].pop("loss_terms")
-    configs = {workflow: fill(fragment(workflow), names) for workflow in WORKFLOWS}
-    configs["train"] = merge(configs["train"], task["train"])
-    configs["train"]["loss"] = _replace(what["loss"], "{loss_terms}", loss_terms)
-    configs["evaluate"] = {**configs["evaluate"], **task["evaluate"]}
-    configs["inference"] = merge(configs["inference"], task["inference"])
-    for workflow in ("train", "inference"):
-        configs[workflow]["network_def"] = network
-    configs["train"]["imports"] = sorted(configs["train"]["imports"])
-    unknown = [key for key, value in (settings or {}).items() if not _set(configs, key, value)]
-    if unknown:
-        known = ", ".join(k for k, v in configs["train"].items() if not isinstance(v, dict))
-        raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
-    metadata = _metadata(fill(fragment("metadata"), names), what["task"], configs["inference"])
-    metadata["references"] = [REFERENCES[family]]
 
-    files = {f"configs/{workflow}.json": _dump(config) for workflow, config in configs.items()}
-    files["configs/metadata.json"] = _dump(metadata)
-    files["configs/logging.conf"] = (FRAGMENTS / "logging.conf").read_text(encoding="utf-8")
-    files["docs/README.md"] = fill((FRAGMENTS / f"readme_{what['task']}.md").read_text(encoding="utf-8"), names)
-    files["LICENSE"] = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    return files
+def settings_first(config: dict[str, Any]) -> dict[str, Any]:
+    """A config in the order in which it is read: imports and settings, then components, then what is run."""
+
+    def place(key: str) -> int:
+        value = config[key]
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        component = isinstance(value, dict) and (not value or "_target_" in value)
+        refers = isinstance(value, str) and value.startswith("$@") and not key.endswith("_dir")
+        if key in ("initialize", "run", "finalize"):
+            return 2
+        return int(component or refers or "#" in key or any(isinstance(v, dict) for v in inside))
+
+    return {key: config[key] for key in sorted(config, key=place)}
 
 
 def _replace(value: Any, mark: str, by: Any) -> Any:
     """``value`` with the string ``mark`` replaced by an object wherever it stands."""
     if isinstance(value, dict):
         return {k: _replace(v, mark, by) for k, v in value.items()}
-    return by if value == mark else value
+    return copy.deepcopy(by) if value == mark else value
 
 
 def _set(configs: dict[str, dict[str, Any]], key: str, value: Any) -> bool:
@@ -172,31 +233,28 @@ def _takes(target: str | None, name: str) -> bool:
     return target is not None and name in inspect.signature(locate(target)).parameters
 
 
-def _metadata(metadata: dict[str, Any], task: str, config: dict[str, Any]) -> dict[str, Any]:
+def _metadata(metadata: dict[str, Any], what: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """The metadata with the shapes that the inference config's settings give."""
     image = metadata["network_data_format"]["inputs"]["image"]
-    dims, channels = config["spatial_dims"], config["in_channels"]
-    multiple = _multiple(config["network_def"]["backbone"], dims)
-    image["spatial_shape"] = [f"{m}*n" for m in multiple]
+    backbone = config["network_def"]["backbone"]
+    channels = config[backbone["in_channels"].removeprefix("@")]
+    image["spatial_shape"] = [f"{m}*n" for m in _multiple(backbone, config["spatial_dims"])]
     image["num_channels"] = channels
     image["channel_def"] = {str(i): "image" if channels == 1 else f"channel {i}" for i in range(channels)}
-    out_channels = config[OUTPUTS[task]]
-    if task == "segmentation":
-        image["value_range"] = [-5, 5]
-        kind, value_range = {"type": "image", "format": "segmentation"}, []
-        meaning = {str(i): "background" if i == 0 else f"class {i}" for i in range(out_channels)}
-    else:
-        image["value_range"] = value_range = [0, 1]
-        kind = {"type": "image", "format": "magnitude"}
-        meaning = {str(i): "image" for i in range(out_channels)}
+    image["value_range"] = what["value_ranges"][0]
+    out_channels = config[backbone["out_channels"].removeprefix("@")]
+    first = what["outputs"][0]
     metadata["network_data_format"]["outputs"]["pred"] = {
-        **kind,
+        "type": what["output_type"],
+        "format": what["output_format"],
         "num_channels": out_channels,
         "spatial_shape": image["spatial_shape"],
         "dtype": "float32",
-        "value_range": value_range,
-        "is_patch_data": True,
-        "channel_def": meaning,
+        "value_range": what["value_ranges"][1],
+        "is_patch_data": what["task"] in POSTFIX,
+        "channel_def": {
+            str(i): first if i == 0 else what["outputs"][-1].replace("{i}", str(i)) for i in range(out_channels)
+        },
     }
     return metadata
 

@@ -18,19 +18,18 @@ from pathlib import Path
 from bundle_files import (
     LARGE_FILES,
     MAX_BYTES,
-    WEIGHTS,
     check_no_python,
     check_self_contained,
     check_structure,
     check_version,
     find_bundle,
-    has_weights,
+    missing_weights,
     read_config,
     read_large_files,
 )
 
-SHIPPED = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/**/*", "models/*.pt", "models/*.ts")
-RESUME_STATE = "models/last.pt"
+SHIPPED = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/**/*", "models/**/*.pt", "models/**/*.ts")
+LEFT_BY_TRAINING = ("last.pt", "model_raw.pt", "model_epoch_*.pt")
 EPOCH = (
     1980,
     1,
@@ -43,7 +42,8 @@ EPOCH = (
 
 def shipped_files(bundle: Path) -> list[Path]:
     """The files of a bundle that belong to it, sorted: neither caches, hidden files, nor what runs have written."""
-    found = {path for pattern in SHIPPED for path in bundle.glob(pattern) if path.is_file()} - {bundle / RESUME_STATE}
+    found = {path for pattern in SHIPPED for path in bundle.glob(pattern) if path.is_file()}
+    found -= {path for name in LEFT_BY_TRAINING for path in (bundle / "models").rglob(name)}
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(bundle).parts))
 
 
@@ -159,8 +159,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             refused = 1
             continue
         print(f"{file_hash(target)}  {target}")
-        if not has_weights(bundle) and not read_large_files(bundle):
-            print(f"{bundle.name} has no {WEIGHTS}: the zoo takes it with trained weights only.", file=sys.stderr)
+        untrained = missing_weights(bundle)
+        if untrained and not read_large_files(bundle):
+            print(
+                f"{bundle.name} has no {', '.join(untrained)}: the zoo takes it with trained weights only.",
+                file=sys.stderr,
+            )
     return refused
 
 

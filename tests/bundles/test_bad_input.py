@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from image_files import random_picture, write_nifti, write_picture
 from make_bundles import make_pair, write
-from monai.bundle import ConfigParser, run
+from refusal import command, earlier_run, refused, save_weights
 
-from flemme_monai.utils.errors import plain_line
-
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"num_classes": 2, "image_size": [16, 16], "epochs": 1, "num_workers": 0, "batch_size": 4}
 VOLUMES = {"spatial_dims": 3, "image_size": [16, 16, 16]}
-WORKFLOWS = {"train": ["train"], "evaluate": ["train", "evaluate"], "inference": ["inference"]}
+WORKFLOWS = ("train", "evaluate", "inference")
 
 
 @pytest.fixture(scope="module")
@@ -34,43 +27,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def save_weights(bundle: Path, folder: Path, **settings) -> None:
-    parser = ConfigParser()
-    parser.read_config(str(bundle / "configs" / "inference.json"))
-    parser.update(settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "model.pt")
-
-
 @pytest.fixture
 def results(bundle: Path, tmp_path: Path) -> dict[str, Path]:
     """The weights and outputs of earlier runs, in the folders of the next one."""
-    folders = {"ckpt_dir": tmp_path / "ckpt", "output_dir": tmp_path / "out"}
-    shutil.copytree(bundle / "models", folders["ckpt_dir"])
-    (folders["ckpt_dir"] / "last.pt").write_text("an earlier run")
-    folders["output_dir"].mkdir()
-    for name in ("metrics.csv", "curves.png", "cases.csv", "summary.csv", "0_seg.png", "0_seg_overlay.png"):
-        (folders["output_dir"] / name).write_text("an earlier run")
-    return folders
-
-
-def refused(bundle: Path, workflow: str, results: dict[str, Path], **settings) -> str:
-    """The line that a workflow ends with, after a look whether the earlier runs' files are as they were."""
-    before = contents(results)
-    files = [str(bundle / "configs" / f"{name}.json") for name in WORKFLOWS[workflow]]
-    folders = {name: str(path) for name, path in results.items()}
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        run(config_file=files, **{**folders, **settings})
-    after = contents(results)
-    assert before == {path: after[path] for path in before}
-    line = plain_line(error.value)
-    assert line is not None, error.value
-    assert "\n" not in line
-    return line
-
-
-def contents(results: dict[str, Path]) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for folder in results.values() if folder.is_dir() for path in folder.iterdir()}
+    return earlier_run(bundle, tmp_path)
 
 
 def pictures(folder: Path) -> Path:
@@ -217,13 +177,6 @@ def test_a_misspelt_setting_of_the_network_is_named(
         path.write_text(path.read_text().replace('"num_blocks"', '"num_block"'))
     line = refused(tmp_path / "sem_unet", workflow, results)
     assert line == "ValueError: flemme_monai.backbones.UNet has no setting 'num_block'; did you mean num_blocks?"
-
-
-def command(bundle: Path, config: str, *arguments: str) -> subprocess.CompletedProcess:
-    """``monai.bundle run`` as a user runs it, inside the bundle."""
-    line = [sys.executable, "-m", "monai.bundle", "run", "--config_file", f"configs/{config}.json", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(line, cwd=bundle, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.mark.parametrize("config", ["train", "inference"])

@@ -13,7 +13,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from bundle_checks import run_short
+from bundle_files import workflows
+from bundle_runs import run_short
 from check_bundle import check_bundle
 from make_bundles import BUNDLES, PAIRS, differences, main, make_pair, write
 from monai.transforms import LoadImage
@@ -21,8 +22,8 @@ from monai.transforms import LoadImage
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_there_are_48_pairs():
-    assert len(PAIRS) == len(set(PAIRS)) == 48
+def test_there_are_96_pairs():
+    assert len(PAIRS) == len(set(PAIRS)) == 96
     assert sorted(p.name for p in BUNDLES.iterdir()) == sorted(PAIRS)
 
 
@@ -37,14 +38,18 @@ def test_a_bundle_passes_every_check(pair):
     assert failed == []
 
 
-@pytest.mark.parametrize("pair", ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"])
+OLD = ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"]
+NEW = ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "ldm_vit"]
+
+
+@pytest.mark.parametrize("pair", OLD + NEW)
 def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
     write(tmp_path / pair, make_pair(pair))
     override = {"spatial_dims": 3, "image_size": [16, 16, 16], "bundle_root": str(tmp_path / pair)}
-    for names, kind in (("train",), "train"), (("train", "evaluate"), "train"), (("inference",), "inference"):
-        files = [str(tmp_path / pair / "configs" / f"{name}.json") for name in names]
-        run_short(tmp_path / pair, files, kind, override)
-    assert list((tmp_path / pair / "output" / "inference").glob("*.nii.gz"))
+    for names in workflows(tmp_path / pair).values():
+        run_short(tmp_path / pair, [str(tmp_path / pair / "configs" / f"{name}.json") for name in names], override)
+    written = [path.name for path in (tmp_path / pair / "output" / "inference").iterdir()]
+    assert any(name.endswith(".nii.gz") for name in written) or "predictions.csv" in written
 
 
 def test_one_pair_is_made_with_any_settings_in_any_folder(tmp_path):
@@ -100,11 +105,19 @@ def run(
     return subprocess.run(command, cwd=small, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "last.pt", weights_only=True)["network"]
+@pytest.fixture(scope="module")
+def small_denoiser(tmp_path_factory) -> Path:
+    """A small bundle that keeps an average of its weights."""
+    folder = tmp_path_factory.mktemp("bundles") / "ddpm_cnn"
+    settings = {"image_size": [16, 16], "epochs": 3, "num_workers": 0, "batch_size": 16}
+    write(folder, make_pair("ddpm_cnn", settings=settings))
+    return folder
 
 
-def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(small, tmp_path):
+@pytest.mark.parametrize(("bundle", "parts"), [("small", ["network"]), ("small_denoiser", ["network", "ema"])])
+def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(bundle, parts, tmp_path, request):
+    small = request.getfixturevalue(bundle)
+
     def train(name: str, *more: str) -> subprocess.CompletedProcess:
         return run(
             small, ["train"], "--ckpt_dir", str(tmp_path / name), "--output_dir", str(tmp_path / "out" / name), *more
@@ -125,13 +138,18 @@ def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(small, t
     assert killed.returncode == 9
     resumed = train("killed", "--resume", "True")
     assert resumed.returncode == 0, resumed.stderr
-    whole, again = weights(tmp_path / "whole"), weights(tmp_path / "killed")
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    whole, again = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
+    for part in parts:
+        assert all(torch.equal(whole[part][key], again[part][key]) for key in whole[part])
+    if "ema" in parts:
+        assert any(not torch.equal(whole["ema"][key], whole["network"][key]) for key in whole["ema"])
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(small, tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517"]
+@pytest.mark.parametrize("bundle", ["small", "small_denoiser"])
+def test_two_processes_train_together(bundle, tmp_path, request):
+    small = request.getfixturevalue(bundle)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     folders = ["--ckpt_dir", str(tmp_path / "m"), "--output_dir", str(tmp_path / "o")]
     done = run(small, ["train", "multi_gpu_train"], *folders, "--device", "cpu", launcher=launcher)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import benchmark
+import benchmark_diffusion
 import benchmark_networks
 import benchmark_scans
 import pytest
 import torch
+from benchmark_diffusion import Denoising, Operations, Sampling, step_operations
 from benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
 from measure import (
     alternating_seconds,
@@ -25,6 +27,7 @@ from torch import nn
 
 CPU = torch.device("cpu")
 MEBIBYTE = 2**20
+TINY = Problem(2, 2, 8)
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
@@ -128,6 +131,75 @@ def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, 
     assert [row["network"] for row in rows] == list(benchmark_networks.ENCODERS)
     assert rows[0]["train / UNet"] == rows[0]["infer / UNet"] == 1
     assert rows[1]["train / UNet"] == pytest.approx(rows[1]["train ms"] / rows[0]["train ms"])
+
+
+def test_a_denoiser_is_that_of_its_bundle() -> None:
+    network = benchmark_diffusion.build("UNet", 2, 1.0)
+    config = json.loads((benchmark.ROOT / "bundles/ddpm_unet/configs/train.json").read_text())
+    assert network.backbone.feature_channels == config["network_def"]["backbone"]["channels"][::-1]
+    assert network.backbone.family.norm == "group"
+
+
+@pytest.mark.parametrize("name", ["UNet", "UNet@checkpointing", "UNet@bf16", "monai.DiffusionModelUNet"])
+def test_a_denoiser_trains(name: str) -> None:
+    load = Denoising(name, 0.25, TINY, CPU)
+    before = load.network.state_dict()
+    before = {key: value.clone() for key, value in before.items()}
+    load.work("train")()
+    assert any(not torch.equal(value, before[key]) for key, value in load.network.state_dict().items())
+    assert load.predict().dtype == (torch.bfloat16 if name.endswith("bf16") else torch.float32)
+
+
+def test_the_report_compares_denoisers_of_equal_parameters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_diffusion, "QUICK_PROBLEMS", {2: TINY})
+    monkeypatch.setattr(benchmark_networks, "memory_in_process", lambda *args: {"train MiB": 2.0, "infer MiB": 1.0})
+    command = ["diffusion", "--parts", "denoisers", "--spatial_dims", "2", "--quick", "--repeats", "1", "--warmup", "0"]
+    assert benchmark.main([*command, "--threads", "1", "--output", str(tmp_path / "x")]) == 0
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]["denoisers"]
+    assert [row["network"] for row in rows] == ["UNet", *benchmark_diffusion.VARIANTS, *benchmark_diffusion.THEIRS]
+    counts = [row["parameters"] for row in rows]
+    assert max(counts) <= 1.1 * min(counts)
+
+
+@pytest.mark.parametrize(("bundle", "evaluations"), [("ddpm_unet", 3), ("edm_unet", 5)])
+def test_evaluations_of_the_network_are_counted(bundle: str, evaluations: int) -> None:
+    sampling = Sampling(bundle, 3, TINY, CPU)
+    sampling()
+    sampling()
+    assert sampling.evaluations == evaluations
+    assert len(sampling.inside) == 2
+
+
+@pytest.mark.parametrize("bundle", ["ddpm_unet", "edm_unet"])
+def test_a_sampling_step_does_the_same_besides_the_network_whatever_the_size(bundle: str) -> None:
+    found = [step_operations(bundle, problem) for problem in (Problem(2, 1, 8), Problem(2, 4, 16), Problem(3, 1, 8))]
+    assert found[0] == found[1] == found[2]
+    assert found[0]["operations beside"] < 20
+
+
+@pytest.mark.parametrize("encoder", benchmark_diffusion.ENCODERS)
+@pytest.mark.parametrize("architecture", ["ddpm", "edm"])
+def test_sampling_copies_nothing_between_host_and_device_in_its_loop(architecture: str, encoder: str) -> None:
+    assert step_operations(f"{architecture}_{encoder}", Problem(2, 1, 16))["device copies"] == 0
+
+
+def test_copies_between_devices_are_counted() -> None:
+    with Operations() as found:
+        torch.zeros(2).to("meta") + torch.zeros(2, device="meta")
+    assert (found.total, found.copies) == (4, 1)
+
+
+def test_the_report_of_sampling_has_a_row_a_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_diffusion, "QUICK_SAMPLED", TINY)
+    monkeypatch.setattr(benchmark_diffusion, "QUICK_PROBLEMS", {2: TINY})
+    monkeypatch.setattr(benchmark_diffusion, "ENCODERS", ("unet", "swinu"))
+    command = ["diffusion", "--parts", "sampling", "steps", "--quick", "--repeats", "1", "--warmup", "0"]
+    assert benchmark.main([*command, "--threads", "1", "--output", str(tmp_path / "x")]) == 0
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert [row["bundle"] for row in rows["sampling"]] == ["ddpm_unet", "edm_unet", "ddpm_swinu", "edm_swinu"]
+    assert [row["evaluations"] for row in rows["sampling"]] == [2, 3, 2, 3]
+    assert all(row["samples/s"] > 0 and 0 < row["rest %"] < 100 for row in rows["sampling"])
+    assert [row["device copies"] for row in rows["steps"]] == [0, 0]
 
 
 def test_scans_beside_each_other_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

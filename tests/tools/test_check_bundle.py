@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import bundle_files
 import check_bundle
 import pytest
 import torch
-from bundle_checks import LIVE_CHECKS, ExemptError, read_stack, temporary_copy
-from bundle_files import STATIC_CHECKS, WEIGHTS, read_config
+from bundle_checks import ExemptError, forward_arguments, live_checks, make_weights, temporary_copy
+from bundle_files import AUTOENCODER_WEIGHTS, STATIC_CHECKS, WEIGHTS, read_config, trainings, workflows
+from bundle_runs import read_stack
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -31,10 +33,16 @@ def files_of(bundle: Path) -> dict[str, bytes]:
 @pytest.fixture
 def whole(bundle: Path) -> Path:
     """A bundle with random weights, in a place where it may be run."""
-    network = read_stack(bundle, ("inference",)).get_parsed_content("network_def")
-    (bundle / WEIGHTS).parent.mkdir()
-    torch.save(network.state_dict(), bundle / WEIGHTS)
+    make_weights(bundle)
     return bundle
+
+
+@pytest.fixture
+def latent(tmp_path: Path) -> Path:
+    """A bundle of latent diffusion without weights."""
+    copy = tmp_path / "bundles" / "ldm_cnn"
+    shutil.copytree(bundle_files.ROOT / "bundles" / "ldm_cnn", copy, ignore=shutil.ignore_patterns("models", "output"))
+    return copy
 
 
 def test_a_whole_bundle_passes_every_check(bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -42,20 +50,55 @@ def test_a_whole_bundle_passes_every_check(bundle: Path, capfd: pytest.CaptureFi
     status = check_bundle.main([str(bundle), "--jobs", "1"])
     lines = capfd.readouterr().out.splitlines()
     assert status == 0, "\n".join(lines)
-    assert len([line for line in lines if line.startswith("ok")]) == len(STATIC_CHECKS) + len(LIVE_CHECKS)
-    assert f"1 bundles, {len(STATIC_CHECKS) + len(LIVE_CHECKS)} checks" in "\n".join(lines)
-    assert any("temporary checkpoint" in line and "sem_unet" in line for line in lines)
+    checks = len(STATIC_CHECKS) + len(live_checks(bundle))
+    assert len([line for line in lines if line.startswith("ok")]) == checks
+    assert f"1 bundles, {checks} checks" in "\n".join(lines)
+    assert any("temporary checkpoints" in line and "sem_unet" in line for line in lines)
     assert files_of(bundle) == before, "a check wrote into the bundle itself"
 
 
-def test_checks_run_in_the_zoos_order() -> None:
-    order = [*STATIC_CHECKS, *LIVE_CHECKS]
+def test_checks_run_in_the_zoos_order(bundle: Path) -> None:
+    order = [*STATIC_CHECKS, *live_checks(bundle)]
     first = [order.index(name) for name in ("structure", "version", "metadata", "network", "torchscript")]
     runs = [order.index(f"{name}, repository's root") for name in ("train", "evaluate", "inference")]
     assert first + runs == sorted(first + runs)
 
 
-@pytest.mark.parametrize("name", bundle_files.REQUIRED_FILES)
+def test_latent_diffusion_trains_its_autoencoder_first(latent: Path, bundle: Path) -> None:
+    assert trainings(bundle) == ("train",)
+    assert list(workflows(latent)) == ["train_autoencoder", "train_diffusion", "evaluate", "inference"]
+    assert workflows(latent)["evaluate"] == ("train_diffusion", "evaluate")
+    (latent / "configs" / "train_autoencoder.json").unlink()
+    with pytest.raises(ValueError, match=r"missing configs/train_autoencoder\.json"):
+        bundle_files.check_structure(latent)
+
+
+def test_latent_diffusion_gets_both_weights_and_a_scale(latent: Path) -> None:
+    assert bundle_files.check_structure(latent) == f"no {AUTOENCODER_WEIGHTS}, {WEIGHTS}"
+    with temporary_copy(latent) as copy:
+        weights = torch.load(copy / WEIGHTS, weights_only=True)
+        assert weights["scale_factor"] == 1
+        assert all(tensor.any() for tensor in weights.values()), "a layer of zeros checks nothing"
+        assert torch.load(copy / AUTOENCODER_WEIGHTS, weights_only=True).keys() != weights.keys()
+
+
+@pytest.mark.parametrize(
+    ("pair", "expected"),
+    [
+        ("clm_cnn", {}),
+        ("vae_cnn", {}),
+        ("edm_cnn", {"timesteps": (2,)}),
+        ("sdm_vit", {"timesteps": (2,), "context": (2, 1, 16, 16)}),
+    ],
+)
+def test_a_network_is_given_what_it_takes(pair: str, expected: dict[str, tuple[int, ...]]) -> None:
+    bundle = bundle_files.find_bundle(pair)
+    network = read_stack(bundle, ("inference",)).get_parsed_content("network_def")
+    arguments = forward_arguments(network, 2, (16, 16))
+    assert {name: tuple(value.shape) for name, value in arguments.items()} == expected
+
+
+@pytest.mark.parametrize("name", bundle_files.required_files(bundle_files.ROOT / "bundles" / "sem_unet"))
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
     with pytest.raises(ValueError, match=f"missing {name}"):
@@ -165,7 +208,7 @@ def test_python_in_a_bundle_is_named(bundle: Path) -> None:
 )
 def test_a_fault_in_what_it_does_is_named(whole: Path, check: str, config: str, change: Edit, message: str) -> None:
     edit(whole, config, change)
-    result = check_bundle.run_check(whole, check, LIVE_CHECKS[check])
+    result = check_bundle.run_check(whole, check, live_checks(whole)[check])
     assert result.status == "FAIL"
     assert "\n" not in result.message
     assert re.search(message, result.message), result.message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import compare_bundles
 import pytest
-from compare_bundles import matched_settings, scaled, settings_of
+from compare_bundles import matched_settings, scaled, settings_of, summary
 
 SIZE = ["image_size=[32,32]", "batch_size=16"]
 
@@ -41,6 +41,37 @@ def test_settings_may_be_for_some_bundles_only(tmp_path: Path) -> None:
         compare_bundles.main(["--output", str(tmp_path), "--encoders", "cnn", "vitu", *parser_args])
     assert seen["sem_cnn"] == {"num_classes": 2}
     assert seen["hsem_vitu"] == {"num_classes": 2, "network_def#backbone#family#spatial_reduction": [4, 2, 1]}
+
+
+def test_the_summary_of_every_task_is_read() -> None:
+    cases = ["metric,class,mean,std", "dice,organ_1,0.5,0.1", "dice,mean,0.75,0.1"]
+    classes = ["metric,class,value,n", "accuracy,all,0.9,4", "f1,organ_1,0.5,2", "f1,mean,0.8,4"]
+    assert summary(cases) == {"dice": 0.75}
+    assert summary(classes) == {"accuracy": 0.9, "f1": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("architectures", "message"),
+    [
+        (["sem", "clm"], "sem is for segmentation, clm is for classification: name architectures of one task"),
+        (["edm"], "edm is for generation: name architectures of one task, which is segmentation or"),
+    ],
+)
+def test_what_does_not_compare_is_refused(architectures, message, tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        compare_bundles.main(["--output", str(tmp_path), "--architectures", *architectures])
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_classifiers_compare_by_accuracy(tmp_path: Path) -> None:
+    command = ["--output", str(tmp_path), "--epochs", "1", "--parameters", "60000", "--architectures", "clm"]
+    assert compare_bundles.main([*command, "--encoders", "cnn", "--set", *SIZE]) == 0
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["accuracy"]) <= 1
+    assert 0 <= float(row["f1"]) <= 1
 
 
 @pytest.mark.slow

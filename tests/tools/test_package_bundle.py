@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_the_zip_holds_the_bundle_under_its_name(bundle: Path, tmp_path: Path) -
     names = names_in(target)
     assert names == sorted(names)
     assert all(name.startswith("sem_unet/") for name in names)
-    for name in (*bundle_files.REQUIRED_FILES, "models/model.pt"):
+    for name in (*bundle_files.required_files(bundle), "models/model.pt"):
         assert f"sem_unet/{name}" in names
 
 
@@ -62,11 +63,23 @@ def test_the_same_files_give_the_same_bytes(bundle: Path, tmp_path: Path) -> Non
 
 
 def test_what_runs_leave_behind_stays_out(bundle: Path, tmp_path: Path) -> None:
-    for name in ("output/train/metrics.csv", "models/last.pt", "docs/.ipynb_checkpoints/x.md", ".DS_Store"):
+    before = names_in(package(bundle, tmp_path))
+    left = ("output/train/metrics.csv", "models/last.pt", "models/autoencoder/last.pt", "models/model_raw.pt")
+    for name in (*left, "models/model_epoch_0004.pt", "docs/.ipynb_checkpoints/x.md", ".DS_Store"):
         (bundle / name).parent.mkdir(parents=True, exist_ok=True)
         (bundle / name).write_text("left")
-    names = names_in(package(bundle, tmp_path))
-    assert not any(word in name for name in names for word in ("output", "last.pt", ".ipynb", ".DS_Store"))
+    assert names_in(package(bundle, tmp_path)) == before
+
+
+def test_latent_diffusion_ships_its_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = tmp_path / "ldm_cnn"
+    shutil.copytree(bundle_files.ROOT / "bundles" / "ldm_cnn", bundle, ignore=shutil.ignore_patterns("models"))
+    add_weights(bundle)
+    assert main([str(bundle), "--output_dir", str(tmp_path / "dist")]) == 0
+    assert "has no models/autoencoder/model.pt" in capsys.readouterr().err
+    (bundle / "models" / "autoencoder").mkdir()
+    shutil.copy(bundle / "models" / "model.pt", bundle / "models" / "autoencoder" / "model.pt")
+    assert "ldm_cnn/models/autoencoder/model.pt" in names_in(package(bundle, tmp_path / "dist"))
 
 
 def test_a_packed_bundle_loads_after_unpacking(bundle: Path, tmp_path: Path) -> None:
@@ -80,7 +93,7 @@ def test_a_packed_bundle_loads_after_unpacking(bundle: Path, tmp_path: Path) -> 
 
 
 def bundle_network(bundle: Path) -> torch.nn.Module:
-    from bundle_checks import read_stack
+    from bundle_runs import read_stack
 
     return read_stack(bundle, ("train",)).get_parsed_content("network_def")
 
