@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
+
+from flemme_monai.data.context import ContextPrepareBatch
 
 
-class AutoencodingPrepareBatch(PrepareBatch):
+class AutoencodingPrepareBatch(ContextPrepareBatch):
     """The image is the input and the target, under a context if there is one.
 
     Args:
@@ -17,7 +18,7 @@ class AutoencodingPrepareBatch(PrepareBatch):
     """
 
     def __init__(self, condition_key: str | None = None) -> None:
-        self.condition_key = condition_key
+        super().__init__({} if condition_key is None else {"context": condition_key})
 
     def __call__(
         self,
@@ -35,9 +36,5 @@ class AutoencodingPrepareBatch(PrepareBatch):
         Raises:
             ValueError: for a batch without one of the keys.
         """
-        keys = ["image", *([] if self.condition_key is None else [self.condition_key])]
-        missing = [key for key in keys if key not in batchdata]
-        if missing:
-            raise ValueError(f"a batch has no {missing[0]!r}, only {', '.join(batchdata)}: check condition_key.")
-        image, *context = [batchdata[key].to(device, non_blocking=non_blocking, **kwargs) for key in keys]
-        return image, image, (), {"context": context[0]} if context else {}
+        image, _, arguments, context = super().__call__(batchdata, device, non_blocking, **kwargs)
+        return image, image, arguments, context

@@ -30,7 +30,7 @@ class ContextPrepareBatch(PrepareBatchExtraInput):
         Raises:
             ValueError: for a batch without one of the keys.
         """
-        missing = [key for key in self.extra_keys.values() if key not in batchdata]
+        missing = [key for key in ("image", *self.extra_keys.values()) if key not in batchdata]
         if missing:
             raise ValueError(
                 f"a batch has no {missing[0]!r}, only {', '.join(map(repr, batchdata))}: give data with it, such as a "

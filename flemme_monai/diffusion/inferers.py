@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
+from ..utils import terminal_bar
 from .noise import start_noise
 from .preparation import statistics
 from .sampling import HeunSampler, ScheduleSampler
@@ -110,7 +108,7 @@ class SamplingInferer(Inferer):
                 self.steps.append(decode(denoised).cpu())
             bar.update()
 
-        with progress_bar(self.sampler.num_inference_steps, self.progress) as bar:
+        with terminal_bar(self.sampler.num_inference_steps, "sampling", self.progress) as bar:
             return decode(self.sampler(network, noise, condition, self.guidance, self._generator, on_step))
 
 
@@ -172,7 +170,7 @@ class AveragedInferer(Inferer):
             context = (images - mean) / deviation
         generator = torch.Generator(images.device).manual_seed(self.seed)
         samples = []
-        with progress_bar(self.num_samples * self.sampler.num_inference_steps, self.progress) as bar:
+        with terminal_bar(self.num_samples * self.sampler.num_inference_steps, "sampling", self.progress) as bar:
             for k in range(self.num_samples):
                 noise = start_noise(images.shape[1:], self.seed + k).to(images).expand_as(images)
                 samples.append(
@@ -180,12 +178,3 @@ class AveragedInferer(Inferer):
                 )
         stack = (torch.stack(samples) - offset) / scale  # (num_samples, B, C, *S)
         return torch.cat([stack.mean(0), stack.std(0, correction=0)], 1)
-
-
-def progress_bar(total: int, show: bool) -> Any:
-    """A bar over sampling steps; on a terminal only, and only of the first process."""
-    from tqdm import tqdm
-
-    size = shutil.get_terminal_size()
-    shown = show and sys.stderr.isatty() and idist.get_rank() == 0
-    return tqdm(total=total, desc="sampling", ncols=size.columns, nrows=size.lines, leave=False, disable=not shown)

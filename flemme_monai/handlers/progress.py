@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from ..utils import terminal_bar
 from .history import History, batch_loss
-
-BAR = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
@@ -34,20 +30,9 @@ class Progress:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._line)
 
     def _open(self, engine: Engine) -> None:
-        from tqdm import tqdm
-
         state = engine.state
-        size = shutil.get_terminal_size()
         name = self.name if self.history is None else f"epoch {state.epoch}/{state.max_epochs}"
-        self._bar = tqdm(
-            total=state.epoch_length,
-            desc=name,
-            bar_format=BAR,
-            ncols=size.columns,  # tqdm shows nothing on a terminal that does not know its size
-            nrows=size.lines,
-            leave=False,
-            disable=not (sys.stderr.isatty() and idist.get_rank() == 0),
-        )
+        self._bar = terminal_bar(state.epoch_length, name)
 
     def _advance(self, engine: Engine) -> None:
         if self._bar.disable:

@@ -4,6 +4,7 @@ from .bundle import find_bundle_root
 from .device import select_device, use_amp
 from .errors import first_cause, plain_errors
 from .files import replacing, writable_dir
+from .progress import terminal_bar
 from .settings import as_bool, check_settings
 from .weights import bare, load_weights
 
@@ -17,6 +18,7 @@ __all__ = [
     "plain_errors",
     "replacing",
     "select_device",
+    "terminal_bar",
     "use_amp",
     "writable_dir",
 ]
