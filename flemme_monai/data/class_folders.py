@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from flemme_monai.data.files import image_suffix, is_junk, list_images
-from flemme_monai.data.layouts import DataSet, contents, data_folder, image_cases
+from flemme_monai.data.layouts import DataSet, contents, data_folder
+from flemme_monai.data.matching import image_cases
 
 
 def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: int) -> DataSet:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from flemme_monai.data.files import IMAGE_SUFFIXES, image_stem, is_junk, list_images
+from flemme_monai.data.files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
+from flemme_monai.data.listing import PARTS, listed_cases, read_listing
+from flemme_monai.data.matching import (
+    Case,
+    by_stem,
+    cases_of,
+    composed,
+    image_cases,
+    instance_masks,
+    is_mask_name,
+    mask_files,
+    match_labels,
+    relative_stem,
+)
 
-Case = dict[str, Any]
 IMAGE_FOLDERS = ("images", "imagesTr")
 MASK_FOLDERS = ("masks", "labels", "labelsTr")
+TEST_FOLDERS = ("imagesTs",)
+TEST_MASK_FOLDERS = ("labelsTs",)
 _LOOKED_FOR = (
-    "dataset.json (Medical Segmentation Decathlon), images/ (with masks/ or labels/ for segmentation), "
-    f"images ({', '.join(IMAGE_SUFFIXES)}), folders of DICOM series"
+    "dataset.json (Medical Segmentation Decathlon, nnU-Net, Auto3DSeg), images/ (with masks/ or labels/ for "
+    f"segmentation) or one such pair a case, images ({', '.join(IMAGE_SUFFIXES)}), folders of DICOM series"
 )
-_MASK = "masks?|seg|segmentation|labels?|gt"
-_MASK_NAME = re.compile(rf"({_MASK})$", re.IGNORECASE)
-_MASK_ENDING = re.compile(rf"[_\-. ]({_MASK})$", re.IGNORECASE)
-_ENDINGS = re.compile(rf"([_\-. ]({_MASK}|image|img|0000))+$", re.IGNORECASE)
-_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 
 
 @dataclass
@@ -65,25 +71,23 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         ValueError: When no layout is recognised or a file does not fit in it.
     """
     folder = data_folder(dataset_dir, _LOOKED_FOR)
-    listing = _read_listing(folder)
-    if listing is not None and "training" in listing:
-        return _decathlon(folder, listing, labels)
+    listing = read_listing(folder)
+    if listing is not None and any(key in listing for keys in PARTS.values() for key in keys):
+        return DataSet(folder, *listed_cases(folder, listing, labels))
     images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
     if images is not None:
         if masks is None and labels:
             raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {contents(folder)}")
-        paths = list_images(images)
-        cases = (
-            _cases_of(_by_stem(paths, images, "image"), in_channels)
-            if masks
-            else image_cases(paths, images, in_channels)
-        )
-        if not cases:
-            raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {contents(images)}")
-        if masks is not None:
-            _match_labels(cases, list_images(masks), masks, labels)
-        return DataSet(folder, list(cases.values()), [], [])
-    cases = _loose_cases(folder, in_channels, labels)
+        test_images, test_masks = _subfolder(folder, TEST_FOLDERS), _subfolder(folder, TEST_MASK_FOLDERS)
+        test = {} if test_images is None else _paired_cases(test_images, test_masks, in_channels, labels=False)
+        cases = _paired_cases(images, masks, in_channels, labels)
+        twice = cases.keys() & test.keys()
+        if twice:
+            raise ValueError(
+                f"{folder}: case {min(twice)} lies in {images.name}/ and {TEST_FOLDERS[0]}/; a case belongs to one part"
+            )
+        return DataSet(folder, list(cases.values()), [], list(test.values()))
+    cases = _case_folders(folder, in_channels, labels) or _loose_cases(folder, in_channels, labels)
     if not cases:
         raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
     return DataSet(folder, cases, [], [])
@@ -115,80 +119,6 @@ def data_folder(dataset_dir: str | os.PathLike, looked_for: str) -> Path:
     return folder
 
 
-def _read_listing(folder: Path) -> dict[str, Any] | None:
-    path = folder / "dataset.json"
-    if not path.is_file():
-        return None
-    try:
-        listing = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: is not JSON ({error})") from None
-    if not isinstance(listing, dict):
-        raise ValueError(f'{path}: holds a {type(listing).__name__}; {{"training": [...], ...}} is expected')
-    return listing
-
-
-def _decathlon(folder: Path, listing: dict[str, Any], labels: bool) -> DataSet:
-    source = folder / "dataset.json"
-    parts: list[list[Case]] = []
-    for part in ("training", "validation", "test"):
-        entries = listing.get(part) or []
-        if not isinstance(entries, list):
-            raise ValueError(f"{source}: {part} is a {type(entries).__name__}; a list of images is expected")
-        cases = []
-        for entry in entries:
-            entry = {"image": entry} if isinstance(entry, (str, list)) else entry
-            if not isinstance(entry, dict) or not entry.get("image"):
-                raise ValueError(f'{source}: {part} has {entry!r}; {{"image": path, "label": path}} is expected')
-            names = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
-            if is_junk(os.path.basename(str(names[0]))):
-                continue
-            paths = [_inside(folder, name) for name in names]
-            case: Case = {"image": paths if isinstance(entry["image"], list) else paths[0]}
-            if entry.get("label"):
-                case["label"] = _inside(folder, entry["label"])
-            elif labels and part != "test":
-                raise ValueError(f"{source}: {part} image {names[0]} has no label; add it, or leave the image out")
-            cases.append(case)
-        parts.append(cases)
-    if not any(parts):
-        raise ValueError(f"{source}: lists no image in training, validation or test")
-    _name_cases(folder, [case for part in parts for case in part], source)
-    return DataSet(folder, *(sorted(part, key=lambda case: case["case"]) for part in parts))
-
-
-def _inside(folder: Path, name: Any) -> str:
-    """Path of a file that dataset.json names, which must lie in the data set's folder."""
-    source = folder / "dataset.json"
-    if not isinstance(name, str):
-        raise ValueError(f"{source}: names {name!r} as a file; a path is expected")
-    root = os.path.abspath(folder)
-    path = os.path.normpath(os.path.join(root, name))
-    if os.path.commonpath([root, path]) != root:
-        raise ValueError(f"{source}: names {name}, which lies outside the data set's folder; move the file into it")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: no such file, though {source} names it")
-    return str(folder / os.path.relpath(path, root))
-
-
-def _name_cases(folder: Path, cases: list[Case], source: Path) -> None:
-    firsts = [case["image"][0] if isinstance(case["image"], list) else case["image"] for case in cases]
-    stems = [image_stem(first) for first in firsts]
-    if len(set(stems)) < len(stems):
-        stems = [_relative_stem(Path(first), folder) for first in firsts]
-    twice = [stem for stem, count in Counter(stems).items() if count > 1]
-    if twice:
-        raise ValueError(f"{source}: lists case {twice[0]} more than once; a case belongs to one part")
-    for case, stem in zip(cases, stems):
-        case["case"] = stem
-
-
-def _relative_stem(path: Path, folder: Path) -> str:
-    """A case's name: the image's path below the folder, without suffix, with "/" between the parts."""
-    stem = image_stem(path.absolute())
-    return stem if path == folder else (path.relative_to(folder).parent / stem).as_posix()
-
-
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     wanted = {name.lower() for name in names}
     found = sorted(path for path in folder.iterdir() if path.name.lower() in wanted and path.is_dir())
@@ -197,85 +127,52 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     return found[0] if found else None
 
 
-def _by_stem(paths: Sequence[Path], folder: Path, what: str) -> dict[str, Path]:
-    """Files by their name without suffix, which a case has one of."""
-    stems: dict[str, Path] = {}
-    for path in paths:
-        stem = _relative_stem(path, folder)
-        if stem in stems:
-            raise ValueError(f"{folder}: has {stems[stem].name} and {path.name}; a case has one {what}, remove one")
-        stems[stem] = path
-    return stems
+def _paired_cases(images: Path, masks: Path | None, in_channels: int, labels: bool) -> dict[str, Case]:
+    """Cases by name of a folder of images and, where there is one, a folder of masks under the images' names."""
+    paths = list_images(images)
+    cases = image_cases(paths, images, in_channels)
+    if masks is not None:
+        cases = cases_of(by_stem(paths, images, "image"), in_channels)
+        match_labels(cases, list_images(masks), masks, labels)
+    if not cases:
+        raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {contents(images)}")
+    return cases
 
 
-def _by_name(paths: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Files by their name without suffix, or with it where that tells them apart."""
-    stems = [_relative_stem(path, folder) for path in paths]
-    count = Counter(stems)
-    return {stem if count[stem] == 1 else path.relative_to(folder).as_posix(): path for stem, path in zip(stems, paths)}
+def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
+    """Cases of a folder of folders, each with images/ and masks/: one picture and a mask an instance, or several.
 
-
-def image_cases(paths: Sequence[Path], folder: Path, in_channels: int) -> dict[str, Case]:
-    """Cases of images alone, by name.
-
-    Args:
-        paths: the images.
-        folder: the folder below which they lie; a case is called as its path from there, without suffix where that is
-            unique.
-        in_channels: number of image channels; files NAME_0000, NAME_0001, ... are one case when they are as many.
-
-    Returns:
-        Items with ``image`` and ``case``, by ``case``.
+    Raises:
+        ValueError: When some folders are like that and others are not.
     """
-    return _cases_of(_by_name(paths, folder), in_channels)
-
-
-def _cases_of(images: dict[str, Path], in_channels: int) -> dict[str, Case]:
-    """Cases by name, channel files NAME_0000, NAME_0001, ... together when each case has ``in_channels`` of them."""
-    groups: dict[str, list[str]] = {}
-    for stem in images:
-        match = _CHANNEL.match(stem)
-        groups.setdefault(match[1] if match else stem, []).append(stem)
-    channels = [f"{channel:04d}" for channel in range(in_channels)]
-    if in_channels > 1 and all([stem[-4:] for stem in stems] == channels for stems in groups.values()):
-        return {name: {"image": [str(images[stem]) for stem in stems], "case": name} for name, stems in groups.items()}
-    return {stem: {"image": str(path), "case": stem} for stem, path in images.items()}
-
-
-def _match_labels(cases: dict[str, Case], masks: list[Path], folder: Path, labels: bool) -> None:
-    """Gives each case the mask of its name; names may end differently in _mask, _seg, _label, _0000 and the like."""
-    stems = _by_stem(masks, folder, "mask")
-    for stem in set(cases) & set(stems):
-        cases[stem]["label"] = str(stems.pop(stem))
-    images_of, masks_of = _by_core([stem for stem in cases if "label" not in cases[stem]]), _by_core(stems)
-    for core in set(images_of) & set(masks_of):
-        if len(images_of[core]) > 1 or len(masks_of[core]) > 1:
-            raise ValueError(
-                f"{folder}: images {', '.join(images_of[core])} and masks {', '.join(masks_of[core])} cannot be told "
-                "apart; name each mask as its image"
-            )
-        cases[images_of[core][0]]["label"] = str(stems.pop(masks_of[core][0]))
-    if not labels:
-        return
-    missing = [case["image"] for case in cases.values() if "label" not in case]
-    if missing:
-        raise ValueError(
-            f"{missing[0]}: has no mask in {folder} ({len(missing)} of {len(cases)} images have none); "
-            "add the mask under the image's name, or remove the image"
-        )
-    if stems:
-        stray = next(iter(stems.values()))
-        raise ValueError(
-            f"{stray}: no image has this mask's name ({len(stems)} such masks); add the image or remove it"
-        )
-
-
-def _by_core(stems: Iterable[str]) -> dict[str, list[str]]:
-    """Names by what is left without endings such as _mask."""
-    cores: dict[str, list[str]] = {}
-    for stem in stems:
-        cores.setdefault(_ENDINGS.sub("", stem), []).append(stem)
-    return cores
+    entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
+    pairs = {
+        path: (_subfolder(path, IMAGE_FOLDERS), _subfolder(path, MASK_FOLDERS)) for path in entries if path.is_dir()
+    }
+    if not any(images and masks for images, masks in pairs.values()):
+        return []
+    cases: list[Case] = []
+    for path, (images, masks) in pairs.items():
+        if images is None and not list_images(path):
+            continue
+        if images is None or (masks is None and labels):
+            raise ValueError(f"{path}: lacks images/ or masks/, which other folders in {folder} have; add or remove it")
+        paths = [] if masks is None else list_images(masks)
+        found = image_cases(list_images(images), images, in_channels)
+        if len(found) == 1:
+            case = {**next(iter(found.values())), "case": composed(path.name)}
+            if paths:
+                case["label"] = instance_masks(paths)
+            elif labels:
+                raise ValueError(f"{masks}: holds no mask; add it, or remove {path}")
+            cases.append(case)
+            continue
+        found = _paired_cases(images, masks, in_channels, labels)
+        cases += [{**case, "case": f"{composed(path.name)}/{name}"} for name, case in found.items()]
+    stray = next((path for path in entries if path not in pairs and image_suffix(path)), None)
+    if stray:
+        raise ValueError(f"{stray}: lies beside folders with images/ and masks/; move it into one")
+    return cases
 
 
 def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
@@ -284,10 +181,9 @@ def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
     series = [path for path in paths if path.is_dir()]
     if len(series) == 1 and len(paths) == 2:
         other = next(path for path in paths if path not in series)
-        if _MASK_NAME.match(image_stem(other)):
-            return [{"image": str(series[0]), "label": str(other), "case": _relative_stem(series[0], folder)}]
-    stems = {_relative_stem(path, folder) for path in paths}
-    masks = [path for path in paths if _MASK_ENDING.sub("", stem := _relative_stem(path, folder)) in stems - {stem}]
+        if is_mask_name(image_stem(other)):
+            return [{"image": str(series[0]), "label": str(other), "case": relative_stem(series[0], folder)}]
+    masks = mask_files(paths, folder)
     images = [path for path in paths if path not in masks]
     if series and len(series) < len(images):
         stray = next(path for path in images if path not in series)
@@ -298,10 +194,10 @@ def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
             f"found {contents(folder)}"
         )
     cases = (
-        _cases_of(_by_stem(images, folder, "image"), in_channels) if masks else image_cases(images, folder, in_channels)
+        cases_of(by_stem(images, folder, "image"), in_channels) if masks else image_cases(images, folder, in_channels)
     )
     if masks:
-        _match_labels(cases, masks, folder, labels)
+        match_labels(cases, masks, folder, labels)
     return list(cases.values())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -265,3 +267,116 @@ def test_an_empty_images_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     with pytest.raises(ValueError, match="images: holds no image"):
         find_cases(tmp_path, 1, labels=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_a_list_saved_by_windows_is_read(tmp_path: Path, encoding: str, separator: str) -> None:
+    listing = json.loads((decathlon(tmp_path) / "dataset.json").read_text(encoding="utf-8"))
+    for entry in listing["training"]:
+        entry |= {key: name.replace("/", separator) for key, name in entry.items()}
+    (tmp_path / "dataset.json").write_text(json.dumps(listing), encoding=encoding)
+    found = find_cases(tmp_path, 1, labels=True).training
+    assert [case["image"] for case in found] == [str(tmp_path / "imagesTr" / f"scan_{k}.nii.gz") for k in range(3)]
+
+
+@pytest.mark.parametrize("name", ["..\\secret.nii.gz", "imagesTr\\..\\..\\secret.nii.gz"])
+def test_a_list_saved_by_windows_does_not_lead_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    write_nifti(tmp_path / "secret.nii.gz", VOLUME)
+    with pytest.raises(ValueError, match="which lies outside"):
+        find_cases(decathlon(tmp_path / "set", test=[name]), 1, labels=False)
+
+
+def test_testing_of_auto3dseg_is_test(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "imagesTs" / "scan_8.nii.gz", VOLUME)
+    found = find_cases(decathlon(tmp_path, testing=[{"image": "imagesTs/scan_8.nii.gz"}]), 1, labels=True)
+    assert (len(found.training), names(found.test)) == (3, ["scan_8"])
+
+
+def test_folds_of_a_list_are_not_left_out_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    listing = json.loads((decathlon(tmp_path) / "dataset.json").read_text(encoding="utf-8"))
+    write_json(tmp_path / "dataset.json", {"training": [{**entry, "fold": 0} for entry in listing["training"]]})
+    with caplog.at_level("INFO"):
+        find_cases(tmp_path, 1, labels=True)
+    assert "the folds of 3 training images are not used" in caplog.text
+
+
+def test_a_name_without_channel_ending_is_its_channel_files(tmp_path: Path) -> None:
+    for k in range(2):
+        write_nifti(tmp_path / "imagesTr" / f"scan_000{k}.nii.gz", VOLUME)
+    write_json(tmp_path / "dataset.json", {"training": ["./imagesTr/scan.nii.gz"]})
+    case = find_cases(tmp_path, 2, labels=False).training[0]
+    assert [Path(path).name for path in case["image"]] == ["scan_0000.nii.gz", "scan_0001.nii.gz"]
+
+
+def test_images_ts_beside_images_tr_are_for_test(tmp_path: Path) -> None:
+    decathlon(tmp_path)
+    write_json(tmp_path / "dataset.json", {"channel_names": {"0": "CT"}, "numTraining": 3, "file_ending": ".nii.gz"})
+    for k in (7, 8):
+        write_nifti(tmp_path / "imagesTs" / f"scan_{k}_0000.nii.gz", VOLUME)
+    write_nifti(tmp_path / "labelsTs" / "scan_8.nii.gz", VOLUME)
+    found = find_cases(tmp_path, 1, labels=True)
+    assert (names(found.training), names(found.test)) == (
+        ["scan_0", "scan_1", "scan_2"],
+        ["scan_7_0000", "scan_8_0000"],
+    )
+    assert ["label" in case for case in found.test] == [False, True]
+
+
+def test_a_case_of_training_and_test_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "imagesTr/a.png", "labelsTr/a.png", "imagesTs/a.png")
+    with pytest.raises(ValueError, match="case a lies in imagesTr/ and imagesTs/"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_names_match_whatever_form_their_accents_have(tmp_path: Path, listed: bool) -> None:
+    one, other = (unicodedata.normalize(form, "müller") for form in ("NFC", "NFD"))
+    pictures(tmp_path, f"images/{other}.png", f"masks/{one}.png")
+    if listed:
+        write_json(
+            tmp_path / "dataset.json", {"training": [{"image": f"images/{one}.png", "label": f"masks/{other}.png"}]}
+        )
+    case = find_cases(tmp_path, 1, labels=True).training[0]
+    assert case == {
+        "case": one,
+        "image": str(tmp_path / "images" / f"{other}.png"),
+        "label": str(tmp_path / "masks" / f"{one}.png"),
+    }
+
+
+def test_a_folder_a_picture_has_a_mask_an_instance(tmp_path: Path) -> None:
+    pictures(tmp_path, "aa/images/aa.png", "aa/masks/n1.png", "aa/masks/n2.png", "bb/images/bb.png", "bb/masks/n1.png")
+    for labels in (True, False):
+        found = find_cases(tmp_path, 1, labels=labels).training
+        assert found == [
+            {
+                "case": "aa",
+                "image": str(tmp_path / "aa/images/aa.png"),
+                "label": [str(tmp_path / f"aa/masks/n{k}.png") for k in (1, 2)],
+            },
+            {"case": "bb", "image": str(tmp_path / "bb/images/bb.png"), "label": str(tmp_path / "bb/masks/n1.png")},
+        ]
+
+
+def test_folders_of_pairs_keep_their_names_apart(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{site}/{kind}/{k}.png" for site in "xy" for kind in ("images", "masks") for k in (1, 2)))
+    found = find_cases(tmp_path, 1, labels=True).training
+    assert names(found) == ["x/1", "x/2", "y/1", "y/2"]
+    assert found[0]["label"] == str(tmp_path / "x/masks/1.png")
+
+
+def test_a_folder_without_masks_among_pairs_is_named(tmp_path: Path) -> None:
+    pictures(tmp_path, "aa/images/aa.png", "aa/masks/n1.png", "bb/images/bb.png")
+    with pytest.raises(ValueError, match="bb: lacks images/ or masks/"):
+        find_cases(tmp_path, 1, labels=True)
+    assert names(find_cases(tmp_path, 1, labels=False).training) == ["aa", "bb"]
+
+
+def test_masks_in_a_folder_of_the_images_name_are_its_instances(tmp_path: Path) -> None:
+    pictures(tmp_path, "images/a.png", "images/b.png", "masks/a/1.png", "masks/a/2.png", "masks/b.png")
+    found = find_cases(tmp_path, 1, labels=True).training
+    assert [case["label"] for case in found] == [
+        [str(tmp_path / "masks/a/1.png"), str(tmp_path / "masks/a/2.png")],
+        str(tmp_path / "masks/b.png"),
+    ]
