@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from flemme_monai.architectures import AE, HAE, HSeM
+from flemme_monai.backbones import SwinFamily, ViTFamily
 from tests.networks import DIMS, ENCODERS, HIERARCHICAL, SIZES, backbone, image, network
 
 
@@ -19,6 +20,17 @@ def test_a_level_has_its_native_resolution(architecture, encoder, dims):
     assert [tuple(level.shape) for level in levels] == [
         (2, 2, *(n // stride for n in SIZES[dims])) for stride in (8, 4, 2)
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "family"),
+    [("ViTU", ViTFamily(num_heads=(1, 2, 4))), ("SwinU", SwinFamily(num_heads=(1, 2, 4), window_size=2))],
+)
+def test_a_level_has_the_blocks_of_its_depth_in_the_backbone(encoder, family):
+    """The latent comes first, so its block has the settings of the deepest level."""
+    net = HSeM(backbone(encoder, 2, family=family))
+    heads = [next(m.num_heads for m in block.modules() if hasattr(m, "num_heads")) for block in net.pyramid.blocks]
+    assert heads == [4, 2, 1]
 
 
 def test_the_number_of_levels_is_known():
@@ -52,6 +64,12 @@ def test_a_residual_network_adds_its_scaled_output_to_its_input(architecture):
     plain.load_state_dict(net.state_dict(), strict=False)
     mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
     torch.testing.assert_close(net(x), x + 2 * std * plain((x - mean) / std))
+
+
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_a_residual_network_starts_with_a_tenth_of_its_output(architecture):
+    net = architecture(backbone("UNet", 2, out_channels=1), residual=True)
+    torch.testing.assert_close(net.residual.scale, torch.full_like(net.residual.scale, 0.1))
 
 
 def test_a_residual_level_corrects_the_image_at_its_resolution():

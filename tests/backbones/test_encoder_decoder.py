@@ -177,6 +177,20 @@ def test_the_memory_format_changes_no_number(encoder, dims):
     torch.testing.assert_close(a(x).output, b(x).output, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("dims", "memory_format"), [(2, torch.channels_last), (3, torch.channels_last_3d)], ids=["2D", "3D"]
+)
+def test_the_encoder_works_in_the_memory_format_that_is_set(dims, memory_format, channels_last):
+    net = backbone("UNet", dims, in_channels=3, channels_last=channels_last)
+    seen = []
+    net.encoder.patch_embedding.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0].is_contiguous(memory_format=memory_format))
+    )
+    net(image(dims, channels=3))
+    assert seen == [channels_last]
+
+
 @pytest.mark.parametrize(("cls", "dims"), [(CNN, 2), (CNN, 3), (Swin, 2)])
 def test_a_latent_vector_takes_images_of_any_size(cls, dims):
     family = SwinFamily(window_size=2) if cls is Swin else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from types import SimpleNamespace
 
 import pytest
 import torch
-from ignite.engine import Events
+from ignite.engine import Engine, Events
 
+from flemme_monai.handlers import History
 from flemme_monai.handlers.history import scalars
 
 
@@ -40,6 +42,32 @@ def test_the_table_has_a_row_an_epoch_and_gaps_where_nothing_was_validated(make_
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["val_mean_dice"] != "" for row in rows] == [False, True, False]
     assert all(0 <= float(row["waiting"]) <= 1 for row in rows)
+
+
+def test_waiting_is_the_share_of_an_epoch_that_passes_until_batches_are_there(tmp_path, monkeypatch):
+    """On a clock that moves only while a batch is fetched (1 s each) and in a step (3 s each)."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("flemme_monai.handlers.history.time.perf_counter", lambda: clock.now)
+
+    def batches():
+        for _ in range(3):
+            clock.now += 1
+            yield torch.ones(2, 1)
+
+    def step(engine, batch):
+        clock.now += 3
+        return {"loss": torch.tensor(0.5), "image": batch}
+
+    trainer = Engine(step)
+    trainer.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    trainer.state.device = "cpu"
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: engine.state.times.update({Events.EPOCH_COMPLETED.name: clock.now})
+    )
+    history = History(tmp_path)
+    history.attach(trainer)
+    trainer.run(batches(), epoch_length=3)
+    assert history.rows[0]["waiting"] == pytest.approx(3 / 12)
 
 
 def test_the_learning_rate_is_the_one_of_the_epochs_last_step(make_run):
