@@ -67,7 +67,7 @@ def test_a_token_sees_only_its_neighbours_and_never_padding(size, shift):
 
 def test_padding_gets_a_region_of_its_own():
     region = attention_regions([3], [4], [4], [0], torch.device("cpu"))
-    assert region.tolist() == [[1, 1, 1, 3]] or len(set(region[0, :3].tolist())) == 1
+    assert len(set(region[0, :3].tolist())) == 1
     assert region[0, 3] not in region[0, :3]
 
 

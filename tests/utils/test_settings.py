@@ -77,8 +77,12 @@ def test_a_command_line_is_read_as_fire_reads_it() -> None:
         ["--run_id", "run", "--logging_file", "x.conf"],
     ],
 )
-def test_settings_of_the_configs_are_taken(configs: Path, arguments: list[str]) -> None:
-    check(configs, *arguments)
+def test_settings_of_the_configs_are_taken(
+    configs: Path, arguments: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        check(configs, *arguments)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
