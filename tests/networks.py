@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import product
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -18,11 +21,29 @@ HIERARCHICAL = ("HSeM", "HAE")
 OF_PLAIN_ENCODERS = ("ClM", "VAE", "LDM")
 PAIRS = [(a, e) for a in ARCHITECTURES for e in (PLAIN if a in OF_PLAIN_ENCODERS else ENCODERS)]
 DIMS = (2, 3)
+TABLE = [(a, e, d) for (a, e), d in product(PAIRS, DIMS)]
+# every encoder once, every family's pyramid, every architecture in 2D and 3D
+CORE = [
+    *(("SeM", encoder, 2) for encoder in ENCODERS),
+    *(("SeM", encoder, 3) for encoder in ("UNet", "ViTD", "SwinU", "VMamba")),
+    *(("HSeM", encoder, 2) for encoder in ("UNet", "ViTU", "SwinD", "VMambaU")),
+    *(("HSeM", encoder, 3) for encoder in ("SwinU",)),
+    *((a, e, d) for (a, e), d in product([("AE", "CNN"), ("HAE", "UNet"), ("ClM", "ViT"), ("VAE", "Swin")], DIMS)),
+    *((a, e, d) for (a, e), d in product([("DDPM", "UNet"), ("EDM", "SwinU"), ("LDM", "CNN")], DIMS)),
+    *(("SDM", encoder, d) for encoder, d in (("VMambaU", 2), ("DNet", 3))),
+]
 SIZES = {2: (16, 24), 3: (16, 8, 24)}
 CONDITIONING = {
     **dict.fromkeys(DENOISERS, Conditioning(timesteps=True, channels=8)),
     "SDM": Conditioning(timesteps=True, context="image", context_size=1, channels=8),
 }
+
+
+def table(rows: Sequence[tuple], core: Collection[tuple]) -> list[Any]:
+    """The rows of a table of tests, of which those outside of its core are slow: they run under ``--full``."""
+    stray = [row for row in core if row not in rows]
+    assert stray == []
+    return [row if row in core else pytest.param(*row, marks=pytest.mark.slow) for row in rows]
 
 
 def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels: int = 2, **settings) -> nn.Module:

@@ -7,12 +7,13 @@ import torch
 
 from flemme_monai.architectures import AE, HAE, HSeM
 from flemme_monai.backbones import SwinFamily, ViTFamily
-from tests.networks import DIMS, ENCODERS, HIERARCHICAL, SIZES, backbone, image, network
+from tests.networks import CORE, HIERARCHICAL, SIZES, TABLE, backbone, image, network, table
 
 
-@pytest.mark.parametrize("dims", DIMS)
-@pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("architecture", HIERARCHICAL)
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "dims"),
+    table([row for row in TABLE if row[0] in HIERARCHICAL], [row for row in CORE if row[0] in HIERARCHICAL]),
+)
 def test_a_level_has_its_native_resolution(architecture, encoder, dims):
     final, *levels = network(architecture, encoder, dims).train()(image(dims))
     assert final.shape == (2, 2, *SIZES[dims])

@@ -7,12 +7,9 @@ import io
 import pytest
 import torch
 
-from tests.networks import DIMS, HIERARCHICAL, PAIRS, SIZES, inputs, network, tensors
+from tests.networks import CORE, HIERARCHICAL, SIZES, TABLE, inputs, network, table, tensors
 
-pytestmark = [
-    pytest.mark.parametrize("dims", DIMS),
-    pytest.mark.parametrize(("architecture", "encoder"), PAIRS),
-]
+pytestmark = pytest.mark.parametrize(("architecture", "encoder", "dims"), table(TABLE, CORE))
 
 
 def test_the_output_has_the_image_size(architecture, encoder, dims):

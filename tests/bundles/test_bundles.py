@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel
@@ -16,8 +17,10 @@ import torch
 from bundle_files import workflows
 from bundle_runs import run_short
 from check_bundle import check_bundle
-from make_bundles import BUNDLES, PAIRS, differences, main, make_pair, write
+from make_bundles import ARCHITECTURES, BUNDLES, PAIRS, differences, main, make_pair, write
 from monai.transforms import LoadImage
+
+from tests.networks import table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,17 +35,27 @@ def test_a_bundle_is_what_the_maker_writes(pair):
     assert differences(BUNDLES / pair, make_pair(pair)) == []
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+KINDS = ["sem_vitd", "hsem_vmambau", "ae_cnn", "hae_unet", "clm_swin", "vae_vmamba"]
+KINDS += ["ddpm_dnet", "edm_swinu", "sdm_unet", "ldm_cnn"]
+IN_3D = ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"]
+IN_3D += ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "ldm_vit"]
+
+
+def pairs(fast: list[str], all_pairs: Sequence[str] = PAIRS) -> list:
+    return table([(pair,) for pair in all_pairs], [(pair,) for pair in fast])
+
+
+def test_a_kind_is_one_pair_of_each_architecture():
+    assert [pair.partition("_")[0] for pair in KINDS] == list(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("pair", pairs(KINDS))
 def test_a_bundle_passes_every_check(pair):
     failed = [str(result) for result in check_bundle(BUNDLES / pair) if result.status != "ok"]
     assert failed == []
 
 
-OLD = ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"]
-NEW = ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "ldm_vit"]
-
-
-@pytest.mark.parametrize("pair", OLD + NEW)
+@pytest.mark.parametrize("pair", pairs(["hsem_swinu", "clm_vit", "sdm_vmambad"], IN_3D))
 def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
     write(tmp_path / pair, make_pair(pair))
     override = {"spatial_dims": 3, "image_size": [16, 16, 16], "bundle_root": str(tmp_path / pair)}
