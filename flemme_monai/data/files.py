@@ -10,6 +10,7 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii")
 ITK_SUFFIXES = (".nrrd", ".mha")
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+_DICOMDIR = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 
 
 def image_suffix(path: str | os.PathLike) -> str:
@@ -98,12 +99,32 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     return sorted(found)
 
 
-def _holds_dicom(folder: str, names: list[str]) -> bool:
-    """Whether a folder holds DICOM files: by suffix, or by the mark at byte 128 of one of the first few."""
-    if any(name.lower().endswith(DICOM_SUFFIXES) for name in names):
+def is_dicom(path: str | os.PathLike) -> bool:
+    """Whether a file is DICOM: by its suffix, or by the mark at byte 128. A DICOMDIR, an index of files, is not.
+
+    Args:
+        path: an existing file.
+
+    Returns:
+        Whether it is; False for what is no regular file.
+
+    Raises:
+        OSError: When the file may not be read.
+    """
+    if os.fspath(path).lower().endswith(DICOM_SUFFIXES):
         return True
-    for name in names[:3]:
-        with open(os.path.join(folder, name), "rb") as file:
-            if file.read(132)[128:] == b"DICM":
-                return True
-    return False
+    if not os.path.isfile(path):  # a pipe would wait for its writer
+        return False
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(512)
+    if head[128:132] != b"DICM":
+        return False
+    at = head.find(b"\x02\0\x02\0UI", 132)  # the class of the object
+    return at < 0 or head[at + 8 : at + 8 + head[at + 6]].rstrip(b"\0") != _DICOMDIR
+
+
+def _holds_dicom(folder: str, names: list[str]) -> bool:
+    """Whether one of a folder's files is DICOM."""
+    return any(name.lower().endswith(DICOM_SUFFIXES) for name in names) or any(
+        is_dicom(os.path.join(folder, name)) for name in names
+    )

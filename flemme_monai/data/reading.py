@@ -12,6 +12,8 @@ import torch
 from monai.data import ITKReader, MetaTensor, NibabelReader, PILReader
 from monai.transforms import Orientation
 
+from flemme_monai.data.dicom import read_series
+from flemme_monai.data.dicom_grid import SeriesError
 from flemme_monai.data.files import image_kind, image_suffix
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
         else:
             with _ITK_LOCK:
                 array, meta = _read_itk(path)
-    except ImportError:
+    except (ImportError, SeriesError):
         raise
     except _SeveralError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -173,12 +175,8 @@ class _SeveralError(ValueError):
 
 def _read_itk(path: str) -> tuple[np.ndarray, dict]:
     if os.path.isdir(path):
-        import itk
-
-        names = itk.GDCMSeriesFileNames.New(Directory=path, UseSeriesDetails=True)
-        series = len(names.GetSeriesUIDs())
-        if series > 1:
-            raise _SeveralError(f"holds {series} DICOM series; put each series in a folder of its own")
+        array, affine = read_series(path)
+        return array, {"affine": affine, "spatial_shape": array.shape[:3]}
     reader = ITKReader()
     return reader.get_data(reader.read(path))
 
