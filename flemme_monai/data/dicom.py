@@ -5,8 +5,10 @@ from __future__ import annotations
 import filecmp
 import logging
 import os
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,7 +162,8 @@ def _decode(folder: str, slices: Sequence[Header]) -> tuple[np.ndarray, np.ndarr
     try:
         for index, header in enumerate(slices):
             try:
-                image = itk.imread(header.path, imageio=itk.GDCMImageIO.New())
+                with _codec_messages(header):
+                    image = itk.imread(header.path, imageio=itk.GDCMImageIO.New())
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[-1]
                 raise SeriesError(
@@ -180,6 +183,25 @@ def _decode(folder: str, slices: Sequence[Header]) -> tuple[np.ndarray, np.ndarr
     finally:
         itk.Object.SetGlobalWarningDisplay(shown)
     return volume.swapaxes(0, 2), affine  # (D, H, W[, 3]) -> (W, H, D[, 3])
+
+
+@contextmanager
+def _codec_messages(header: Header) -> Iterator[None]:
+    """Logs what ITK's decompressors write to the process's error stream, past Python and past ITK's own settings."""
+    if not header.compressed:
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        stream = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stream, 2)
+            os.close(stream)
+            written.seek(0)
+            for line in written.read().decode(errors="replace").splitlines():
+                _logger.warning("%s: %s", header.path, line)
 
 
 def _itk_affine(image: itk.Image) -> np.ndarray:

@@ -162,16 +162,12 @@ def read_header(path: str) -> Header | None:
             f"claims {columns} x {rows} pixels in {header.claimed_bytes} bytes and holds {header.stored_bytes}; "
             "it is damaged or cut short"
         )
-    if elements.coded_size not in (None, header.size):
+    if elements.coded not in (None, (columns, rows, samples)):
         raise ValueError(
-            f"claims {columns} x {rows} pixels where its compressed image has {elements.coded_size[0]} x "
-            f"{elements.coded_size[1]}; it is damaged"
+            f"claims {columns} x {rows} pixels of {samples} samples where its compressed image has "
+            f"{elements.coded[0]} x {elements.coded[1]} of {elements.coded[2]}; it is damaged"
         )
     return header
-
-
-class _NestingError(ValueError):
-    """Sequences nested so deep that GDCM would end the process."""
 
 
 class _Elements:
@@ -179,7 +175,7 @@ class _Elements:
 
     Attributes:
         pixels: bytes of pixel data, None without any.
-        coded_size: (columns, rows) as the compressed image has them, None where it is not compressed or does not tell.
+        coded: (columns, rows, samples) as the compressed image has them, None where it does not tell.
     """
 
     def __init__(self, data: mmap.mmap) -> None:
@@ -188,7 +184,7 @@ class _Elements:
         self.explicit = True
         self.found: dict[str, bytes] = {}
         self.pixels: int | None = None
-        self.coded_size: tuple[int, int] | None = None
+        self.coded: tuple[int, int, int] | None = None
         start = 132 if data[128:132] == b"DICM" else 0
         if start == 0 and data[:2] not in (b"\x02\0", b"\x08\0"):
             raise ValueError("is no DICOM file")
@@ -198,13 +194,7 @@ class _Elements:
             raise ValueError("is deflated (transfer syntax 1.2.840.10008.1.2.1.99); store it uncompressed")
         self.order = ">" if syntax == _BIG_ENDIAN else "<"
         self.explicit = syntax not in (_IMPLICIT, _GE_IMPLICIT) if syntax else data[start + 4 : start + 6].isupper()
-        try:
-            self._walk(start, len(data), 0)
-        except _NestingError:
-            raise
-        except ValueError:
-            if self.pixels is None:  # what follows the pixel data may be padding
-                raise
+        self._walk(start, len(data), 0)
 
     def text(self, name: str) -> str:
         """The text of an element, "" without it."""
@@ -239,8 +229,10 @@ class _Elements:
     def _walk(self, at: int, end: int, depth: int) -> int:
         """Goes over elements up to ``end`` or the end of their item; returns where they end."""
         if depth > _MAX_NESTING:
-            raise _NestingError(f"nests sequences more than {_MAX_NESTING} deep")
+            raise ValueError(f"nests sequences more than {_MAX_NESTING} deep")
         while at < end:
+            if self.pixels is not None and not self.data[at] and not self.data[at:end].strip(b"\0"):  # padding
+                return end
             tag = self._tag(at, end)
             if tag in (_ITEM_END, _SEQUENCE_END):
                 return at + 8
@@ -299,7 +291,7 @@ class _Elements:
             if tag != _ITEM or length > end - at:
                 raise ValueError(f"is damaged or cut short: its compressed image breaks off at byte {at - 8}")
             if not first and depth == 0 and total == 0:  # the first item is the table of offsets
-                self.coded_size = _coded_size(self.data, at, at + length)
+                self.coded = _coded_size(self.data, at, at + length)
             total, first, at = total + (0 if first else length), False, at + length
         if depth == 0:
             self.pixels = total
@@ -314,24 +306,25 @@ class _Elements:
         return struct.unpack_from(self.order + code, self.data, at)[0]
 
 
-def _coded_size(data: mmap.mmap, at: int, end: int) -> tuple[int, int] | None:
-    """(columns, rows) as a JPEG, JPEG-LS or JPEG 2000 stream has them, None for what is none of these.
+def _coded_size(data: mmap.mmap, at: int, end: int) -> tuple[int, int, int] | None:
+    """(columns, rows, samples) as a JPEG, JPEG-LS or JPEG 2000 stream has them, None for what is none of these.
 
     Args:
         data: the file.
         at: where the stream begins.
         end: where its first fragment ends.
     """
-    if data[at : at + 4] == b"\xff\x4f\xff\x51" and at + 24 <= end:  # JPEG 2000: SIZ follows at once
-        right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
-        return right - left, bottom - top
+    stream = data.find(b"\xff\x4f\xff\x51", at, min(end, at + 256))  # JPEG 2000, perhaps in the boxes of a JP2 file
+    if stream >= 0 and stream + 42 <= end:
+        right, bottom, left, top = struct.unpack_from(">4I", data, stream + 8)
+        return right - left, bottom - top, struct.unpack_from(">H", data, stream + 40)[0]
     if data[at : at + 2] != b"\xff\xd8":
         return None
     at += 2
-    while at + 9 <= end:
+    while at + 10 <= end:
         marker, length = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):  # a frame's header
             rows, columns = struct.unpack_from(">HH", data, at + 5)
-            return columns, rows
+            return columns, rows, data[at + 9]
         at += 2 + length
     return None
