@@ -60,8 +60,7 @@ def read_series(folder: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _images(folder: str) -> list[Header]:
     """The headers of a folder's images, in the order of the files' names."""
-    headers: list[Header] = []
-    foreign, without_image = [], []
+    headers, foreign = [], []
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if is_junk(name) or os.path.isdir(path):
@@ -72,20 +71,20 @@ def _images(folder: str) -> list[Header]:
             foreign.append(name)
             continue
         try:
-            header = read_header(path)
+            headers.append(read_header(path))
         except ValueError as error:
             raise SeriesError(f"{folder}: cannot be read as a DICOM series: {name} {error}") from None
-        if header is None:
-            without_image.append(name)
-        else:
-            headers.append(header)
-    if not headers:
-        found = f"no image in {some_names(without_image)}" if without_image else "no DICOM file"
+    images = [header for header in headers if header.frames]
+    kinds = {header.sop_class for header in images}
+    others = [header.name for header in headers if not header.frames]
+    cut = [header.name for header in headers if not header.frames and header.sop_class in kinds]
+    if cut or not images:
+        found = f"no image in {some_names(cut or others)}" if headers else "no DICOM file"
         raise SeriesError(f"{folder}: cannot be read as a DICOM series: {found}")
-    for names, what in ((foreign, "no DICOM"), (without_image, "DICOM without an image")):
+    for names, what in ((foreign, "no DICOM"), (others, "DICOM without an image")):
         if names:
             _logger.info("%s: passed over %s (%s)", folder, some_names(names), what)
-    return headers
+    return images
 
 
 def _without_copies(folder: str, slices: Sequence[Header]) -> list[Header]:
@@ -165,7 +164,7 @@ def _decode(folder: str, slices: Sequence[Header]) -> tuple[np.ndarray, np.ndarr
                 with _codec_messages(header):
                     image = itk.imread(header.path, imageio=itk.GDCMImageIO.New())
             except RuntimeError as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = str(error).strip().splitlines()[-1].rsplit("): ", 1)[-1]  # without the C++ object's address
                 raise SeriesError(
                     f"{folder}: cannot be read as a DICOM series: ITK cannot decode {header.name} ({reason}); it is "
                     "damaged, or compressed in a way that ITK does not know"
@@ -200,7 +199,8 @@ def _codec_messages(header: Header) -> Iterator[None]:
             os.dup2(stream, 2)
             os.close(stream)
             written.seek(0)
-            for line in written.read().decode(errors="replace").splitlines():
+            lines = written.read().decode(errors="replace").splitlines()
+            for line in dict.fromkeys(lines):  # each once
                 _logger.warning("%s: %s", header.path, line)
 
 

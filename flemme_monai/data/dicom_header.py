@@ -23,6 +23,7 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _GE_IMPLICIT = "1.2.840.113619.5.2"
 _UNCOMPRESSED = (_IMPLICIT, _EXPLICIT, _BIG_ENDIAN, _GE_IMPLICIT)
 _TAGS = {
+    0x00020002: "MediaStorageSOPClassUID",
     0x00020003: "MediaStorageSOPInstanceUID",
     0x00020010: "transfer_syntax",
     0x00080008: "ImageType",
@@ -66,7 +67,7 @@ class Header:
         series: its series' UID, or where it has none (anonymised files) the series' number.
         description: the series' description.
         mosaic: whether the picture is a sheet of slices (Siemens MOSAIC).
-        frames: images in the file.
+        frames: images in the file; 0 for DICOM without an image (a DICOMDIR, a structure set, a report).
         size: (columns, rows).
         samples: values a pixel: 1, or 3 for colour.
         photometric: MONOCHROME1, MONOCHROME2, RGB, ...
@@ -103,14 +104,14 @@ class Header:
         return os.path.basename(self.path)
 
 
-def read_header(path: str) -> Header | None:
+def read_header(path: str) -> Header:
     """Reads what the header of a DICOM file says of its image.
 
     Args:
         path: the file.
 
     Returns:
-        The header; None when the file is DICOM without an image (a DICOMDIR, a structure set, a report).
+        The header.
 
     Raises:
         ValueError: When the file is no DICOM, is cut short, or holds fewer pixels than its header claims.
@@ -121,12 +122,12 @@ def read_header(path: str) -> Header | None:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             elements = _Elements(data)
     texts, numbers = elements.text, elements.integer
-    if elements.pixels is None:
-        return None
+    if elements.pixels is None and "Rows" in elements.found:
+        raise ValueError("has no pixel data; it is cut short, or of a kind that is not read")
     columns, rows = numbers("Columns"), numbers("Rows")
     samples, bits = numbers("SamplesPerPixel", 1), numbers("BitsAllocated")
-    frames = numbers("NumberOfFrames", 1)
-    if min(columns, rows, samples, bits, frames) < 1:
+    frames = 0 if elements.pixels is None else numbers("NumberOfFrames", 1)
+    if elements.pixels is not None and min(columns, rows, samples, bits, frames) < 1:
         raise ValueError(
             f"claims {columns} columns, {rows} rows, {samples} samples of {bits} bits and {frames} frames; "
             "none may be below 1"
@@ -140,10 +141,10 @@ def read_header(path: str) -> Header | None:
         raise ValueError("has the RescaleSlope 0, which leaves no image")
     header = Header(
         path=path,
-        sop_class=texts("sop_class"),
+        sop_class=texts("sop_class") or texts("MediaStorageSOPClassUID"),
         sop_uid=texts("sop_uid") or texts("MediaStorageSOPInstanceUID"),
         series=texts("series_uid") or f"number {texts('SeriesNumber')}",
-        description=texts("SeriesDescription"),
+        description=" ".join(texts("SeriesDescription").split()),
         mosaic="MOSAIC" in texts("ImageType").split("\\"),
         frames=frames,
         size=(columns, rows),
@@ -154,7 +155,7 @@ def read_header(path: str) -> Header | None:
         orientation=elements.decimals("ImageOrientationPatient", 6) or None,
         phase={name: texts(name) for name in _PHASE_TAGS if texts(name)},
         claimed_bytes=claimed,
-        stored_bytes=elements.pixels,
+        stored_bytes=elements.pixels or 0,
         compressed=compressed,
     )
     if not header.compressed and header.claimed_bytes > header.stored_bytes:

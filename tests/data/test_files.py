@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
+from dicom_files import write_slice
 from image_files import random_picture, write_picture, write_series
 
 from flemme_monai.data.files import image_kind, image_stem, list_images
@@ -52,3 +55,28 @@ def test_a_linked_folder_that_contains_itself_ends(tmp_path) -> None:
     write_picture(tmp_path / "a.png", random_picture())
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert list_images(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_a_dicomdir_does_not_make_its_folder_a_series(tmp_path) -> None:
+    write_slice(tmp_path / "DICOM" / "SE1" / "IM0", np.zeros((3, 4), np.int16))
+    write_slice(tmp_path / "DICOMDIR", np.zeros((3, 4), np.int16), data=b"", SOPClassUID="1.2.840.10008.1.3.10")
+    assert list_images(tmp_path) == [tmp_path / "DICOM" / "SE1"]
+
+
+def test_text_files_that_sort_first_do_not_hide_a_series(tmp_path) -> None:
+    write_slice(tmp_path / "series" / "IM0", np.zeros((3, 4), np.int16))
+    for name in ("AUTORUN.INF", "A.xml", "B.txt", "CHANGES", "DICOM_READ_ME", "E"):
+        (tmp_path / "series" / name).write_text("text " * 100, encoding="utf-8")
+    assert list_images(tmp_path) == [tmp_path / "series"]
+
+
+def test_text_alone_is_no_series(tmp_path) -> None:
+    (tmp_path / "README").write_text("text " * 100, encoding="utf-8")
+    (tmp_path / "DICM").write_bytes(b"\0" * 128)
+    assert list_images(tmp_path) == []
+
+
+def test_a_broken_link_and_a_pipe_are_no_series(tmp_path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "b")
+    assert list_images(tmp_path) == []
