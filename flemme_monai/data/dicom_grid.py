@@ -15,6 +15,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OFF_GRID = 0.05  # how far a slice may lie from where the affine puts it, in steps between slices
 _TURNED = 1e-3  # how far two directions (unit vectors) may differ
 _STRETCHED = 1e-4  # how far two pixel spacings may differ, relatively
+_MAX_TILT = 45.0  # degrees; gantries tilt by up to 30
 _SAME_PLACE = 0.01  # slices closer than this are at one position, in pixels
 
 
@@ -68,6 +69,11 @@ def regular_grid(folder: str, slices: Sequence[Header]) -> tuple[list[Header], n
         )
     if tilted:
         angle = math.degrees(math.atan2(float(np.linalg.norm(sideways)), thickness))
+        if angle > _MAX_TILT:
+            raise SeriesError(
+                f"{folder}: from {slices[0].name} to {slices[-1].name} the slices move aside by {angle:.0f} degrees, "
+                "more than a gantry tilts; give each grid a folder of its own"
+            )
         _logger.info("%s: the gantry was tilted by %.1f degrees; the affine keeps the shear", folder, angle)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = row * spacing[0], column * spacing[1]

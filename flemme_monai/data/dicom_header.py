@@ -175,6 +175,7 @@ class _Elements:
     """The elements of a file that ``_TAGS`` names, and where its pixel data are.
 
     Attributes:
+        found: value by name.
         pixels: bytes of pixel data, None without any.
         coded: (columns, rows, samples) as the compressed image has them, None where it does not tell.
     """
@@ -232,10 +233,12 @@ class _Elements:
         if depth > _MAX_NESTING:
             raise ValueError(f"nests sequences more than {_MAX_NESTING} deep")
         while at < end:
-            if self.pixels is not None and not self.data[at] and not self.data[at:end].strip(b"\0"):  # padding
-                return end
+            if depth == 0 and self.pixels is not None and not any(self.data[at : at + 4]):
+                if self.data[at:end].strip(b"\0"):
+                    raise ValueError(f"is damaged: unknown bytes follow its pixels, from byte {at}")
+                return end  # padding
             tag = self._tag(at, end)
-            if tag in (_ITEM_END, _SEQUENCE_END):
+            if depth > 0 and tag in (_ITEM_END, _SEQUENCE_END):
                 return at + 8
             at = self._element(at, end, depth)
         return at
@@ -259,10 +262,10 @@ class _Elements:
                 f"is damaged or cut short: its element ({tag >> 16:04x},{tag & 0xFFFF:04x}) claims {length} bytes "
                 f"where {max(end - at, 0)} follow"
             )
-        if depth == 0 and tag == _PIXEL_DATA:
+        if depth == 0 and tag == _PIXEL_DATA and self.pixels is None:
             self.pixels = length
         elif depth == 0 and tag in _TAGS:
-            self.found[_TAGS[tag]] = self.data[at : at + length]
+            self.found.setdefault(_TAGS[tag], self.data[at : at + length])  # the first one counts, as in GDCM
         elif kind in (b"SQ", b"") and length >= 8 and self._tag(at, end) == _ITEM:  # implicit files do not tell kinds
             self._items(at, at + length, depth, kind)
         return at + length
@@ -291,10 +294,12 @@ class _Elements:
                 break
             if tag != _ITEM or length > end - at:
                 raise ValueError(f"is damaged or cut short: its compressed image breaks off at byte {at - 8}")
-            if not first and depth == 0 and total == 0:  # the first item is the table of offsets
+            if (
+                not first and depth == 0 and total == 0 and self.pixels is None
+            ):  # the first item is the table of offsets
                 self.coded = _coded_size(self.data, at, at + length)
             total, first, at = total + (0 if first else length), False, at + length
-        if depth == 0:
+        if depth == 0 and self.pixels is None:
             self.pixels = total
         return at
 

@@ -110,7 +110,15 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO):
         _, affine = read_array(tmp_path)
     np.testing.assert_allclose(affine, expected, atol=1e-5)
+    image = read_image(tmp_path)  # in RAS order
+    at = tuple(int(index[0]) for index in np.nonzero(image[0].numpy() == VOLUME[1, 2, 3]))
+    np.testing.assert_allclose(image.affine.numpy() @ [*at, 1], expected @ [2, 1, 3, 1], atol=1e-4)
     assert f"{tmp_path}: the gantry was tilted by 15.0 degrees" in caplog.text
+
+
+def test_two_slices_side_by_side_are_no_tilt(tmp_path: Path) -> None:
+    write_slices(tmp_path, VOLUME[..., :2], [(0, 0, 0), (100, 0, 3)])
+    assert "from 0.dcm to 1.dcm the slices move aside by 88 degrees" in refusal(tmp_path)
 
 
 def test_rounded_positions_are_no_tilt(tmp_path: Path) -> None:
@@ -413,6 +421,22 @@ def test_padding_after_the_image_is_passed(tmp_path: Path, tail: bytes) -> None:
     path = write_slice(tmp_path / "0.dcm", VOLUME[..., 0])
     path.write_bytes(path.read_bytes() + tail)
     np.testing.assert_array_equal(read_array(tmp_path)[0][0, ..., 0], VOLUME[..., 0].T)
+
+
+def test_the_first_of_two_sizes_counts(tmp_path: Path) -> None:
+    large = element(0x00280010, "US", struct.pack("<H", 60000))
+    path = write_slice(tmp_path / "0.dcm", VOLUME[..., 0])
+    content = path.read_bytes()
+    at = content.index(element(0x00280010, "US", b"\x04\0"))
+    path.write_bytes(content[:at] + large + content[at:])
+    assert "0.dcm claims 5 x 60000 pixels" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("tail", [b"\0\0\0\0text", struct.pack("<HHI", 0xFFFE, 0xE00D, 0)])
+def test_foreign_bytes_after_the_image_are_refused(tmp_path: Path, tail: bytes) -> None:
+    path = write_slice(tmp_path / "0.dcm", VOLUME[..., 0])
+    path.write_bytes(path.read_bytes() + tail + element(0x7FE10010, "OB", b"1234", length=2**30))
+    assert "0.dcm is damaged" in refusal(tmp_path)
 
 
 def test_a_large_element_after_the_image_is_refused(tmp_path: Path) -> None:
