@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flemme_monai.data.dicom_grid import LPS_TO_RAS, SeriesError, regular_grid, some_names
+from flemme_monai.data.dicom_grid import LPS_TO_RAS, SeriesError, directions, regular_grid, some_names
 from flemme_monai.data.dicom_header import Header, read_header
 from flemme_monai.data.files import is_dicom, is_junk
 
@@ -53,6 +53,8 @@ def read_series(folder: str) -> tuple[np.ndarray, np.ndarray]:
     _check_alike(folder, slices, "photometric interpretations", lambda header: header.photometric or "none")
     _check_memory(folder, slices)
     if len(slices) == 1:  # an X-ray, for instance, which may have no position
+        if slices[0].orientation and slices[0].spacing:
+            directions(folder, slices[0])
         return _decode(folder, slices)
     slices, affine = regular_grid(folder, slices)
     return _decode(folder, slices)[0], affine

@@ -47,7 +47,7 @@ def regular_grid(folder: str, slices: Sequence[Header]) -> tuple[list[Header], n
             )
     _check_one(folder, slices, "spacing", _STRETCHED * min(map(abs, slices[0].spacing)))
     _check_one(folder, slices, "orientation", _TURNED)
-    row, column, normal = _directions(folder, slices[0])
+    row, column, normal = directions(folder, slices[0])
     depth = {header.path: float(np.dot(header.position, normal)) for header in slices}
     slices = sorted(slices, key=lambda header: depth[header.path])
     spacing = slices[0].spacing
@@ -93,8 +93,16 @@ def _check_one(folder: str, slices: Sequence[Header], name: str, tolerance: floa
         )
 
 
-def _directions(folder: str, header: Header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The unit vectors along a row, along a column and along the slices' normal, in LPS."""
+def directions(folder: str, header: Header) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The unit vectors along a row, along a column and along the slice's normal, in LPS.
+
+    Args:
+        folder: its folder, for the error.
+        header: a slice that tells its orientation and spacing.
+
+    Raises:
+        SeriesError: When its orientation or its spacing is none.
+    """
     row, column = np.array(header.orientation).reshape(2, 3)
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 0.01:
         raise SeriesError(
@@ -129,7 +137,8 @@ def _check_steps(folder: str, slices: Sequence[Header], depths: np.ndarray, same
         ]
         told = f", which differ in {differences[0]}" if differences else ""
         raise SeriesError(
-            f"{folder}: {len(same)} slices are at the position of another, {one.name} at that of {other.name}{told}; "
+            f"{folder}: {len(same)} of {len(slices)} slices are at the position of another, as {one.name} and "
+            f"{other.name}{told}; "
             "put each phase, echo or time point in a folder of its own"
         )
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])

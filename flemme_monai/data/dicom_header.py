@@ -18,6 +18,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
 _LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")  # 4 bytes of length
 _MAX_NESTING = 24
+_LARGEST = 1e12  # of a decimal number
 _IMPLICIT, _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _GE_IMPLICIT = "1.2.840.113619.5.2"
@@ -218,7 +219,7 @@ class _Elements:
             numbers = tuple(float(part) for part in text.split("\\"))
         except ValueError:
             numbers = ()
-        if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        if len(numbers) != count or not all(abs(number) < _LARGEST for number in numbers):
             raise ValueError(f"has the {name} {text[:80]!r}; expected {count} decimal number{'s' * (count > 1)}")
         return numbers
 

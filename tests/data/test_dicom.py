@@ -202,8 +202,10 @@ def test_two_phases_are_refused_with_what_tells_them_apart(tmp_path: Path, shift
         [{"AcquisitionNumber": 1 + k // 6} for k in range(12)],
     )
     line = refusal(tmp_path)
-    assert "6 slices are at the position of another, 0.dcm at that of 6.dcm" in line
-    assert "which differ in AcquisitionNumber 1 and 2" in line
+    assert (
+        "6 of 12 slices are at the position of another, as 0.dcm and 6.dcm, which differ in AcquisitionNumber 1 and 2"
+        in line
+    )
 
 
 def test_a_missing_slice_is_refused_between_its_neighbours(tmp_path: Path) -> None:
@@ -241,6 +243,7 @@ def test_mixed_orientations_name_the_slices(tmp_path: Path) -> None:
         ({"PixelSpacing": ""}, "4.dcm tell no spacing"),
         ({"PixelSpacing": "0,5\\0,5"}, "4.dcm has the PixelSpacing '0,5\\\\0,5'"),
         ({"ImagePositionPatient": "0\\0\\nan"}, "4.dcm has the ImagePositionPatient"),
+        ({"ImagePositionPatient": "0\\0\\1e300"}, "4.dcm has the ImagePositionPatient"),
         ({"RescaleSlope": "two"}, "4.dcm has the RescaleSlope 'two'"),
         ({"RescaleSlope": "0"}, "4.dcm has the RescaleSlope 0"),
         ({"NumberOfFrames": "1x"}, "4.dcm has the NumberOfFrames"),
@@ -260,9 +263,17 @@ def test_mixed_sizes_name_the_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [[0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0], [2, 0, 0, 0, 2, 0]])
-def test_directions_that_span_no_plane_are_refused(tmp_path: Path, bad: list[int]) -> None:
-    write_slices(tmp_path, VOLUME, ImageOrientationPatient=numbers(bad))
+@pytest.mark.parametrize("count", [1, 6])
+def test_directions_that_span_no_plane_are_refused(tmp_path: Path, bad: list[int], count: int) -> None:
+    write_slices(tmp_path, VOLUME[..., :count], ImageOrientationPatient=numbers(bad))
     assert "expected two unit vectors" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("bad", [[0, 1], [-1, 1]])
+def test_pixels_without_a_size_are_refused(tmp_path: Path, bad: list[int], count: int) -> None:
+    write_slices(tmp_path, VOLUME[..., :count], PixelSpacing=numbers(bad))
+    assert "expected mm above 0" in refusal(tmp_path)
 
 
 def test_several_series_are_named_with_their_files(tmp_path: Path) -> None:
