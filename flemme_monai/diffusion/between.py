@@ -20,7 +20,7 @@ class SeedWay(StartNoise):
     """The starts on the way between two seeds, turned by equal angles; items as those of :class:`StartNoise`.
 
     Args:
-        seeds: both ends.
+        seeds: both ends, which are the first samples of these seeds.
         num_samples: points on the way, both ends included.
         shape, num_classes: as :class:`StartNoise`.
         class_label: the one class of all samples, where there are classes.

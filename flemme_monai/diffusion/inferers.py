@@ -11,11 +11,12 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
 from ..utils import terminal_bar
-from .noise import start_noise
+from .noise import image_generators, noise_generator, start_noise
 from .preparation import statistics
 from .sampling import HeunSampler, ScheduleSampler
 
 Sampler = ScheduleSampler | HeunSampler
+STEPS = 1  # tells the noise of a sample's steps from that of its start
 
 
 class EDMInferer(Inferer):
@@ -54,7 +55,8 @@ class SamplingInferer(Inferer):
     Args:
         sampler: from noise to samples.
         guidance: weight of classifier-free guidance; 1 is none.
-        seed: of the noise that steps add. It goes on from batch to batch; a new inferer begins again.
+        seed: of the noise that steps add, which depends on a sample's start too and on nothing else: a sample is the
+            same in any batch.
         progress: show a bar over the steps on a terminal.
         decode: from samples to images, as :meth:`LatentSpace.decode`; None when they are images.
         keep_steps: predicted images to keep of each call, evenly spaced over its steps.
@@ -77,7 +79,6 @@ class SamplingInferer(Inferer):
         self.sampler, self.guidance, self.seed, self.progress = sampler, guidance, seed, progress
         self.decode, self.keep_steps = decode, keep_steps
         self.steps: list[torch.Tensor] = []
-        self._generator: torch.Generator | None = None
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], condition: torch.Tensor | None = None
@@ -96,8 +97,7 @@ class SamplingInferer(Inferer):
             ValueError: for guidance without a condition.
         """
         noise = convert_to_tensor(inputs)
-        if self._generator is None:
-            self._generator = torch.Generator(noise.device).manual_seed(self.seed)
+        generators = image_generators(noise, self.seed)
         decode = self.decode or (lambda samples: samples)
         last = self.sampler.num_inference_steps - 1
         kept = set(torch.linspace(0, last, self.keep_steps + 1)[1:].long().tolist())
@@ -109,17 +109,18 @@ class SamplingInferer(Inferer):
             bar.update()
 
         with terminal_bar(self.sampler.num_inference_steps, "sampling", self.progress) as bar:
-            return decode(self.sampler(network, noise, condition, self.guidance, self._generator, on_step))
+            return decode(self.sampler(network, noise, condition, self.guidance, generators, on_step))
 
 
 class AveragedInferer(Inferer):
     """Supervised diffusion: the mean of several samples under an image, and their spread.
 
-    Sample k of every image starts from the same noise, so that an image's result does not depend on its neighbours.
+    Sample k of every image has the same noise, of its start and its steps, so that an image's result does not depend on
+    its neighbours.
 
     Args:
         sampler: from noise to samples.
-        num_samples: samples an image.
+        num_samples: samples per image, at least 2, for one has no spread.
         guidance: weight of classifier-free guidance; 1 is none.
         seed: of the noise of starts and steps, the same in every call.
         standardise: the network was trained on images that were standardised by their condition, as
@@ -128,7 +129,7 @@ class AveragedInferer(Inferer):
         progress: show a bar over the steps on a terminal.
 
     Raises:
-        ValueError: for no sample.
+        ValueError: If there are fewer than 2 samples.
     """
 
     def __init__(
@@ -141,8 +142,11 @@ class AveragedInferer(Inferer):
         window: Inferer | None = None,
         progress: bool = True,
     ) -> None:
-        if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}; expected 1 or more.")
+        if num_samples < 2:
+            raise ValueError(
+                f"num_samples is {num_samples}; expected 2 or more: the uncertainty is the deviation of an image's "
+                "samples."
+            )
         self.sampler, self.num_samples, self.guidance = sampler, num_samples, guidance
         self.seed, self.standardise, self.window, self.progress = seed, standardise, window, progress
 
@@ -155,6 +159,8 @@ class AveragedInferer(Inferer):
 
         Returns:
             (B, 2C, *S): the mean of the samples, not clipped, and their standard deviation, both on the scale of 0..1.
+            The deviation is the root of the unbiased variance (n - 1); its own mean is lower than the true deviation by
+            the factor c4(n) of normal samples: 0.80 for 2, 0.92 for 4, 0.97 for 8.
         """
         average = partial(self.average, network)
         return average(inputs) if self.window is None else self.window(inputs, average)
@@ -168,13 +174,13 @@ class AveragedInferer(Inferer):
             mean, deviation = statistics(images)
             offset, scale = -mean / deviation, 1 / deviation
             context = (images - mean) / deviation
-        generator = torch.Generator(images.device).manual_seed(self.seed)
         samples = []
         with terminal_bar(self.num_samples * self.sampler.num_inference_steps, "sampling", self.progress) as bar:
             for k in range(self.num_samples):
-                noise = start_noise(images.shape[1:], self.seed + k).to(images).expand_as(images)
+                noise = start_noise(images.shape[1:], self.seed, k).to(images).expand_as(images)
+                generators = [noise_generator(self.seed, k, STEPS, device=images.device) for _ in images]
                 samples.append(
-                    self.sampler(network, noise, context, self.guidance, generator, lambda i, denoised: bar.update())
+                    self.sampler(network, noise, context, self.guidance, generators, lambda i, denoised: bar.update())
                 )
         stack = (torch.stack(samples) - offset) / scale  # (num_samples, B, C, *S)
-        return torch.cat([stack.mean(0), stack.std(0, correction=0)], 1)
+        return torch.cat([stack.mean(0), stack.std(0)], 1)

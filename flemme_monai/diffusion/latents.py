@@ -13,7 +13,8 @@ class LatentSpace:
     """Images to latents of unit deviation, and back, by an autoencoder that learns no more.
 
     Args:
-        autoencoder: has MONAI's ``encode_stage_2_inputs`` and ``decode_stage_2_outputs``; is put into eval mode.
+        autoencoder: has MONAI's ``encode``, ``encode_stage_2_inputs`` and ``decode_stage_2_outputs``; is put into eval
+            mode.
         denoiser: works on the latents; its buffer ``scale_factor``, what they are multiplied by, is saved with its
             weights. 0 means that it was not computed yet.
 
@@ -40,8 +41,14 @@ class LatentSpace:
 
     @torch.no_grad()
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, *S) to scaled latents (B, L, *s)."""
+        """Images (B, C, *S) to scaled latents (B, L, *s), drawn from what the autoencoder says of each image."""
         return self.autoencoder.encode_stage_2_inputs(images) * self.scale_factor
+
+    @torch.no_grad()
+    def encode_mean(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, C, *S) to the means of their scaled latents (B, L, *s), for validation: nothing is drawn."""
+        mean, _ = self.autoencoder.encode(images)
+        return mean * self.scale_factor
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 
-def start_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
-    """Standard normal noise (C, *S) of a seed, the same on every device and in every batch."""
-    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+def noise_generator(seed: int, *indices: int, device: str | torch.device = "cpu") -> torch.Generator:
+    """A generator whose numbers are independent of those of any other seed or indices, by NumPy's ``SeedSequence``.
+
+    Raises:
+        ValueError: If the seed or an index is negative.
+    """
+    if min(seed, *indices) < 0:
+        raise ValueError(f"seed is {seed}, with indices {list(indices)}; expected 0 or more.")
+    (state,) = np.random.SeedSequence([seed, *indices]).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(state))
+
+
+def image_generators(images: torch.Tensor, seed: int) -> list[torch.Generator]:
+    """A generator for each of ``images`` (B, ...), on their device, fixed by the seed and the image itself.
+
+    So what is drawn for an image does not depend on its batch or its place in it.
+    """
+    arrays = images.detach().float().cpu().numpy()  # (B, ...)
+    return [noise_generator(seed, zlib.crc32(array.tobytes()), device=images.device) for array in arrays]
+
+
+def start_noise(shape: Sequence[int], seed: int, index: int = 0) -> torch.Tensor:
+    """Standard normal noise (C, *S) of a seed's sample ``index``, the same on every device and in every batch."""
+    return torch.randn(tuple(shape), generator=noise_generator(seed, index))
 
 
 class StartNoise(Dataset):
     """The starts of samples, as a data set.
 
-    Item i has ``image``, the noise (C, *S) of ``seed + i``, and ``case``; also ``class_label`` where there are classes,
-    and ``slice`` where positions are asked for.
+    Item i has ``image``, the noise (C, *S) of ``seed`` and i, and ``case``; also ``class_label`` where there are
+    classes, and ``slice`` where positions are asked for. Samples of different seeds are independent.
 
     Args:
         num_samples: how many.
         shape: C and *S of one sample.
-        seed: of the first sample.
+        seed: of all samples.
         num_classes: classes that the network was trained with; None for none.
         class_label: class of all samples, or of each; None takes all classes in turn.
         position: index of the slice that all samples are to look like, or several that take turns; None for a network
@@ -56,7 +79,7 @@ class StartNoise(Dataset):
 
     def start(self, index: int) -> torch.Tensor:
         """The noise (C, *S) of sample ``index``."""
-        return start_noise(self.shape, self.seed + index)
+        return start_noise(self.shape, self.seed, index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = {"image": self.start(index), "case": f"sample_{index:03d}"}

@@ -10,13 +10,21 @@ from monai.engines import PrepareBatch
 from monai.utils import convert_to_tensor
 
 from .edm import Preconditioning
-from .schedules import DiffusionScheduler
+from .noise import image_generators
+from .schedules import DiffusionScheduler, noise_like
 
 
 def statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation, at least 0.01, of each image and channel of (B, C, *S), as (B, C, 1, ...)."""
     axes = list(range(2, images.ndim))
     return images.mean(axes, keepdim=True), images.std(axes, keepdim=True).clamp_min(0.01)
+
+
+def get_quantiles(images: torch.Tensor, generators: list[torch.Generator] | None) -> torch.Tensor:
+    """Uniform numbers (B,) between 0 and 1, one per image of (B, ...) and of its own generator where there are any."""
+    if generators is None:
+        return torch.rand(images.shape[0], device=images.device)
+    return torch.cat([torch.rand(1, generator=generator, device=images.device) for generator in generators])
 
 
 class NoisePrepareBatch(PrepareBatch):
@@ -30,8 +38,8 @@ class NoisePrepareBatch(PrepareBatch):
         standardise: images and their condition, an image of the same kind, are brought to mean 0 and deviation 1 of the
             condition, so that nothing depends on its brightness and contrast.
         latents: from images to the latents that are learned in their place, as :meth:`LatentSpace.encode`.
-        seed: for validation, so that losses of epochs compare: every batch gets the same noise, and noise levels spread
-            evenly over its samples. None draws both at random.
+        seed: for validation, so that losses of epochs compare: noise and noise level of an image depend on the seed and
+            the image alone, whatever its batch. None draws both at random.
     """
 
     def __init__(
@@ -48,22 +56,15 @@ class NoisePrepareBatch(PrepareBatch):
             raise ValueError("standardise needs an image as condition (condition_key) and goes without rescale.")
         self.rescale, self.standardise, self.latents, self.seed = rescale, standardise, latents, seed
 
-    def get_noise(self, images: torch.Tensor) -> torch.Tensor:
-        """Standard normal noise like ``images``."""
-        if self.seed is None:
-            return torch.randn_like(images)
-        generator = torch.Generator(images.device).manual_seed(self.seed)
-        return torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
+    def get_step(
+        self, images: torch.Tensor, noise: torch.Tensor, quantiles: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The target (B, C, *S) of the loss, and what the inferer gets beside the noise.
 
-    def get_quantiles(self, images: torch.Tensor) -> torch.Tensor:
-        """Where in the distribution of noise levels each sample is, (B,) between 0 and 1."""
-        batch = images.shape[0]
-        if self.seed is None:
-            return torch.rand(batch, device=images.device)
-        return (torch.arange(batch, device=images.device) + 0.5) / batch
-
-    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The target (B, C, *S) of the loss, and what the inferer gets beside the noise."""
+        Args:
+            images, noise: (B, C, *S).
+            quantiles: where in the distribution of noise levels each sample is, (B,) between 0 and 1.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser learns.")
 
     def __call__(
@@ -92,6 +93,7 @@ class NoisePrepareBatch(PrepareBatch):
             return convert_to_tensor(batchdata[key]).to(device, non_blocking=non_blocking, **kwargs)
 
         images = get(self.image_key)
+        generators = None if self.seed is None else image_generators(images, self.seed)
         condition = None if self.condition_key is None else get(self.condition_key)
         if self.rescale:
             images = images * 2 - 1
@@ -101,8 +103,9 @@ class NoisePrepareBatch(PrepareBatch):
         if self.latents is not None:
             with torch.no_grad():
                 images = self.latents(images)
-        noise = self.get_noise(images)
-        target, step = self.get_step(images, noise)
+        noise = noise_like(images, generators)
+        quantiles = get_quantiles(images, generators)
+        target, step = self.get_step(images, noise, quantiles)
         if condition is not None:
             step["condition"] = condition
         return images, target, (), {"noise": noise, **step}
@@ -129,10 +132,12 @@ class DenoisingPrepareBatch(NoisePrepareBatch):
         super().__init__(image_key, condition_key, rescale, standardise, latents, seed)
         self.scheduler = scheduler
 
-    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def get_step(
+        self, images: torch.Tensor, noise: torch.Tensor, quantiles: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The target, and ``timesteps`` (B,)."""
         T = self.scheduler.num_train_timesteps
-        timesteps = (self.get_quantiles(images) * T).long().clamp_max(T - 1)
+        timesteps = (quantiles * T).long().clamp_max(T - 1)
         return self.scheduler.get_target(images, noise, timesteps), {"timesteps": timesteps}
 
 
@@ -164,9 +169,11 @@ class SigmaPrepareBatch(NoisePrepareBatch):
         self.mean, self.std = mean, std
         self.preconditioning = Preconditioning(sigma_data)
 
-    def get_step(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def get_step(
+        self, images: torch.Tensor, noise: torch.Tensor, quantiles: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The weighted target, ``sigmas`` (B,) and ``scales`` (B, 1, ...)."""
-        normal = torch.special.ndtri(self.get_quantiles(images).clamp(1e-6, 1 - 1e-6))
+        normal = torch.special.ndtri(quantiles.clamp(1e-6, 1 - 1e-6))
         sigmas = (self.mean + self.std * normal).exp()
         scales = self.preconditioning.weight(sigmas).sqrt().view([-1] + [1] * (images.ndim - 1))
         return scales * images, {"sigmas": sigmas, "scales": scales}

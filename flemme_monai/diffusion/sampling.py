@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from .guidance import guided
-from .schedules import DiffusionScheduler, noise_like
+from .schedules import DiffusionScheduler, Generators, noise_like
 
 OnStep = Callable[[int, torch.Tensor], None]
 
@@ -35,7 +35,7 @@ class ScheduleSampler:
         noise: torch.Tensor,
         context: torch.Tensor | None = None,
         guidance: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         on_step: OnStep | None = None,
     ) -> torch.Tensor:
         """Turn noise into samples.
@@ -45,7 +45,7 @@ class ScheduleSampler:
             noise: the start, standard normal (B, C, *S), on the network's device.
             context: (B, ...), or None.
             guidance: weight of classifier-free guidance; 1 is none.
-            generator: of the noise of all steps, on the device of ``noise``.
+            generator: of the noise of all steps, on the device of ``noise``; one for all, or one per sample.
             on_step: called after each step with its index and the predicted image (B, C, *S).
 
         Returns:
@@ -114,7 +114,7 @@ class HeunSampler:
         noise: torch.Tensor,
         context: torch.Tensor | None = None,
         guidance: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         on_step: OnStep | None = None,
     ) -> torch.Tensor:
         """Turn noise into samples.

@@ -10,11 +10,13 @@ x = a x0 + b noise with a = sqrt(alphas_cumprod), b = sqrt(1 - alphas_cumprod), 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from monai.networks.schedulers.scheduler import NoiseSchedules, Scheduler
 from monai.utils import unsqueeze_right
 
+Generators = torch.Generator | Sequence[torch.Generator] | None
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 ADAMS_BASHFORTH = ((1,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
 
@@ -132,7 +134,7 @@ class DDPMScheduler(DiffusionScheduler):
     """Ancestral sampling (Ho et al. 2020), also between time steps that are further apart."""
 
     def step(
-        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: torch.Generator | None = None
+        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw from the posterior q(x_s | x_t, x0), equations 6 and 7.
 
@@ -140,7 +142,7 @@ class DDPMScheduler(DiffusionScheduler):
             model_output: the network's prediction (B, C, *S) for ``sample``.
             timestep: t, one of ``timesteps``.
             sample: x_t (B, C, *S).
-            generator: of the noise, on the sample's device.
+            generator: of the noise, on the sample's device; one for all, or one per item of the batch.
 
         Returns:
             x_s and the predicted image x0.
@@ -179,7 +181,7 @@ class DDIMScheduler(DiffusionScheduler):
         self.eta = eta
 
     def step(
-        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: torch.Generator | None = None
+        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Equations 12 and 16; arguments and returns as :meth:`DDPMScheduler.step`."""
         a, b, a_next, b_next = self.coefficients(timestep)
@@ -202,7 +204,7 @@ class PNDMScheduler(DiffusionScheduler):
         self.noises: list[torch.Tensor] = []
 
     def step(
-        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: torch.Generator | None = None
+        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Equations 11 and 12; arguments and returns as :meth:`DDPMScheduler.step`, but there is no noise to draw."""
         a, b, a_next, b_next = self.coefficients(timestep)
@@ -217,8 +219,10 @@ def _check_steps(num_train_timesteps: int) -> None:
         raise ValueError(f"num_train_timesteps is {num_train_timesteps}; expected 1 or more.")
 
 
-def noise_like(x: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Standard normal noise of the shape, type and device of ``x``."""
+def noise_like(x: torch.Tensor, generator: Generators) -> torch.Tensor:
+    """Standard normal noise of the shape, type and device of ``x`` (B, ...), of one generator or one per item."""
+    if isinstance(generator, Sequence):
+        return torch.stack([noise_like(item, own) for item, own in zip(x, generator, strict=True)])
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
 
 

@@ -38,17 +38,25 @@ def test_a_seed_fixes_the_start_and_the_noise_of_every_step():
     assert not torch.equal(run(0), run(1))
 
 
-def test_batches_are_not_given_the_same_noise():
-    sampler, network = ancestral()
+def test_samples_are_not_given_the_same_noise():
+    sampler, _ = ancestral()
+    samples = SamplingInferer(sampler)(starts(0, 1), lambda x, timesteps, context: torch.zeros_like(x))
+    apart = samples[0] - samples[1]
+    assert apart.std() > 0.5 * starts(0).std()  # steps of one noise would leave the difference of the starts
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_a_sample_does_not_depend_on_its_batch(noisy):
+    sampler, network = ancestral() if noisy else (HeunSampler(4), exact_denoiser)
     inferer = SamplingInferer(sampler)
-    assert not torch.equal(inferer(starts(0), network), inferer(starts(0), network))
+    together = inferer(starts(0, 1, 2), network)
+    torch.testing.assert_close(inferer(starts(2), network), together[2:])
+    torch.testing.assert_close(SamplingInferer(sampler)(starts(2, 1), network), together[[2, 1]])
 
 
-def test_a_deterministic_sample_does_not_depend_on_its_batch():
-    inferer = SamplingInferer(HeunSampler(4))
-    together = inferer(starts(0, 1, 2), exact_denoiser)
-    torch.testing.assert_close(inferer(starts(2), exact_denoiser), together[2:])
-    torch.testing.assert_close(inferer(starts(0, seed=2), exact_denoiser), together[2:])
+def test_churn_does_not_depend_on_the_batch():
+    inferer = SamplingInferer(HeunSampler(6, churn=4.0))
+    torch.testing.assert_close(inferer(starts(2), exact_denoiser), inferer(starts(0, 1, 2), exact_denoiser)[2:])
 
 
 def test_intermediate_predictions_are_kept_evenly_and_decoded():
@@ -123,15 +131,22 @@ def test_supervised_samples_are_averaged_with_their_spread():
     assert std.mean().item() == pytest.approx(0.1, rel=0.05)
 
 
-def test_one_sample_has_no_spread_and_none_is_refused():
-    result = AveragedInferer(HeunSampler(3), num_samples=1)(torch.rand(1, 1, 4, 4), Restores())
-    assert (result[:, 1] == 0).all()
-    with pytest.raises(ValueError, match="num_samples is 0"):
-        AveragedInferer(HeunSampler(3), num_samples=0)
+@pytest.mark.parametrize("num_samples", [2, 4])
+def test_the_variance_of_few_samples_is_unbiased(num_samples):
+    degraded = torch.rand(1, 1, 64, 64)
+    _, std = AveragedInferer(HeunSampler(40), num_samples=num_samples)(degraded, Restores()).chunk(2, 1)
+    assert std.square().mean().sqrt().item() == pytest.approx(0.1, rel=0.05)
 
 
-def test_an_image_s_average_repeats_and_does_not_depend_on_its_neighbours():
-    inferer, degraded = AveragedInferer(HeunSampler(5), num_samples=3), torch.rand(3, 1, 8, 8)
+@pytest.mark.parametrize("num_samples", [0, 1])
+def test_fewer_samples_than_a_deviation_needs_are_refused(num_samples):
+    with pytest.raises(ValueError, match=f"num_samples is {num_samples}; expected 2 or more: the uncertainty"):
+        AveragedInferer(HeunSampler(3), num_samples=num_samples)
+
+
+@pytest.mark.parametrize("churn", [0.0, 4.0])
+def test_an_image_s_average_repeats_and_does_not_depend_on_its_neighbours(churn):
+    inferer, degraded = AveragedInferer(HeunSampler(5, churn=churn), num_samples=3), torch.rand(3, 1, 8, 8)
     together = inferer(degraded, Restores())
     assert torch.equal(inferer(degraded, Restores()), together)
     torch.testing.assert_close(inferer(degraded[1:2], Restores()), together[1:2])

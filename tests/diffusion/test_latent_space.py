@@ -22,8 +22,12 @@ class Halves(nn.Module):
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(4.0))
 
+    def encode(self, images):
+        mean = nn.functional.avg_pool2d(images, 2) * self.gain
+        return mean, torch.zeros_like(mean)
+
     def encode_stage_2_inputs(self, images):
-        return nn.functional.avg_pool2d(images, 2) * self.gain
+        return self.encode(images)[0]
 
     def decode_stage_2_outputs(self, latents):
         return nn.functional.interpolate(latents / self.gain, scale_factor=2)
@@ -94,4 +98,9 @@ def test_our_own_networks_make_a_latent_space():
     assert latents.shape == (8, 2, 2, 3)
     assert latents.std().item() == pytest.approx(1, rel=0.2)
     assert denoiser(latents, torch.arange(8)).shape == latents.shape
+    assert torch.equal(space.encode_mean(x), space.encode_mean(x))
+    assert not torch.equal(space.encode(x), space.encode(x))
+    torch.testing.assert_close(
+        torch.stack([space.encode(x) for _ in range(400)]).mean(0), space.encode_mean(x), rtol=0, atol=0.25
+    )
     assert space.decode(latents).shape == x.shape

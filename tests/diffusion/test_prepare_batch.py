@@ -66,11 +66,26 @@ def test_validation_repeats_exactly_and_training_does_not(kind):
     assert not torch.equal(outcome(None)[2], outcome(None)[2])
 
 
-def test_validation_spreads_noise_levels_evenly():
+@pytest.mark.parametrize("kind", [0, 1])
+def test_what_an_image_gets_in_validation_does_not_depend_on_its_batch(kind):
+    prepare, data = prepare_batches(0)[kind], batch()
+    _, target, _, together = prepare(data)
+    for i in (0, 5):
+        _, own, _, alone = prepare({key: value[i : i + 1] for key, value in data.items()})
+        assert torch.equal(own, target[i : i + 1])
+        assert all(torch.equal(alone[key], together[key][i : i + 1]) for key in together)
+    assert len(together["noise"].unique(dim=0)) == 8
+
+
+def test_validation_sees_all_noise_levels():
     denoising, sigma = prepare_batches(0)
-    assert denoising(batch(4))[3]["timesteps"].tolist() == [125, 375, 625, 875]
-    quantiles = torch.distributions.Normal(-1.2, 1.2).cdf(sigma(batch(4))[3]["sigmas"].log())
-    torch.testing.assert_close(quantiles, torch.tensor([0.125, 0.375, 0.625, 0.875]))
+    data = batch(2000)
+    timesteps = denoising(data)[3]["timesteps"].double()
+    assert timesteps.mean().item() == pytest.approx(500, rel=0.05)
+    assert timesteps.std().item() == pytest.approx(289, rel=0.05)
+    logs = sigma(data)[3]["sigmas"].log()
+    assert logs.mean().item() == pytest.approx(-1.2, abs=0.1)
+    assert logs.std().item() == pytest.approx(1.2, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [0, 1])

@@ -9,13 +9,22 @@ from monai.data import DataLoader
 from flemme_monai.diffusion import StartNoise, interpolate, start_noise
 
 
-def test_a_sample_s_start_is_that_of_its_seed():
+def test_a_sample_s_start_is_that_of_its_seed_and_place():
     data = StartNoise(5, (1, 8, 8), seed=10)
     assert len(data) == 5
-    assert torch.equal(data[3]["image"], start_noise((1, 8, 8), 13))
-    assert torch.equal(data[3]["image"], StartNoise(1, (1, 8, 8), seed=13)[0]["image"])
-    assert not torch.equal(data[3]["image"], data[4]["image"])
+    assert torch.equal(data[3]["image"], start_noise((1, 8, 8), 10, 3))
+    assert torch.equal(data[3]["image"], StartNoise(4, (1, 8, 8), seed=10)[3]["image"])
     assert set(data[0]) == {"image", "case"}
+
+
+def test_no_sample_of_a_seed_is_one_of_another_seed():
+    starts = [StartNoise(20, (4,), seed=seed)[i]["image"] for seed in range(20) for i in range(20)]
+    assert len(torch.stack(starts).unique(dim=0)) == 400
+
+
+def test_noise_of_a_seed_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"seed is -1, with indices \[2\]; expected 0 or more"):
+        start_noise((4,), -1, 2)
 
 
 def test_a_sample_is_named_after_its_place():
@@ -26,6 +35,11 @@ def test_a_sample_is_named_after_its_place():
 def test_it_is_standard_normal_over_seeds():
     noise = torch.stack([start_noise((4,), seed) for seed in range(3000)])
     torch.testing.assert_close(torch.cov(noise.T), torch.eye(4), rtol=0, atol=0.1)
+
+
+def test_it_is_standard_normal_over_the_samples_of_neighbouring_seeds():
+    noise = torch.stack([start_noise((2,), seed, i) for i in range(1500) for seed in (0, 1)]).view(1500, 4)
+    torch.testing.assert_close(torch.cov(noise.T), torch.eye(4), rtol=0, atol=0.12)
 
 
 @pytest.mark.parametrize(

