@@ -20,6 +20,7 @@ from .save_predictions import SavePredictions
 from .save_samples import SaveSamples
 from .save_way import SaveWay
 from .tensorboard import TensorBoard
+from .update_ema import UpdateEMA
 
 __all__ = [
     "CaseReport",
@@ -41,4 +42,5 @@ __all__ = [
     "SaveSamples",
     "SaveWay",
     "TensorBoard",
+    "UpdateEMA",
 ]

@@ -162,9 +162,6 @@ class RunState:
         self.saved_epoch = trainer["epoch"]
         engine.state.epoch = trainer["epoch"]
         engine.state.iteration = trainer["epoch"] * engine.state.epoch_length
-        momentum = getattr(self.ema, "momentum_scheduler", None)
-        if momentum is not None:  # of a warm-up, which counts the iterations
-            momentum.event_index = engine.state.iteration
         if self.evaluator is not None:
             self.evaluator.state.best_metric = trainer["best_metric"]
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]

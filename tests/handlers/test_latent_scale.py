@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from ignite.handlers import EMAHandler
@@ -12,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import LDM, VAE
 from flemme_monai.diffusion import DenoisingPrepareBatch, LatentSpace, make_scheduler
-from flemme_monai.handlers import LatentScale, RunState
+from flemme_monai.handlers import LatentScale, RunState, UpdateEMA
 from tests.networks import CONDITIONING, backbone
 
 
@@ -39,8 +41,8 @@ class Run:
             prepare_batch=DenoisingPrepareBatch(scheduler, latents=self.space.encode),
             train_handlers=[
                 RunState(folder, self.network, optimizer, schedule, ema=self.ema, resume=resume),
-                self.ema,
-                LatentScale(self.space, self.images),
+                UpdateEMA(self.ema),
+                LatentScale(self.space, self.images, batch_size=20),
             ],
         )
 
@@ -80,3 +82,44 @@ def test_images_without_contrast_are_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match=r"have a deviation of 0\.0; train the autoencoder"):
         run.trainer.run()
     assert run.trainer.state.iteration == 0
+
+
+class Pixels(torch.nn.Module):
+    """An autoencoder whose latents are the images."""
+
+    latent_channels = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = []
+
+    def encode_stage_2_inputs(self, images):
+        self.batches.append(len(images))
+        return images
+
+
+def scale_of(images, seed=0, batch_size=100):
+    denoiser = torch.nn.Module()
+    denoiser.backbone = SimpleNamespace(in_channels=1)
+    denoiser.register_buffer("scale_factor", torch.zeros(()))
+    autoencoder = Pixels()
+    LatentScale(LatentSpace(autoencoder, denoiser), Dataset(images), batch_size, seed)(None)
+    return denoiser.scale_factor.item(), autoencoder.batches
+
+
+def test_the_scale_is_that_of_all_classes_and_not_of_the_list_s_first():
+    deviations = [0.1] * 512 + [1.0] * 512
+    images = [{"image": d * torch.randn(1, 8, 8)} for d in deviations]
+    factor, batches = scale_of(images)
+    assert factor == pytest.approx(1.40, rel=0.05)  # 1 / sqrt((0.1² + 1²) / 2)
+    assert batches == [100, 100, 100, 100, 100, 12]
+    assert scale_of(images)[0] == factor
+    assert scale_of(images, seed=1)[0] != factor
+
+
+def test_the_scale_leaves_the_random_state_of_the_run_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    scale_of([{"image": image} for image in torch.linspace(-1, 1, 640).view(10, 1, 8, 8)])
+    assert torch.equal(torch.rand(3), expected)

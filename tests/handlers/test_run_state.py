@@ -247,16 +247,19 @@ def test_the_average_is_saved_as_the_model_and_the_weights_beside_it(make_run, t
     assert not torch.equal(average["0.weight"], raw["0.weight"])
 
 
-def test_the_average_moves_by_the_momentum_at_every_iteration(make_run):
-    run = make_run(epochs=1, ema={"momentum": 0.1})
-    expected = [p.detach().clone() for p in run.network.parameters()]
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_the_average_moves_by_the_momentum_at_every_step_of_the_optimizer(make_run, accumulation_steps):
+    run = make_run(epochs=2, ema={"momentum": 0.1}, accumulation_steps=accumulation_steps)
+    expected, steps = [p.detach().clone() for p in run.network.parameters()], []
 
-    @run.trainer.on(Events.ITERATION_COMPLETED)
-    def follow(engine):
+    def follow(*_):
+        steps.append(run.trainer.state.iteration)
         for mean, parameter in zip(expected, run.network.parameters()):
             mean.lerp_(parameter.detach(), 0.1)
 
+    run.optimizer.register_step_post_hook(follow)
     run.trainer.run()
+    assert steps == {1: [1, 2, 3, 4, 5, 6], 2: [2, 3, 5, 6]}[accumulation_steps]
     torch.testing.assert_close([*run.ema.ema_model.parameters()], expected)
 
 
@@ -269,12 +272,16 @@ def test_validation_sees_the_average_and_training_the_weights(make_run):
     assert set(seen) == {("weights", True), ("average", False)}
 
 
-def test_a_resumed_run_goes_on_with_the_average_and_its_warm_up(make_run, tmp_path):
-    whole = make_run(tmp_path / "whole", ema=AVERAGE)
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_a_resumed_run_goes_on_with_the_average_and_its_warm_up(make_run, tmp_path, accumulation_steps):
+    average = {"ema": AVERAGE, "accumulation_steps": accumulation_steps}
+    whole = make_run(tmp_path / "whole", **average)
     whole.trainer.run()
-    make_run(tmp_path / "resumed", epochs=2, ema=AVERAGE).trainer.run()  # 6 iterations of 10
-    resumed = make_run(tmp_path / "resumed", ema=AVERAGE, resume=True)
+    make_run(tmp_path / "resumed", epochs=2, **average).trainer.run()  # 6 or 4 steps of 10
+    resumed = make_run(tmp_path / "resumed", resume=True, **average)
     resumed.trainer.run()
+    steps = {1: 12, 2: 8}[accumulation_steps]  # of the optimizer, which the warm-up counts
+    assert whole.ema.momentum_scheduler.event_index == resumed.ema.momentum_scheduler.event_index == steps
     assert_equal(saved(tmp_path / "resumed", "last.pt")["ema"], saved(tmp_path / "whole", "last.pt")["ema"])
     assert_equal(whole.ema.ema_model.state_dict(), resumed.ema.ema_model.state_dict())
     for name in "model.pt", "model_raw.pt":

@@ -16,7 +16,7 @@ from monai.handlers import LrScheduleHandler, MeanDice, ValidationHandler, from_
 from monai.losses import DiceCELoss
 from monai.transforms import AsDiscreted, Compose, RandFlipd, RandGaussianNoised, RandSpatialCropd
 
-from flemme_monai.handlers import EarlyStop, EpochSeed, History, RunState
+from flemme_monai.handlers import EarlyStop, EpochSeed, History, RunState, UpdateEMA
 from flemme_monai.inferers import WindowInferer
 from flemme_monai.optimizers import warmup_schedule
 
@@ -88,7 +88,7 @@ class Run:
                 self.history,
                 *handlers(self),
                 self.state,
-                *([] if self.ema is None else [self.ema]),
+                *([] if self.ema is None else [UpdateEMA(self.ema)]),
             ],
             **options,
         )
