@@ -72,7 +72,15 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/data.md", "docs/settings.md", "docs/results.md", "docs/benchmark.md", "docs/generation.md"],
+    [
+        "README.md",
+        "docs/data.md",
+        "docs/settings.md",
+        "docs/results.md",
+        "docs/benchmark.md",
+        "docs/generation.md",
+        "docs/metrics.md",
+    ],
 )
 def test_every_link_leads_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8"))

@@ -56,6 +56,10 @@ class CaseDataset(CacheDataset):
     def __len__(self) -> int:
         return len(self._cache) or len(self.data)
 
+    def deterministic(self, index: int) -> dict[str, Any]:
+        """Item ``index`` before the random transforms."""
+        return self._cache[index] if self._cache else self._load_cache_item(index)
+
     def _fill_cache(self, indices: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Load each case; without cache only to find a bad one before anything is written."""
         items = []

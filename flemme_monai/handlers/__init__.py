@@ -2,6 +2,7 @@
 generated samples."""
 
 from .case_report import CaseReport
+from .check_foreground import CheckForeground
 from .checkpoint_loader import CheckpointLoader
 from .class_report import ClassReport
 from .clip_gradients import ClipGradients
@@ -21,9 +22,11 @@ from .save_samples import SaveSamples
 from .save_way import SaveWay
 from .tensorboard import TensorBoard
 from .update_ema import UpdateEMA
+from .validation_loss import ValidationLoss
 
 __all__ = [
     "CaseReport",
+    "CheckForeground",
     "CheckpointLoader",
     "ClassReport",
     "ClipGradients",
@@ -43,4 +46,5 @@ __all__ = [
     "SaveWay",
     "TensorBoard",
     "UpdateEMA",
+    "ValidationLoss",
 ]

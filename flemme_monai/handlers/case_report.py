@@ -22,8 +22,9 @@ class CaseReport:
     """Writes ``cases.csv`` (a row a case and class) and ``summary.csv`` (mean, std and n of each metric and class).
 
     Values come from ``engine.state.metric_details``, that is from MONAI's metric handlers with ``save_details``; let
-    them leave the background out (``include_background`` false). NaN (an absent class) is an empty cell; the summary
-    counts in n, mean and std only what is finite, and its means become the engine's metrics.
+    them leave the background out (``include_background`` false). NaN (what is not defined, as a distance to an absent
+    class) is an empty cell; n, mean and std of the summary are of what is finite, and its means become the
+    engine's metrics.
 
     Args:
         output_dir: folder of both files.

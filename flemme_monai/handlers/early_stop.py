@@ -7,33 +7,34 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
+from monai.engines import Workflow
 
 
 class EarlyStop:
     """Stops the trainer after ``patience`` validations without a better key metric; its counter survives a resume.
 
     Args:
-        evaluator: its key metric is watched.
+        evaluator: its key metric is watched, and compared as it compares itself.
         patience: validations without improvement until the stop.
         min_delta: improvements up to this count as none.
-        mode: "max" where a larger metric is better, else "min".
     """
 
-    def __init__(self, evaluator: Engine, patience: int, min_delta: float = 0.0, mode: str = "max") -> None:
+    def __init__(self, evaluator: Workflow, patience: int, min_delta: float = 0.0) -> None:
         self.evaluator = evaluator
         self.patience = patience
         self.min_delta = min_delta
-        self.mode = mode
         self._stopping: EarlyStopping | None = None
 
     def attach(self, engine: Engine) -> None:
         """Watch the evaluator, stop ``engine``, the trainer."""
-        self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta, mode=self.mode)
+        self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta)
         self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
 
-    def _score(self, evaluator: Engine) -> float:
+    def _score(self, evaluator: Workflow) -> float:
         score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
-        worst = -math.inf if self.mode == "max" else math.inf
+        larger_is_better = evaluator.metric_cmp_fn(1.0, 0.0)
+        self._stopping.mode = "max" if larger_is_better else "min"
+        worst = -math.inf if larger_is_better else math.inf
         return worst if math.isnan(score) else score
 
     @property

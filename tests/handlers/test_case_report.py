@@ -24,6 +24,7 @@ from monai.metrics import SSIMMetric
 from monai.transforms import AsDiscreted
 
 from flemme_monai.handlers import CaseReport
+from flemme_monai.metrics import AbsentClassVolume, OverlapMetric
 
 PAIR = from_engine(["pred", "label"])
 
@@ -166,3 +167,46 @@ def test_a_metric_without_details_is_named(tmp_path):
     items = [{"image": torch.rand(1, 8, 8), "label": torch.rand(1, 8, 8), "case": "a"}]
     with pytest.raises(ValueError, match=r"no details of the metrics \['mae'\]"):
         evaluate(items, torch.nn.Identity(), None, metrics, CaseReport(tmp_path, metrics=["mae"]))
+
+
+@pytest.mark.parametrize(
+    ("empty_class", "mean", "n"), [("zero_one", 1 / 2, 4), ("one", 2 / 3, 3), ("ignore", 1 / 2, 2)]
+)
+def test_what_is_found_of_an_absent_class_is_seen(tmp_path, empty_class, mean, n):
+    """Four cases, of class 1: perfect, found though absent (120 voxels of 6 mm³), rightly not found, missed."""
+    pairs = [((0, 5), (0, 5)), ((0, 5), (0, 0)), ((0, 0), (0, 0)), ((0, 0), (0, 5))]
+    items = []
+    for i, ends in enumerate(pairs):
+        maps = [torch.zeros(1, 6, 6, 4) for _ in ends]
+        for labels, (first, last) in zip(maps, ends):
+            labels[:, first:last] = 1
+        image, label = (MetaTensor(m, affine=torch.diag(torch.tensor([1.0, 2.0, 3.0, 1.0]))) for m in maps)
+        items.append({"image": image, "label": label, "case": f"case_{i}"})
+
+    class Known(torch.nn.Module):
+        def forward(self, image):
+            return torch.nn.functional.one_hot(image[:, 0].long(), 2).movedim(-1, 1).float()
+
+    metrics = {
+        "dice": IgniteMetricHandler(OverlapMetric("dice", empty_class), output_transform=PAIR),
+        "precision": ConfusionMatrix(
+            metric_name="precision", compute_sample=True, include_background=False, output_transform=PAIR
+        ),
+        "recall": ConfusionMatrix(
+            metric_name="recall", compute_sample=True, include_background=False, output_transform=PAIR
+        ),
+        "absent_class_voxels": IgniteMetricHandler(AbsentClassVolume("voxels"), output_transform=PAIR),
+        "absent_class_mm3": IgniteMetricHandler(AbsentClassVolume("mm3"), output_transform=PAIR),
+    }
+    post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=2)
+    evaluator = evaluate(items, Known(), post, metrics, CaseReport(tmp_path))
+    summary = {row["metric"]: row for row in read(tmp_path / "summary.csv")}
+    assert float(summary["dice"]["mean"]) == pytest.approx(mean, abs=1e-5)
+    assert evaluator.state.metrics["dice"] == pytest.approx(mean)
+    assert int(summary["dice"]["n"]) == n
+    assert (summary["absent_class_voxels"]["mean"], summary["absent_class_voxels"]["n"]) == ("60", "2")
+    assert (summary["absent_class_mm3"]["mean"], summary["absent_class_mm3"]["n"]) == ("360", "2")
+    cases = read(tmp_path / "cases.csv")
+    assert [row["absent_class_mm3"] for row in cases] == ["", "720", "0", ""]
+    assert [row["precision"] for row in cases] == ["1", "0", "", ""]
+    assert [row["recall"] for row in cases] == ["1", "", "", "0"]

@@ -51,13 +51,14 @@ class Run:
         self.ema = None if average is None else EMAHandler(self.network, **average)
         self.evaluator = SupervisedEvaluator(
             "cpu",
-            ThreadDataLoader(Dataset(discs(VAL, 1)), batch_size=1, num_workers=0),
+            ThreadDataLoader(Dataset(options.pop("validation", discs(VAL, 1))), batch_size=1, num_workers=0),
             self.network if self.ema is None else self.ema.ema_model,
             inferer=WindowInferer([16, 16]),
             postprocessing=Compose([AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=2)]),
             key_val_metric={
                 "val_mean_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
             },
+            additional_metrics=options.pop("metrics", None),
         )
         self.history = History(folder / "out", self.evaluator)
         self.early_stop = EarlyStop(self.evaluator, options.pop("patience", 50))
