@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,29 @@ from monai.transforms import Orientation
 from flemme_monai.data.files import image_kind, image_suffix
 
 if TYPE_CHECKING:
+    import nibabel
     from PIL import Image
 
 _ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
 _RAS = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
 
 
-def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+class Stored(NamedTuple):
+    """A file's content as it is stored.
+
+    Attributes:
+        array: (C, W, H) of a 2D image or (C, *S) of a volume, in the file's dtype.
+        affine: (4, 4), voxels to RAS mm; identity for pictures.
+        meta: what the format knows beyond these, in types that MONAI's collation takes. NIfTI: ``nifti_header``, the
+            header's bytes, little-endian and padded with zeros to 540 (the size of NIfTI-2's, so that batches stack).
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    meta: dict[str, Any]
+
+
+def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
     """Reads a file as it is stored.
 
     Args:
@@ -29,8 +45,7 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
         indexed: keep the indices of a picture with a palette (label maps) instead of its colours.
 
     Returns:
-        The array (C, W, H) of a 2D image or (C, *S) of a volume in the file's dtype, and its affine (4, 4) to RAS mm
-        (identity for pictures).
+        The array, its affine and what else the format knows.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -40,13 +55,16 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
     kind = image_kind(path)
+    stored: dict[str, Any] = {}
     try:
         if kind == "picture":
             reader = PILReader(converter=_indexed if indexed else _coloured)
             array, meta = reader.get_data(reader.read(path))
         elif kind == "nifti":
             reader = NibabelReader(squeeze_non_spatial_dims=True)
-            array, meta = reader.get_data(reader.read(path))
+            volume = reader.read(path)
+            array, meta = reader.get_data(volume)
+            stored["nifti_header"] = _header_bytes(volume.header)
         else:
             with _ITK_LOCK:
                 array, meta = _read_itk(path)
@@ -68,7 +86,12 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
         given = np.asarray(meta["affine"], dtype=np.float64)
         rank = given.shape[0] - 1
         affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
-    return array, affine
+    return Stored(array, affine, stored)
+
+
+def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The array and affine of :func:`read_stored`, which says what the arguments are and what is raised."""
+    return read_stored(path, indexed)[:2]
 
 
 def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
@@ -79,14 +102,14 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
 
     Returns:
         float32 (C, W, H) or (C, *S). Its meta keeps ``original_affine``, ``spatial_shape`` and ``original_dtype`` as
-        stored in the file, and ``filename_or_obj`` (the first file's path).
+        stored in the file, ``filename_or_obj`` (the first file's path), and the ``meta`` of :func:`read_stored`.
 
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
     names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    arrays, affines = zip(*(read_array(name) for name in names))
+    arrays, affines, metas = zip(*(read_stored(name) for name in names))
     for name, array, affine in zip(names, arrays, affines):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise ValueError(
@@ -104,7 +127,9 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
     data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     for name, channels in zip(names, data.split([len(array) for array in arrays])):
         check_finite(channels, name)
-    return oriented(data, affines[0], names[0], arrays[0].dtype)
+    image = oriented(data, affines[0], names[0], arrays[0].dtype)
+    image.meta |= metas[0]
+    return image
 
 
 def check_finite(data: torch.Tensor, name: str) -> None:
@@ -181,6 +206,11 @@ def _read_itk(path: str) -> tuple[np.ndarray, dict]:
             raise _SeveralError(f"holds {series} DICOM series; put each series in a folder of its own")
     reader = ITKReader()
     return reader.get_data(reader.read(path))
+
+
+def _header_bytes(header: nibabel.Nifti1Header) -> np.ndarray:
+    content = header.as_byteswapped("<").binaryblock
+    return np.frombuffer(content.ljust(540, b"\0"), dtype=np.uint8).copy()
 
 
 def _indexed(picture: Image.Image) -> Image.Image:
