@@ -39,7 +39,7 @@ def to_label_map(
         ValueError: When a value or colour belongs to no class.
     """
     dtype = np.uint8 if num_classes <= 256 else np.int32
-    array = _without_alpha(array, name)
+    array = _whole(_without_alpha(array, name), name)
     if colors is not None:
         return _classes_of_colors(array, name, colors).astype(dtype)
     if len(array) == 3:
@@ -51,7 +51,7 @@ def to_label_map(
         array = array[:1]
     if image_suffix(name) in (".jpg", ".jpeg"):
         return _nearest_level(array, name, num_classes).astype(dtype)
-    values = _values(array, name)
+    values = _values(array)
     if not values or (values[0] >= 0 and values[-1] < num_classes):
         return array.astype(dtype)
     for top in (255, 65535) if num_classes <= _MAX_LEVELS else ():
@@ -184,24 +184,33 @@ def _nearest_level(array: np.ndarray, name: str, num_classes: int) -> np.ndarray
     far = np.abs(array - classes * step) > step / 4
     if num_classes > _MAX_LEVELS or not classes.any() or far.mean() > 0.05:
         raise ValueError(
-            f"{name}: a JPEG does not keep label values (found {_few(_values(array, name))}); store masks as PNG"
+            f"{name}: a JPEG does not keep label values (found {_few(_values(array))}); store masks as PNG"
             + (f", or as the grey levels {_levels(num_classes)}" if num_classes <= _MAX_LEVELS else "")
         )
     return classes
 
 
-def _values(array: np.ndarray, name: str) -> list[int]:
-    """Sorted distinct values of a mask, which must be whole numbers."""
+def _whole(array: np.ndarray, name: str) -> np.ndarray:
+    """A mask of whole numbers; those that a scale factor in float32 has moved off them are put back."""
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    top = np.abs(array).max()
+    if not np.isfinite(top):
+        raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
+    whole = np.rint(array)
+    broken = np.abs(array - whole) > 4 * np.finfo(np.float32).eps * max(top, 1)
+    if broken.any():
+        raise ValueError(
+            f"{name}: the mask holds {array[broken][0]:g}; labels are whole numbers (was it interpolated?)"
+        )
+    return whole
+
+
+def _values(array: np.ndarray) -> list[int]:
+    """Sorted distinct values of a mask of whole numbers."""
     if array.dtype.kind in "bu" and array.dtype.itemsize <= 2:
         return np.flatnonzero(np.bincount(array.ravel())).tolist()
-    values = np.unique(array)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
-        if (values != np.rint(values)).any():
-            broken = values[values != np.rint(values)][0]
-            raise ValueError(f"{name}: the mask holds {broken:g}; labels are whole numbers (was it interpolated?)")
-    return [int(value) for value in values]
+    return [int(value) for value in np.unique(array)]
 
 
 def _levels(num_classes: int) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data import ITKReader, MetaTensor, NibabelReader, PILReader
+from monai.data import ITKReader, MetaTensor
 from monai.transforms import Orientation
 
 from flemme_monai.data.files import image_kind, image_suffix
+from flemme_monai.data.itk_files import ITK_LOCK, quiet_itk, read_itk
+from flemme_monai.data.nifti import read_nifti
+from flemme_monai.data.pictures import read_picture
+from flemme_monai.data.refusal import RefusalError
 
-if TYPE_CHECKING:
-    import nibabel
-    from PIL import Image
-
-_ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
 _RAS = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
 
 
@@ -55,23 +53,22 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
     kind = image_kind(path)
-    stored: dict[str, Any] = {}
+    affine, meta = np.eye(4), {}
     try:
         if kind == "picture":
-            reader = PILReader(converter=_indexed if indexed else _coloured)
-            array, meta = reader.get_data(reader.read(path))
+            array = read_picture(path, indexed)
         elif kind == "nifti":
-            reader = NibabelReader(squeeze_non_spatial_dims=True)
-            volume = reader.read(path)
-            array, meta = reader.get_data(volume)
-            stored["nifti_header"] = _header_bytes(volume.header)
+            array, affine, meta = read_nifti(path, labels=indexed)
+        elif kind == "itk":
+            array, affine = read_itk(path)
         else:
-            with _ITK_LOCK:
-                array, meta = _read_itk(path)
+            array, affine = _read_series(path)
     except ImportError:
         raise
-    except _SeveralError as error:
+    except RefusalError as error:
         raise ValueError(f"{path}: {error}") from None
+    except MemoryError:
+        raise ValueError(f"{path}: the memory does not suffice to read it; crop or resample it") from None
     except Exception as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
         what = "a DICOM series" if kind == "dicom" else image_suffix(path)
@@ -79,14 +76,7 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
             f"{path}: cannot be read as {what} ({type(error).__name__}: {reason}); it is damaged, cut short or of "
             "another kind: replace it"
         ) from None
-    spatial_dims = min(array.ndim, len(meta["spatial_shape"]))
-    array = array[None] if array.ndim == spatial_dims else np.moveaxis(array, -1, 0)
-    affine = np.eye(4)
-    if "affine" in meta:
-        given = np.asarray(meta["affine"], dtype=np.float64)
-        rank = given.shape[0] - 1
-        affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
-    return Stored(array, affine, stored)
+    return Stored(array.astype(array.dtype.newbyteorder("="), copy=False), affine, meta)
 
 
 def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -192,38 +182,21 @@ def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) ->
     return float(distance / max(np.linalg.norm(affine[:3, :3], axis=0).max(), 1e-12))
 
 
-class _SeveralError(ValueError):
-    """A file or folder holds several images where one is expected."""
+def _read_series(path: str) -> tuple[np.ndarray, np.ndarray]:
+    import itk
 
-
-def _read_itk(path: str) -> tuple[np.ndarray, dict]:
-    if os.path.isdir(path):
-        import itk
-
+    with ITK_LOCK, quiet_itk():
         names = itk.GDCMSeriesFileNames.New(Directory=path, UseSeriesDetails=True)
         series = len(names.GetSeriesUIDs())
         if series > 1:
-            raise _SeveralError(f"holds {series} DICOM series; put each series in a folder of its own")
-    reader = ITKReader()
-    return reader.get_data(reader.read(path))
-
-
-def _header_bytes(header: nibabel.Nifti1Header) -> np.ndarray:
-    content = header.as_byteswapped("<").binaryblock
-    return np.frombuffer(content.ljust(540, b"\0"), dtype=np.uint8).copy()
-
-
-def _indexed(picture: Image.Image) -> Image.Image:
-    if getattr(picture, "n_frames", 1) > 1:
-        raise _SeveralError(f"holds {picture.n_frames} pages; store a volume as NIfTI or NRRD, or each page as a file")
-    return picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture
-
-
-def _coloured(picture: Image.Image) -> Image.Image:
-    picture = _indexed(picture)
-    if picture.mode not in ("P", "PA"):
-        return picture
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+            raise RefusalError(f"holds {series} DICOM series; put each series in a folder of its own")
+        reader = ITKReader()
+        array, meta = reader.get_data(reader.read(path))
+    affine = np.eye(4)
+    given = np.asarray(meta["affine"], dtype=np.float64)
+    rank = given.shape[0] - 1
+    affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
+    return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
 
 
 def _times(shape: Sequence[int]) -> str:

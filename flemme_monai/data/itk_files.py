@@ -1,0 +1,55 @@
+"""Reads NRRD and MetaImage files with ITK, from one thread at a time and without ITK's own warnings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from monai.data import ITKReader
+
+from flemme_monai.data.nifti import check_affine
+from flemme_monai.data.refusal import RefusalError
+from flemme_monai.data.text_headers import check_metaimage, check_nrrd
+
+ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """No warnings of ITK's on the error stream while the block runs, which must hold ``ITK_LOCK``."""
+    import itk
+
+    shown = itk.Object.GetGlobalWarningDisplay()
+    itk.Object.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        itk.Object.SetGlobalWarningDisplay(shown)
+
+
+def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads an NRRD or MetaImage file as it is stored.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The array (C, X, Y) or (C, X, Y, Z) in the file's dtype, and the affine (4, 4) to RAS mm.
+
+    Raises:
+        RefusalError: When header and file contradict each other, or the voxels' place in space is not defined.
+    """
+    (check_nrrd if path.lower().endswith("nrrd") else check_metaimage)(path)
+    reader = ITKReader()
+    with ITK_LOCK, quiet_itk():
+        array, meta = reader.get_data(reader.read(path))
+    given = np.asarray(meta["affine"], dtype=np.float64)
+    rank = len(given) - 1
+    affine = np.eye(4)
+    affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
+    check_affine(affine, "the affine of its directions and spacings", rank)
+    if array.ndim > rank + 1:
+        raise RefusalError(f"has {array.ndim} axes; {rank} of space and one of channels are expected")
+    return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
