@@ -42,9 +42,8 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
         RefusalError: When header and file contradict each other, or the voxels' place in space is not defined.
     """
     (check_nrrd if path.lower().endswith("nrrd") else check_metaimage)(path)
-    reader = ITKReader()
     with ITK_LOCK, quiet_itk():
-        array, meta = reader.get_data(reader.read(path))
+        array, meta = _read(path)
     given = np.asarray(meta["affine"], dtype=np.float64)
     rank = len(given) - 1
     affine = np.eye(4)
@@ -53,3 +52,32 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     if array.ndim > rank + 1:
         raise RefusalError(f"has {array.ndim} axes; {rank} of space and one of channels are expected")
     return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
+
+
+def _read(path: str) -> tuple[np.ndarray, dict]:
+    """The array (X, Y, Z, C) and meta as MONAI's ITKReader gives them, also of types that ITK's package lacks."""
+    import itk
+
+    header = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise RefusalError("cannot be read: ITK does not know its header; it is damaged: replace it")
+    header.SetFileName(path)
+    header.ReadImageInformation()
+    if "complex" in header.GetPixelTypeAsString(header.GetPixelType()):
+        raise RefusalError("voxels are complex; real numbers are expected")
+    component = header.GetComponentTypeAsString(header.GetComponentType())
+    reader = ITKReader()
+    if header.GetNumberOfComponents() > 1:
+        kinds = {"unsigned_char": itk.UC, "short": itk.SS, "unsigned_short": itk.US, "float": itk.F, "double": itk.D}
+        if component not in kinds:
+            raise RefusalError(f"has channels of {component}; store each channel as a file")
+        image = itk.VectorImage[kinds[component], header.GetNumberOfDimensions()]
+        source = itk.ImageFileReader[image].New(FileName=path)
+        source.Update()
+        return reader.get_data(source.GetOutput())
+    if component in ("long_long", "long"):  # read with wrapped signs, which the view undoes
+        array, meta = reader.get_data(reader.read(path, pixel_type=itk.ULL))
+        return array.view(np.int64), meta
+    return reader.get_data(
+        reader.read(path, **({"pixel_type": itk.SS} if component in ("char", "signed_char") else {}))
+    )
