@@ -107,8 +107,9 @@ def header_of(meta: Mapping[str, Any]) -> nibabel.Nifti1Header | None:
     if not {"pixdim", *_QFORM, *_SFORM} <= meta.keys():
         return None
     header = nibabel.Nifti1Header()
-    for name in ("pixdim", *_QFORM, *_SFORM, "xyzt_units"):
-        header[name] = np.asarray(meta.get(name, 0))
+    header["pixdim"] = np.asarray(meta.get("original_pixdim", meta["pixdim"]))  # MONAI turns pixdim with the image
+    for name in {"dim", *_QFORM, *_SFORM, "xyzt_units"} & meta.keys():
+        header[name] = np.asarray(meta[name])
     return header
 
 

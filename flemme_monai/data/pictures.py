@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -73,19 +75,19 @@ def _deep(path: str, mode: str, shallow: np.ndarray, tags: dict) -> np.ndarray:
     """
     import itk
 
-    with ITK_LOCK, quiet_itk():
+    with ITK_LOCK, quiet_itk(), suppress(RuntimeError):  # of ITK where it knows less kinds of TIFF than Pillow
         reader = itk.ImageFileReader[itk.VectorImage[itk.US, 2]].New(FileName=path)
         reader.Update()
         array = itk.array_from_image(reader.GetOutput())
-    channels = [0, 3] if array.shape[-1] == 2 else list(range(array.shape[-1]))  # Pillow has grey and alpha as RGBA
-    upper = shallow[..., channels] if max(channels) < shallow.shape[-1] else shallow
-    if mode not in ("RGB", "RGBA") or array.shape != upper.shape or not np.array_equal(array >> 8, upper):
-        kind = f"orientation {tags.get(_ORIENTATION, 1)}, photometric interpretation {tags.get(_PHOTOMETRIC)}"
-        raise RefusalError(
-            f"cannot be read with all of its 16 bits a channel ({mode}{', ' + kind if tags else ''}); store it as an "
-            "upright PNG or TIFF of RGB without premultiplied alpha"
-        )
-    return array
+        channels = [0, 3] if array.shape[-1] == 2 else slice(array.shape[-1])  # Pillow has grey and alpha as RGBA
+        upper = shallow[..., channels]
+        if mode in ("RGB", "RGBA") and array.shape == upper.shape and np.array_equal(array >> 8, upper):
+            return array
+    kind = f", orientation {tags.get(_ORIENTATION, 1)}, photometric interpretation {tags.get(_PHOTOMETRIC)}"
+    raise RefusalError(
+        f"cannot be read with all of its 16 bits a channel ({mode}{kind if tags else ''}); store it as an upright PNG "
+        "or TIFF of RGB without premultiplied alpha"
+    )
 
 
 def _as_stored(array: np.ndarray, mode: str, tags: dict) -> np.ndarray:

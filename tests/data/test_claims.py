@@ -128,7 +128,9 @@ def test_more_is_claimed_than_held(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=rf"{path.name}: cannot be read: its header claims") as error:
         read_array(path)
     assert "\n" not in str(error.value)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB; the claims are of 144 MB to 11 GB
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+    )  # kB; the claims are of 144 MB to 11 GB
     assert time.monotonic() - start < 5
 
 

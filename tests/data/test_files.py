@@ -17,6 +17,9 @@ from flemme_monai.data.files import image_kind, image_stem, list_images
         ("c.d.nii.gz", "c.d", "nifti"),
         ("e.nii", "e", "nifti"),
         ("f.nrrd", "f", "itk"),
+        ("g.HDR", "g", "nifti"),
+        ("h.img", "h", "nifti"),
+        ("i.mhd", "i", "itk"),
     ],
 )
 def test_a_file_has_a_stem_and_a_kind(name: str, stem: str, kind: str) -> None:
@@ -52,3 +55,9 @@ def test_a_linked_folder_that_contains_itself_ends(tmp_path) -> None:
     write_picture(tmp_path / "a.png", random_picture())
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert list_images(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_a_pair_of_header_and_voxels_is_one_image(tmp_path) -> None:
+    for name in ("a.hdr", "a.img", "B.HDR", "B.IMG", "alone.hdr", "disk.img", "c.mhd", "c.raw"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["B.HDR", "a.hdr", "c.mhd"]

@@ -73,6 +73,19 @@ def test_a_mask_is_of_whole_numbers(value: float, words: str) -> None:
         label_map(mask, 3)
 
 
+@pytest.mark.parametrize("error", [1e-7, -1e-7])
+def test_labels_that_float32_has_moved_are_put_back(error: float) -> None:
+    np.testing.assert_array_equal(label_map(LABELS * (1 + error), 3), LABELS)
+    many = np.arange(300, dtype=np.float32).reshape(20, 15)
+    np.testing.assert_array_equal(label_map(many * (1 + error), 300), many)
+
+
+@pytest.mark.parametrize("error", [1e-3, -1e-3, 1e-5])
+def test_labels_that_lie_farther_off_are_refused(error: float) -> None:
+    with pytest.raises(ValueError, match=r"holds (1|0)\.(99|00)\d+; labels are whole numbers"):
+        label_map(np.minimum(LABELS, 1) + error * (LABELS == 1), 3)
+
+
 def test_rgb_with_equal_channels_is_grey() -> None:
     np.testing.assert_array_equal(label_map(np.repeat(LABELS[..., None], 3, axis=-1), 3), LABELS)
 
