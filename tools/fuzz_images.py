@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from image_mutations import write_mutant, write_samples
 
-from flemme_monai.data.masks import to_label_map
+from flemme_monai.data.masks import mask_colors, to_label_map
 from flemme_monai.data.reading import read_image, read_stored
 
 SECONDS = 5  # of the processor an image may take
@@ -142,6 +142,7 @@ def _as_image(path: Path) -> None:
 
 
 def _as_mask(path: Path) -> None:
+    mask_colors([path])
     to_label_map(read_stored(path, indexed=True).array, str(path), 4)
 
 

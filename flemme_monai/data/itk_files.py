@@ -1,7 +1,8 @@
-"""Reads NRRD and MetaImage files with ITK, from one thread at a time and without ITK's own warnings."""
+"""What ITK reads and writes: NRRD, MetaImage, deep PNG; from one thread at a time, without ITK's own warnings."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,19 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     if array.ndim > rank + 1:
         raise RefusalError(f"has {array.ndim} axes; {rank} of space and one of channels are expected")
     return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
+
+
+def write_deep_png(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes a picture of several channels with 16 bits each.
+
+    Args:
+        path: ends in ``.png``.
+        array: (H, W, C) uint16, C from 2 to 4.
+    """
+    import itk
+
+    with ITK_LOCK, quiet_itk():
+        itk.imwrite(itk.image_view_from_array(array, is_vector=True), os.fspath(path))
 
 
 def _read(path: str) -> tuple[np.ndarray, dict]:

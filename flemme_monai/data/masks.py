@@ -90,7 +90,7 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
             if image_suffix(path) in (".jpg", ".jpeg"):
                 raise ValueError(f"{path}: a JPEG does not keep the exact colours of a mask; store masks as PNG")
         if len(array) in (1, 3):
-            found.update(_unpack(code) for code in np.unique(_packed(array)))
+            found.update(_unpack(code) for code in np.unique(_packed(array, os.fspath(path))))
         if coloured and len(found) > _MAX_COLORS:
             raise ValueError(
                 f"{path}: brings the masks to {len(found)} colours, a mask has one colour a class; mend it"
@@ -136,7 +136,7 @@ def _has_color_channels(path: str | os.PathLike) -> bool:
     try:
         with Image.open(path) as picture:
             return picture.mode not in _GREY_MODES
-    except OSError:
+    except Exception:  # who reads it says what is wrong with it
         return False
 
 
@@ -146,13 +146,18 @@ def _without_alpha(array: np.ndarray, name: str) -> np.ndarray:
     if len(array) not in (2, 4):
         raise ValueError(f"{name}: a mask has {len(array)} channels; one label map, grey, RGB or RGBA is expected")
     colour, alpha = array[:-1], array[-1:]
+    half = 32768 if array.dtype == np.uint16 else 128
     if not colour.any() and alpha.min() != alpha.max():
-        return np.where(alpha >= 128, 255, 0).astype(array.dtype).repeat(len(colour), axis=0)
-    return np.where(alpha >= 128, colour, 0).astype(array.dtype)
+        return np.where(alpha >= half, 255, 0).astype(array.dtype).repeat(len(colour), axis=0)
+    return np.where(alpha >= half, colour, 0).astype(array.dtype)
 
 
-def _packed(array: np.ndarray) -> np.ndarray:
-    """(1 or 3, *S) colours as one number a pixel, 0xRRGGBB."""
+def _packed(array: np.ndarray, name: str) -> np.ndarray:
+    """(1 or 3, *S) colours as one number a pixel, 0xRRGGBB; those of 16 bits are 257 times those of 8."""
+    if array.dtype == np.uint16:
+        if (array % 257).any():
+            raise ValueError(f"{name}: has colours of 16 bits that no 8 bits have; store masks with 8 bits a channel")
+        array = array // 257
     red, green, blue = array.astype(np.uint32) if len(array) == 3 else array.astype(np.uint32).repeat(3, axis=0)
     return (red << 16) | (green << 8) | blue
 
@@ -162,7 +167,7 @@ def _unpack(code: int) -> Color:
 
 
 def _classes_of_colors(array: np.ndarray, name: str, colors: Sequence[Sequence[int]]) -> np.ndarray:
-    packed = _packed(array)
+    packed = _packed(array, name)
     known = np.array([(red << 16) | (green << 8) | blue for red, green, blue in colors], dtype=np.uint32)
     order = np.argsort(known)
     place = np.searchsorted(known[order], packed).clip(max=len(known) - 1)

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
+from ..data.itk_files import write_deep_png
 from ..data.nifti import check_affine, header_of, volume_like
 from ..data.refusal import RefusalError
 from ..utils import replacing, writable_dir
@@ -222,7 +223,7 @@ def write_picture(path: Path, values: np.ndarray) -> None:
         values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; integers, or floats from 0 to 1.
 
     Raises:
-        ValueError: a PNG cannot hold so many channels, or not with 16 bits.
+        ValueError: a PNG cannot hold so many channels.
     """
     from PIL import Image
 
@@ -231,10 +232,13 @@ def write_picture(path: Path, values: np.ndarray) -> None:
         array = np.rint(np.clip(array, 0, 1) * 255)
     if array.dtype not in (np.uint8, np.uint16):
         array = np.clip(array, 0, 65535).astype(np.uint8 if array.max() < 256 else np.uint16)
-    if len(values) > 4 or (len(values) > 1 and array.dtype == np.uint16):
+    if len(values) > 4:
         raise ValueError(
-            f"{path} cannot be written: a PNG holds up to 4 channels of 8 bits or 1 of 16, this has {len(values)} "
-            f"of {array.dtype}; give the images as NIfTI"
+            f"{path} cannot be written: a PNG holds up to 4 channels, this has {len(values)}; give the images as NIfTI"
         )
+    array = np.ascontiguousarray(array)
     with replacing(path) as part:
-        Image.fromarray(np.ascontiguousarray(array)).save(part)
+        if len(values) > 1 and array.dtype == np.uint16:  # of which Pillow keeps 8 bits
+            write_deep_png(part, array)
+        else:
+            Image.fromarray(array).save(part)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_files import random_picture, write_picture
+from PIL import Image
 
 from flemme_monai.data.masks import check_levels, mask_colors, to_label_map
 from flemme_monai.data.reading import read_array
@@ -115,6 +116,21 @@ def test_a_black_picture_is_a_mask_by_its_alpha() -> None:
     painted = np.zeros((*LABELS.shape, 4), np.uint8)
     painted[LABELS > 0, 3] = 255
     np.testing.assert_array_equal(label_map(painted, 2), LABELS > 0)
+
+
+def test_colours_of_16_bits_are_those_of_8() -> None:
+    deep = PALETTE[LABELS].astype(np.uint16) * 257
+    np.testing.assert_array_equal(label_map(deep, 3, colors=COLORS), LABELS)
+    half_seen = np.dstack([deep, np.where(LABELS == 1, 30000, 65535).astype(np.uint16)])
+    np.testing.assert_array_equal(label_map(half_seen, 3, colors=COLORS), np.where(LABELS == 1, 0, LABELS))
+    with pytest.raises(ValueError, match=r"a\.png: has colours of 16 bits"):
+        label_map(deep + np.uint16(1), 3, colors=COLORS)
+
+
+def test_a_broken_picture_has_no_colours_until_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_picture(tmp_path / "a.png", PALETTE[LABELS])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    assert mask_colors([path]) is None
 
 
 def test_an_opaque_alpha_changes_nothing() -> None:
