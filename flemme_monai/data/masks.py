@@ -197,6 +197,8 @@ def _nearest_level(array: np.ndarray, name: str, num_classes: int) -> np.ndarray
 
 def _whole(array: np.ndarray, name: str) -> np.ndarray:
     """A mask of whole numbers; those that a scale factor in float32 has moved off them are put back."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: the mask's voxels are {array.dtype}; labels are whole numbers")
     if array.dtype.kind != "f" or not array.size:
         return array
     top = np.abs(array).max()

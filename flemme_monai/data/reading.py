@@ -1,4 +1,4 @@
-"""Reads an image file or DICOM series with MONAI's reader for its kind, channel first and in RAS orientation."""
+"""Reads an image file or DICOM series with the reader for its kind, channel first and in RAS orientation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
 
     Args:
         path: an image file, or the folder of a DICOM series.
-        indexed: keep the indices of a picture with a palette (label maps) instead of its colours.
+        indexed: it is a label map: keep the indices of a picture with a palette instead of its colours, and take what a
+            NIfTI's scale factor has moved off whole numbers as these.
 
     Returns:
         The array, its affine and what else the format knows.

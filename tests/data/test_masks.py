@@ -87,6 +87,11 @@ def test_labels_that_lie_farther_off_are_refused(error: float) -> None:
         label_map(np.minimum(LABELS, 1) + error * (LABELS == 1), 3)
 
 
+def test_complex_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a\.png: the mask's voxels are complex64"):
+        label_map(LABELS.astype(np.complex64), 3)
+
+
 def test_rgb_with_equal_channels_is_grey() -> None:
     np.testing.assert_array_equal(label_map(np.repeat(LABELS[..., None], 3, axis=-1), 3), LABELS)
 
