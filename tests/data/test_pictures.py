@@ -104,9 +104,9 @@ def test_a_tiff_of_16_bits_a_channel_keeps_them(tmp_path: Path, order: str) -> N
     np.testing.assert_array_equal(read_array(tiff(tmp_path / "a.tif", deep, order))[0], deep.T)
 
 
-@pytest.mark.parametrize("tags", [{"t274": 6}, {"t262": 5}], ids=["turned", "CMYK"])
+@pytest.mark.parametrize("tags", [{"t274": 6}, {"t262": 5}, {"t338": 1}], ids=["turned", "CMYK", "premultiplied"])
 def test_colours_that_cannot_be_read_with_all_bits_are_refused(tmp_path: Path, tags: dict[str, int]) -> None:
-    deep = np.random.default_rng(0).integers(0, 65536, (12, 12, 4 if "t262" in tags else 3), dtype=np.uint16)
+    deep = np.random.default_rng(0).integers(0, 65536, (12, 12, 3 if "t274" in tags else 4), dtype=np.uint16)
     with pytest.raises(ValueError, match=r"a\.tif: cannot be read with all of its 16 bits a channel"):
         read_array(tiff(tmp_path / "a.tif", deep, **tags))
 
