@@ -122,7 +122,7 @@ def _read_all(paths: Sequence[Path], sender: int) -> None:
 
 
 def outcome_of(path: Path) -> str:
-    """What becomes of an image that is read as image and as mask: "read", "refused" or a fault."""
+    """What becomes of an image that is read as image and as mask: "read", "refused" or a fault, such as memory claimed."""
     outcome = "read"
     for reads in (_as_image, _as_mask):
         try:
@@ -131,6 +131,8 @@ def outcome_of(path: Path) -> str:
             line = str(error)
             if path.name not in line or "\n" in line or len(line) > 1000:
                 return f"fault: {type(error).__name__} {line[:300]!r} does not name its file in one line"
+            if any(word in line for word in ("memory", "MemoryError", "alloc")):
+                return f"memory: {line[:300]!r}"
             outcome = "refused" if reads is _as_image else outcome  # noise is no label map
     return outcome
 
