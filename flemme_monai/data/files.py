@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-ITK_SUFFIXES = (".nrrd", ".mha")
+NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
+ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _DICOMDIR = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
@@ -88,8 +88,8 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
             continue
         visited.add(real)
         names = sorted(name for name in files if not is_junk(name))
-        images = [Path(root, name) for name in names if image_suffix(name)]
-        if _holds_dicom(root, [name for name in names if not image_suffix(name)]):
+        images = [Path(root, name) for name in names if _stands_for_an_image(name, names)]
+        if _holds_dicom(root, [name for name in names if not _stands_for_an_image(name, names)]):
             if images:
                 raise ValueError(
                     f"{root}: holds DICOM files and {images[0].name}; put the series in a folder of its own"
@@ -97,6 +97,14 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
             images = [Path(root)]
         found += images
     return sorted(found)
+
+
+def _stands_for_an_image(name: str, names: list[str]) -> bool:
+    """Whether a file of a folder is listed as an image; of a ``.hdr``/``.img`` pair only the ``.hdr`` is."""
+    suffix = image_suffix(name)
+    if suffix == ".hdr":
+        return any(name[:-4] + other in names for other in (".img", ".IMG"))
+    return suffix not in ("", ".img")
 
 
 def is_dicom(path: str | os.PathLike) -> bool:

@@ -39,7 +39,7 @@ def to_label_map(
         ValueError: When a value or colour belongs to no class.
     """
     dtype = np.uint8 if num_classes <= 256 else np.int32
-    array = _without_alpha(array, name)
+    array = _whole(_without_alpha(array, name), name)
     if colors is not None:
         return _classes_of_colors(array, name, colors).astype(dtype)
     if len(array) == 3:
@@ -51,7 +51,7 @@ def to_label_map(
         array = array[:1]
     if image_suffix(name) in (".jpg", ".jpeg"):
         return _nearest_level(array, name, num_classes).astype(dtype)
-    values = _values(array, name)
+    values = _values(array)
     if not values or (values[0] >= 0 and values[-1] < num_classes):
         return array.astype(dtype)
     for top in (255, 65535) if num_classes <= _MAX_LEVELS else ():
@@ -90,7 +90,7 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
             if image_suffix(path) in (".jpg", ".jpeg"):
                 raise ValueError(f"{path}: a JPEG does not keep the exact colours of a mask; store masks as PNG")
         if len(array) in (1, 3):
-            found.update(_unpack(code) for code in np.unique(_packed(array)))
+            found.update(_unpack(code) for code in np.unique(_packed(array, os.fspath(path))))
         if coloured and len(found) > _MAX_COLORS:
             raise ValueError(
                 f"{path}: brings the masks to {len(found)} colours, a mask has one colour a class; mend it"
@@ -136,7 +136,7 @@ def _has_color_channels(path: str | os.PathLike) -> bool:
     try:
         with Image.open(path) as picture:
             return picture.mode not in _GREY_MODES
-    except OSError:
+    except Exception:  # who reads it says what is wrong with it
         return False
 
 
@@ -146,13 +146,18 @@ def _without_alpha(array: np.ndarray, name: str) -> np.ndarray:
     if len(array) not in (2, 4):
         raise ValueError(f"{name}: a mask has {len(array)} channels; one label map, grey, RGB or RGBA is expected")
     colour, alpha = array[:-1], array[-1:]
+    half = 32768 if array.dtype == np.uint16 else 128
     if not colour.any() and alpha.min() != alpha.max():
-        return np.where(alpha >= 128, 255, 0).astype(array.dtype).repeat(len(colour), axis=0)
-    return np.where(alpha >= 128, colour, 0).astype(array.dtype)
+        return np.where(alpha >= half, 255, 0).astype(array.dtype).repeat(len(colour), axis=0)
+    return np.where(alpha >= half, colour, 0).astype(array.dtype)
 
 
-def _packed(array: np.ndarray) -> np.ndarray:
-    """(1 or 3, *S) colours as one number a pixel, 0xRRGGBB."""
+def _packed(array: np.ndarray, name: str) -> np.ndarray:
+    """(1 or 3, *S) colours as one number a pixel, 0xRRGGBB; those of 16 bits are 257 times those of 8."""
+    if array.dtype == np.uint16:
+        if (array % 257).any():
+            raise ValueError(f"{name}: has colours of 16 bits that no 8 bits have; store masks with 8 bits a channel")
+        array = array // 257
     red, green, blue = array.astype(np.uint32) if len(array) == 3 else array.astype(np.uint32).repeat(3, axis=0)
     return (red << 16) | (green << 8) | blue
 
@@ -162,7 +167,7 @@ def _unpack(code: int) -> Color:
 
 
 def _classes_of_colors(array: np.ndarray, name: str, colors: Sequence[Sequence[int]]) -> np.ndarray:
-    packed = _packed(array)
+    packed = _packed(array, name)
     known = np.array([(red << 16) | (green << 8) | blue for red, green, blue in colors], dtype=np.uint32)
     order = np.argsort(known)
     place = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
@@ -184,24 +189,35 @@ def _nearest_level(array: np.ndarray, name: str, num_classes: int) -> np.ndarray
     far = np.abs(array - classes * step) > step / 4
     if num_classes > _MAX_LEVELS or not classes.any() or far.mean() > 0.05:
         raise ValueError(
-            f"{name}: a JPEG does not keep label values (found {_few(_values(array, name))}); store masks as PNG"
+            f"{name}: a JPEG does not keep label values (found {_few(_values(array))}); store masks as PNG"
             + (f", or as the grey levels {_levels(num_classes)}" if num_classes <= _MAX_LEVELS else "")
         )
     return classes
 
 
-def _values(array: np.ndarray, name: str) -> list[int]:
-    """Sorted distinct values of a mask, which must be whole numbers."""
+def _whole(array: np.ndarray, name: str) -> np.ndarray:
+    """A mask of whole numbers; those that a scale factor in float32 has moved off them are put back."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: the mask's voxels are {array.dtype}; labels are whole numbers")
+    if array.dtype.kind != "f" or not array.size:
+        return array
+    top = np.abs(array).max()
+    if not np.isfinite(top):
+        raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
+    whole = np.rint(array)
+    broken = np.abs(array - whole) > 4 * np.finfo(np.float32).eps * max(top, 1)
+    if broken.any():
+        raise ValueError(
+            f"{name}: the mask holds {array[broken][0]:g}; labels are whole numbers (was it interpolated?)"
+        )
+    return whole
+
+
+def _values(array: np.ndarray) -> list[int]:
+    """Sorted distinct values of a mask of whole numbers."""
     if array.dtype.kind in "bu" and array.dtype.itemsize <= 2:
         return np.flatnonzero(np.bincount(array.ravel())).tolist()
-    values = np.unique(array)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
-        if (values != np.rint(values)).any():
-            broken = values[values != np.rint(values)][0]
-            raise ValueError(f"{name}: the mask holds {broken:g}; labels are whole numbers (was it interpolated?)")
-    return [int(value) for value in values]
+    return [int(value) for value in np.unique(array)]
 
 
 def _levels(num_classes: int) -> str:

@@ -1,38 +1,52 @@
-"""Reads an image file or DICOM series with MONAI's reader for its kind, channel first and in RAS orientation."""
+"""Reads an image file or DICOM series with the reader for its kind, channel first and in RAS orientation."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.data import ITKReader, MetaTensor, NibabelReader, PILReader
+from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from flemme_monai.data.dicom import read_series
 from flemme_monai.data.dicom_grid import SeriesError
 from flemme_monai.data.files import image_kind, image_suffix
+from flemme_monai.data.itk_files import ITK_LOCK, read_itk
+from flemme_monai.data.nifti import read_nifti
+from flemme_monai.data.pictures import read_picture
+from flemme_monai.data.refusal import RefusalError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-_ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
 _RAS = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
 
 
-def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+class Stored(NamedTuple):
+    """A file's content as it is stored.
+
+    Attributes:
+        array: (C, W, H) of a 2D image or (C, *S) of a volume, in the file's dtype.
+        affine: (4, 4), voxels to RAS mm; identity for pictures.
+        meta: what the format knows beyond these, in types that MONAI's collation takes. NIfTI: ``nifti_header``, the
+            header's bytes, little-endian and padded with zeros to 540 (the size of NIfTI-2's, so that batches stack).
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    meta: dict[str, Any]
+
+
+def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
     """Reads a file as it is stored.
 
     Args:
         path: an image file, or the folder of a DICOM series.
-        indexed: keep the indices of a picture with a palette (label maps) instead of its colours.
+        indexed: it is a label map: keep the indices of a picture with a palette instead of its colours, and take what a
+            NIfTI's scale factor has moved off whole numbers as these.
 
     Returns:
-        The array (C, W, H) of a 2D image or (C, *S) of a volume in the file's dtype, and its affine (4, 4) to RAS mm
-        (identity for pictures).
+        The array, its affine and what else the format knows.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -42,20 +56,24 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
     kind = image_kind(path)
+    affine, meta = np.eye(4), {}
     try:
         if kind == "picture":
-            reader = PILReader(converter=_indexed if indexed else _coloured)
-            array, meta = reader.get_data(reader.read(path))
+            array = read_picture(path, indexed)
         elif kind == "nifti":
-            reader = NibabelReader(squeeze_non_spatial_dims=True)
-            array, meta = reader.get_data(reader.read(path))
+            array, affine, meta = read_nifti(path, labels=indexed)
+        elif kind == "itk":
+            array, affine = read_itk(path)
         else:
-            with _ITK_LOCK:
-                array, meta = _read_itk(path)
+            with ITK_LOCK:
+                array, affine = read_series(path)
+            array = array[None] if array.ndim == 3 else np.moveaxis(array, -1, 0)
     except (ImportError, SeriesError):
         raise
-    except _SeveralError as error:
+    except RefusalError as error:
         raise ValueError(f"{path}: {error}") from None
+    except MemoryError:
+        raise ValueError(f"{path}: the memory does not suffice to read it; crop or resample it") from None
     except Exception as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
         what = "a DICOM series" if kind == "dicom" else image_suffix(path)
@@ -63,14 +81,12 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
             f"{path}: cannot be read as {what} ({type(error).__name__}: {reason}); it is damaged, cut short or of "
             "another kind: replace it"
         ) from None
-    spatial_dims = min(array.ndim, len(meta["spatial_shape"]))
-    array = array[None] if array.ndim == spatial_dims else np.moveaxis(array, -1, 0)
-    affine = np.eye(4)
-    if "affine" in meta:
-        given = np.asarray(meta["affine"], dtype=np.float64)
-        rank = given.shape[0] - 1
-        affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
-    return array, affine
+    return Stored(array.astype(array.dtype.newbyteorder("="), copy=False), affine, meta)
+
+
+def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """The array and affine of :func:`read_stored`, which says what the arguments are and what is raised."""
+    return read_stored(path, indexed)[:2]
 
 
 def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
@@ -81,14 +97,14 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
 
     Returns:
         float32 (C, W, H) or (C, *S). Its meta keeps ``original_affine``, ``spatial_shape`` and ``original_dtype`` as
-        stored in the file, and ``filename_or_obj`` (the first file's path).
+        stored in the file, ``filename_or_obj`` (the first file's path), and the ``meta`` of :func:`read_stored`.
 
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
     names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    arrays, affines = zip(*(read_array(name) for name in names))
+    arrays, affines, metas = zip(*(read_stored(name) for name in names))
     for name, array, affine in zip(names, arrays, affines):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise ValueError(
@@ -106,7 +122,9 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
     data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     for name, channels in zip(names, data.split([len(array) for array in arrays])):
         check_finite(channels, name)
-    return oriented(data, affines[0], names[0], arrays[0].dtype)
+    image = oriented(data, affines[0], names[0], arrays[0].dtype)
+    image.meta |= metas[0]
+    return image
 
 
 def check_finite(data: torch.Tensor, name: str) -> None:
@@ -167,31 +185,6 @@ def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) ->
     corners = np.array([[*np.multiply(index, np.subtract(size, 1)), 1] for index in np.ndindex(2, 2, 2)]).T
     distance = np.linalg.norm(((affine - other) @ corners)[:3], axis=0).max()
     return float(distance / max(np.linalg.norm(affine[:3, :3], axis=0).max(), 1e-12))
-
-
-class _SeveralError(ValueError):
-    """A file or folder holds several images where one is expected."""
-
-
-def _read_itk(path: str) -> tuple[np.ndarray, dict]:
-    if os.path.isdir(path):
-        array, affine = read_series(path)
-        return array, {"affine": affine, "spatial_shape": array.shape[:3]}
-    reader = ITKReader()
-    return reader.get_data(reader.read(path))
-
-
-def _indexed(picture: Image.Image) -> Image.Image:
-    if getattr(picture, "n_frames", 1) > 1:
-        raise _SeveralError(f"holds {picture.n_frames} pages; store a volume as NIfTI or NRRD, or each page as a file")
-    return picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV") else picture
-
-
-def _coloured(picture: Image.Image) -> Image.Image:
-    picture = _indexed(picture)
-    if picture.mode not in ("P", "PA"):
-        return picture
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def _times(shape: Sequence[int]) -> str:

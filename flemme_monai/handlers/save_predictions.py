@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,13 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
+from ..data.itk_files import write_deep_png
+from ..data.nifti import check_affine, header_of, volume_like
+from ..data.refusal import RefusalError
 from ..utils import replacing, writable_dir
 from ..utils.pictures import ERROR_GAIN, PICTURES, label_map
+
+_logger = logging.getLogger(__name__)
 
 
 class SavePredictions:
@@ -171,26 +177,40 @@ def spread(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
 
 
 def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None:
-    """Write a volume (C, X, Y, Z) with the axes and affine of its file.
+    """Write a volume (C, X, Y, Z) or a 2D image (C, X, Y) with the axes and the place in space of its file.
+
+    From a NIfTI file it also gets the qform, the sform and their codes, the units and the description.
 
     Args:
-        path: ends in ``.nii.gz``.
+        path: ends in ``.nii.gz`` or ``.nii``.
         values: in the axes of ``meta["affine"]``.
-        meta: ``affine``, and ``original_affine`` of the file.
+        meta: ``affine``, ``original_affine`` of the file and, of a NIfTI file, ``nifti_header`` (see
+            :func:`flemme_monai.data.reading.read_stored`) or the header's fields.
+
+    Raises:
+        ValueError: an affine is degenerate.
     """
     import nibabel
 
-    values = np.moveaxis(values.reshape(*values.shape, 1) if values.ndim == 3 else values, 0, -1)
+    flat = values.ndim == 3
+    values = np.moveaxis(values[..., None] if flat else values, 0, -1)  # (X, Y, Z, C)
     affine = np.asarray(meta.get("affine", np.eye(4)), dtype=np.float64)
     original = np.asarray(meta.get("original_affine", affine), dtype=np.float64)
-    turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), nibabel.io_orientation(original))
-    turned = nibabel.orientations.apply_orientation(values, turn)
+    for matrix in (affine, original):
+        try:
+            check_affine(matrix, "the affine of its image")
+        except RefusalError as error:
+            raise ValueError(f"{path}: {error}") from None
+    turn = nibabel.io_orientation(np.linalg.inv(original) @ affine)  # of the image's axes in those of the file
+    turned = nibabel.apply_orientation(values, turn)
     affine = affine @ nibabel.orientations.inv_ornt_aff(turn, values.shape[:3])
-    if np.allclose(affine, original, atol=1e-4):
+    if np.allclose(np.linalg.solve(original, affine), np.eye(4), atol=1e-3):
         affine = original
     turned = turned[..., 0] if turned.shape[-1] == 1 else turned
-    volume = nibabel.Nifti1Image(turned, affine, dtype=turned.dtype)
-    volume.header.set_xyzt_units("mm")
+    header = header_of(meta)
+    volume = volume_like(turned[:, :, 0] if flat and turned.ndim == 3 else turned, affine, header)
+    if header is None and not volume.header["qform_code"]:
+        _logger.info(f"{path}: the affine has shears, which a qform cannot hold; only its sform places it")
     with replacing(path) as part:
         nibabel.save(volume, part)
 
@@ -203,7 +223,7 @@ def write_picture(path: Path, values: np.ndarray) -> None:
         values: (C, W, H), 1 channel is grey, 3 are red, green, blue, 4 have alpha; integers, or floats from 0 to 1.
 
     Raises:
-        ValueError: a PNG cannot hold so many channels, or not with 16 bits.
+        ValueError: a PNG cannot hold so many channels.
     """
     from PIL import Image
 
@@ -212,10 +232,13 @@ def write_picture(path: Path, values: np.ndarray) -> None:
         array = np.rint(np.clip(array, 0, 1) * 255)
     if array.dtype not in (np.uint8, np.uint16):
         array = np.clip(array, 0, 65535).astype(np.uint8 if array.max() < 256 else np.uint16)
-    if len(values) > 4 or (len(values) > 1 and array.dtype == np.uint16):
+    if len(values) > 4:
         raise ValueError(
-            f"{path} cannot be written: a PNG holds up to 4 channels of 8 bits or 1 of 16, this has {len(values)} "
-            f"of {array.dtype}; give the images as NIfTI"
+            f"{path} cannot be written: a PNG holds up to 4 channels, this has {len(values)}; give the images as NIfTI"
         )
+    array = np.ascontiguousarray(array)
     with replacing(path) as part:
-        Image.fromarray(np.ascontiguousarray(array)).save(part)
+        if len(values) > 1 and array.dtype == np.uint16:  # of which Pillow keeps 8 bits
+            write_deep_png(part, array)
+        else:
+            Image.fromarray(array).save(part)

@@ -20,6 +20,9 @@ from flemme_monai.data.files import image_kind, image_stem, list_images
         ("c.d.nii.gz", "c.d", "nifti"),
         ("e.nii", "e", "nifti"),
         ("f.nrrd", "f", "itk"),
+        ("g.HDR", "g", "nifti"),
+        ("h.img", "h", "nifti"),
+        ("i.mhd", "i", "itk"),
     ],
 )
 def test_a_file_has_a_stem_and_a_kind(name: str, stem: str, kind: str) -> None:
@@ -80,3 +83,9 @@ def test_a_broken_link_and_a_pipe_are_no_series(tmp_path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "b")
     assert list_images(tmp_path) == []
+
+
+def test_a_pair_of_header_and_voxels_is_one_image(tmp_path) -> None:
+    for name in ("a.hdr", "a.img", "B.HDR", "B.IMG", "alone.hdr", "disk.img", "c.mhd", "c.raw"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images(tmp_path)] == ["B.HDR", "a.hdr", "c.mhd"]

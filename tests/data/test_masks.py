@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_files import random_picture, write_picture
+from PIL import Image
 
 from flemme_monai.data.masks import check_levels, mask_colors, to_label_map
 from flemme_monai.data.reading import read_array
@@ -73,6 +74,24 @@ def test_a_mask_is_of_whole_numbers(value: float, words: str) -> None:
         label_map(mask, 3)
 
 
+@pytest.mark.parametrize("error", [1e-7, -1e-7])
+def test_labels_that_float32_has_moved_are_put_back(error: float) -> None:
+    np.testing.assert_array_equal(label_map(LABELS * (1 + error), 3), LABELS)
+    many = np.arange(300, dtype=np.float32).reshape(20, 15)
+    np.testing.assert_array_equal(label_map(many * (1 + error), 300), many)
+
+
+@pytest.mark.parametrize("error", [1e-3, -1e-3, 1e-5])
+def test_labels_that_lie_farther_off_are_refused(error: float) -> None:
+    with pytest.raises(ValueError, match=r"holds (1|0)\.(99|00)\d+; labels are whole numbers"):
+        label_map(np.minimum(LABELS, 1) + error * (LABELS == 1), 3)
+
+
+def test_complex_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a\.png: the mask's voxels are complex64"):
+        label_map(LABELS.astype(np.complex64), 3)
+
+
 def test_rgb_with_equal_channels_is_grey() -> None:
     np.testing.assert_array_equal(label_map(np.repeat(LABELS[..., None], 3, axis=-1), 3), LABELS)
 
@@ -102,6 +121,21 @@ def test_a_black_picture_is_a_mask_by_its_alpha() -> None:
     painted = np.zeros((*LABELS.shape, 4), np.uint8)
     painted[LABELS > 0, 3] = 255
     np.testing.assert_array_equal(label_map(painted, 2), LABELS > 0)
+
+
+def test_colours_of_16_bits_are_those_of_8() -> None:
+    deep = PALETTE[LABELS].astype(np.uint16) * 257
+    np.testing.assert_array_equal(label_map(deep, 3, colors=COLORS), LABELS)
+    half_seen = np.dstack([deep, np.where(LABELS == 1, 30000, 65535).astype(np.uint16)])
+    np.testing.assert_array_equal(label_map(half_seen, 3, colors=COLORS), np.where(LABELS == 1, 0, LABELS))
+    with pytest.raises(ValueError, match=r"a\.png: has colours of 16 bits"):
+        label_map(deep + np.uint16(1), 3, colors=COLORS)
+
+
+def test_a_broken_picture_has_no_colours_until_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_picture(tmp_path / "a.png", PALETTE[LABELS])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    assert mask_colors([path]) is None
 
 
 def test_an_opaque_alpha_changes_nothing() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from image_files import random_picture, write_nifti, write_nrrd, write_picture, write_series
+from monai.data import DataLoader, Dataset, decollate_batch
 from PIL import Image
 
 from flemme_monai.data.reading import read_array, read_image
@@ -158,3 +160,16 @@ def test_nan_and_inf_voxels_are_counted(tmp_path: Path, bad: float) -> None:
 def test_complex_voxels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="real numbers are expected"):
         read_image(write_nifti(tmp_path / "a.nii.gz", VOLUME.astype(np.complex64)))
+
+
+def test_the_header_of_a_nifti_travels_with_its_image(tmp_path: Path) -> None:
+    volume = nibabel.Nifti1Image(VOLUME.astype(">i2"), None, nibabel.Nifti1Header(endianness=">"))
+    volume.header["descrip"] = b"by hand"
+    volume.set_qform(np.diag([-2.0, 3, 1, 1]), 2)
+    nibabel.save(volume, tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti2Image(VOLUME.astype(np.int16), np.eye(4)), tmp_path / "b.nii.gz")
+    loader = DataLoader(Dataset([tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"], read_image), batch_size=2)
+    one, two = decollate_batch(next(iter(loader)))
+    header = nibabel.Nifti1Header(np.asarray(one.meta["nifti_header"]).tobytes()[:348])
+    assert (header["descrip"], header["qform_code"], header.endianness) == (b"by hand", 2, "<")
+    assert nibabel.Nifti2Header(np.asarray(two.meta["nifti_header"]).tobytes()).get_data_shape() == VOLUME.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import nibabel
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose, LoadImaged, Orientationd
 from PIL import Image
 
+from flemme_monai.data.reading import read_array, read_image
 from flemme_monai.handlers import SavePredictions
+from flemme_monai.handlers.save_predictions import write_nifti
 from flemme_monai.transforms import SplitSpreadd
 
 LPI = np.array([[-2.0, 0, 0, 10], [0, -1.5, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
 TURNED = np.array([[0, 0, 2.0, 1], [-1.0, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1]])
+TILTED = np.array([[-0.8, -0.9, 0, 3], [0.6, -1.2, 0, 2], [0, 0, 2.0, 1], [0, 0, 0, 1]])  # voxels as TURNED's
 
 
 def load(path, ras=False):
@@ -85,6 +90,119 @@ def test_an_nrrd_comes_back_as_nifti_at_its_place(tmp_path):
     assert np.array_equal(np.asarray(saved.dataobj), labels)
 
 
+def header_with_forms(tmp_path, kind=nibabel.Nifti1Image, name="a.nii.gz", sform_code=4):
+    """A file whose qform and sform differ, in micrometres, with a description and a scale factor."""
+    volume = kind(np.random.RandomState(0).rand(5, 6, 7), None)
+    volume.set_data_dtype(np.uint8)
+    volume.header.set_xyzt_units("micron", "sec")
+    volume.header["descrip"] = "scanned by hand"
+    volume.set_qform(TILTED, 1)
+    volume.set_sform(TURNED, sform_code)
+    nibabel.save(volume, tmp_path / name)
+    return nibabel.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("reader", ["ours", "MONAI's"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("sform_code", [0, 4])
+def test_a_prediction_has_the_header_of_its_file(tmp_path, reader, kind, sform_code):
+    given = header_with_forms(tmp_path, kind, sform_code=sform_code)
+    image = read_image(tmp_path / "a.nii.gz") if reader == "ours" else load(tmp_path / "a.nii.gz", ras=True)
+    labels = (image > 0.5).to(torch.uint8).as_tensor()
+    saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(image, labels))
+    assert np.array_equal(np.asarray(saved.dataobj), given.get_fdata() > 0.5)
+    fields = ["qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "sform_code", "srow_x", "srow_z"]
+    for field in [*fields, "xyzt_units"]:
+        assert np.allclose(saved.header[field], given.header[field], atol=1e-6), field
+    assert np.allclose(saved.header["pixdim"][:4], given.header["pixdim"][:4])
+    assert saved.get_data_dtype() == np.uint8
+    assert saved.dataobj.slope == 1
+    if reader == "ours":
+        assert saved.header["descrip"] == b"scanned by hand"
+        assert type(saved) is kind
+
+
+def test_the_header_survives_a_batch(tmp_path):
+    given = header_with_forms(tmp_path)
+    items = [{"image": read_image(tmp_path / "a.nii.gz"), "case": "a"}]
+    loader = DataLoader(Dataset(items), batch_size=1, num_workers=0)
+    SupervisedEvaluator("cpu", loader, torch.nn.Identity(), val_handlers=[SavePredictions(tmp_path)]).run()
+    saved = nibabel.load(tmp_path / "a_pred.nii.gz")
+    assert saved.header["qform_code"] == 1
+    assert np.allclose(saved.get_qform(), given.get_qform())
+
+
+def test_a_part_of_a_volume_moves_both_forms(tmp_path):
+    given = header_with_forms(tmp_path)
+    image = read_image(tmp_path / "a.nii.gz")
+    part = image[..., 2:5].clone()
+    part.affine[:3, 3] += part.affine[:3, 2] * 2
+    saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(part, part.as_tensor() > 0.5))
+    first = np.linalg.inv(given.affine) @ saved.affine @ [0, 0, 0, 1]  # the part's first voxel in the file's voxels
+    assert sorted(np.rint(first[:3]).tolist()) == [0, 0, 2]
+    assert np.allclose((saved.get_sform() @ [0, 0, 0, 1])[:3], (given.get_sform() @ first)[:3])
+    assert np.allclose((saved.get_qform() @ [0, 0, 0, 1])[:3], (given.get_qform() @ first)[:3], atol=1e-4)
+    assert (saved.header["qform_code"], saved.header["sform_code"]) == (1, 4)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_labels_are_stored_alike_with_and_without_compression(tmp_path, name):
+    header_with_forms(tmp_path)
+    image = read_image(tmp_path / "a.nii.gz")
+    values = random_labels((2, *image.shape[1:]))
+    write_nifti(tmp_path / f"out_{name}", values, image.meta)
+    back = read_image(tmp_path / f"out_{name}")
+    assert np.array_equal(back.numpy(), values)
+    assert torch.allclose(back.affine, image.affine)
+
+
+def test_a_two_dimensional_nifti_comes_back_so(tmp_path):
+    labels = random_labels((5, 6))
+    nibabel.save(nibabel.Nifti1Image(labels, np.diag([2.0, 3, 1, 1])), tmp_path / "a.nii.gz")
+    image = read_image(tmp_path / "a.nii.gz")
+    saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(image, image.as_tensor()))
+    assert np.array_equal(np.asarray(saved.dataobj), labels)
+    assert np.allclose(saved.affine, np.diag([2.0, 3, 1, 1]))
+
+
+def test_what_comes_from_no_nifti_gets_both_forms(tmp_path):
+    meta = {"affine": LPI, "filename_or_obj": "a.nrrd"}
+    image = MetaTensor(torch.zeros(1, 4, 5, 6), meta=meta)
+    saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(image, image.as_tensor()))
+    assert (saved.header["qform_code"], saved.header["sform_code"]) == (1, 1)
+    assert np.allclose(saved.get_qform(), LPI)
+    assert np.allclose(saved.get_sform(), LPI)
+    assert saved.header.get_xyzt_units()[0] == "mm"
+
+
+def test_an_affine_with_shears_has_no_qform_which_is_said(tmp_path, caplog):
+    affine = LPI.copy()
+    affine[1, 2] = 1.0
+    image = MetaTensor(torch.zeros(1, 4, 5, 6), meta={"affine": affine, "filename_or_obj": "tilted"})
+    with caplog.at_level(logging.INFO):
+        saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(image, image.as_tensor()))
+    assert (saved.header["qform_code"], saved.header["sform_code"]) == (0, 1)
+    assert np.allclose(saved.get_sform(), affine)
+    assert "tilted_pred.nii.gz: the affine has shears" in caplog.text
+
+
+def test_axes_at_45_degrees_come_back_in_their_order(tmp_path):
+    labels = random_labels((5, 6, 7))
+    half = np.sqrt(0.5)
+    oblique = np.array([[half, half, 0, 0], [-half, half, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(labels, oblique), tmp_path / "a.nii.gz")
+    image = read_image(tmp_path / "a.nii.gz")
+    saved = nibabel.load(SavePredictions(tmp_path, overlay=False).save(image, image.as_tensor()))
+    assert np.array_equal(np.asarray(saved.dataobj), labels)
+    assert np.allclose(saved.affine, oblique, atol=1e-6)
+
+
+def test_a_degenerate_affine_is_refused(tmp_path):
+    image = MetaTensor(torch.zeros(1, 4, 5, 6), meta={"affine": np.diag([1.0, 0, 1, 1]), "filename_or_obj": "a.nii"})
+    with pytest.raises(ValueError, match=r"a_pred\.nii\.gz: the affine of its image is degenerate"):
+        SavePredictions(tmp_path, overlay=False).save(image, image.as_tensor())
+
+
 def test_a_folder_of_dicom_gives_its_name(tmp_path):
     series = tmp_path / "in" / "series.1"
     series.mkdir(parents=True)
@@ -152,13 +270,22 @@ def test_a_picture_of_floats_comes_back_as_the_grey_levels_of_its_range(tmp_path
     assert np.array_equal(levels, np.rint(picture[0].numpy() * 255))
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(5, "uint8"), (3, "uint16")])
-def test_a_picture_that_no_png_can_hold_is_refused(tmp_path, channels, dtype):
-    meta = {"intensity_range": (0, 60000), "original_dtype": dtype, "filename_or_obj": "a.tif"}
-    picture = MetaTensor(torch.rand(channels, 4, 5), meta=meta)
+def test_a_picture_of_more_channels_than_a_png_has_is_refused(tmp_path):
+    meta = {"intensity_range": (0, 255), "original_dtype": "uint8", "filename_or_obj": "a.tif"}
+    picture = MetaTensor(torch.rand(5, 4, 5), meta=meta)
     save = SavePredictions(tmp_path, "recon", "reconstruction").save
-    with pytest.raises(ValueError, match=rf"a_recon\.png cannot be written.*this has {channels} of {dtype}"):
+    with pytest.raises(ValueError, match=r"a_recon\.png cannot be written.*this has 5; give the images as NIfTI"):
         save(picture, picture)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_reconstruction_of_16_bits_keeps_them(tmp_path, channels):
+    meta = {"intensity_range": (0, 60000), "original_dtype": "uint16", "filename_or_obj": "a.tif"}
+    picture = MetaTensor(torch.rand(channels, 4, 5), meta=meta)
+    path = SavePredictions(tmp_path, "recon", "reconstruction", overlay=False).save(picture, picture)
+    array = read_array(path)[0]
+    assert array.dtype == np.uint16
+    assert np.array_equal(array, np.rint(picture.double().numpy() * 60000))
 
 
 def test_inputs_of_one_stem_are_told_apart(tmp_path):
