@@ -89,6 +89,43 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
     return read_stored(path, indexed)[:2]
 
 
+def read_channels(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Stored:
+    """Reads an image, or one file a channel, as it is stored.
+
+    Args:
+        paths: an image file or DICOM folder, or a list of them: the channels of one image.
+
+    Returns:
+        The array with the channels of all files, in the dtype that holds them all; affine and meta of the first file.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
+    """
+    names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    files = [read_stored(name) for name in names]
+    for name, (array, affine, _) in zip(names, files):
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name}: voxels are {array.dtype}; real numbers are expected")
+        if array.dtype.kind == "f":
+            check_finite(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), name)
+        if array is files[0].array:
+            continue
+        if array.shape[1:] != files[0].array.shape[1:]:
+            raise ValueError(
+                f"{name}: shape {_times(array.shape[1:])} differs from {_times(files[0].array.shape[1:])} of "
+                f"{names[0]}; the channels of one image must have one shape"
+            )
+        shift = displacement(affine, files[0].affine, array.shape[1:])
+        if shift > 0.5:
+            raise ValueError(
+                f"{name}: lies {shift:.1f} voxels off {names[0]} (the affines differ); resample one onto the other"
+            )
+    if len(files) == 1:
+        return files[0]
+    return files[0]._replace(array=np.concatenate([stored.array for stored in files]))
+
+
 def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
     """Reads an image, or one file a channel, in RAS orientation when it is a volume.
 
@@ -96,35 +133,43 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
         paths: an image file or DICOM folder, or a list of them: the channels of one image.
 
     Returns:
-        float32 (C, W, H) or (C, *S). Its meta keeps ``original_affine``, ``spatial_shape`` and ``original_dtype`` as
-        stored in the file, ``filename_or_obj`` (the first file's path), and the ``meta`` of :func:`read_stored`.
+        float32 (C, W, H) or (C, *S), without a record of applied operations. Its meta is that of :func:`meta_of`, with
+        ``affine`` turned.
 
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
-    names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-    arrays, affines, metas = zip(*(read_stored(name) for name in names))
-    for name, array, affine in zip(names, arrays, affines):
-        if array.shape[1:] != arrays[0].shape[1:]:
-            raise ValueError(
-                f"{name}: shape {_times(array.shape[1:])} differs from {_times(arrays[0].shape[1:])} of {names[0]}; "
-                "the channels of one image must have one shape"
-            )
-        shift = displacement(affine, affines[0], array.shape[1:])
-        if shift > 0.5:
-            raise ValueError(
-                f"{name}: lies {shift:.1f} voxels off {names[0]} (the affines differ); resample one onto the other"
-            )
-    array = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{names[0]}: voxels are {array.dtype}; real numbers are expected")
-    data = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    for name, channels in zip(names, data.split([len(array) for array in arrays])):
-        check_finite(channels, name)
-    image = oriented(data, affines[0], names[0], arrays[0].dtype)
-    image.meta |= metas[0]
+    stored = read_channels(paths)
+    first = os.fspath(paths if isinstance(paths, (str, os.PathLike)) else paths[0])
+    image = MetaTensor(torch.from_numpy(np.ascontiguousarray(stored.array, np.float32)), meta=meta_of(stored, first))
+    if image.ndim == 4:
+        image = _RAS(image).contiguous()
+        image.applied_operations = []
     return image
+
+
+def meta_of(stored: Stored, name: str) -> dict[str, Any]:
+    """The meta of MONAI's MetaTensor for a file as it is stored.
+
+    Args:
+        stored: the file's content.
+        name: its path.
+
+    Returns:
+        ``affine``, ``original_affine``, ``spatial_shape`` and ``original_dtype`` as stored in the file,
+        ``filename_or_obj``, and the ``meta`` of :func:`read_stored`.
+    """
+    return {
+        "affine": torch.as_tensor(stored.affine, dtype=torch.float64),
+        "original_affine": torch.as_tensor(stored.affine, dtype=torch.float64),
+        "spatial_shape": np.asarray(stored.array.shape[1:]),
+        "original_dtype": stored.array.dtype.newbyteorder("=").name,
+        "original_channel_dim": 0,
+        "filename_or_obj": name,
+        "space": "RAS",
+        **stored.meta,
+    }
 
 
 def check_finite(data: torch.Tensor, name: str) -> None:
@@ -140,34 +185,6 @@ def check_finite(data: torch.Tensor, name: str) -> None:
     bad = data.numel() - int(torch.isfinite(data).sum())
     if bad:
         raise ValueError(f"{name}: {bad} of {data.numel()} voxels are NaN or Inf; replace them in the file")
-
-
-def oriented(data: torch.Tensor, affine: np.ndarray, name: str, dtype: np.dtype) -> MetaTensor:
-    """Gives an array as read its meta and, when it is a volume, RAS orientation.
-
-    Args:
-        data: (C, W, H) or (C, *S) in the file's own orientation.
-        affine: (4, 4), voxels to RAS mm.
-        name: the file's path.
-        dtype: the file's dtype.
-
-    Returns:
-        The MetaTensor, without a record of applied operations.
-    """
-    meta = {
-        "affine": torch.as_tensor(affine, dtype=torch.float64),
-        "original_affine": torch.as_tensor(affine, dtype=torch.float64),
-        "spatial_shape": np.asarray(data.shape[1:]),
-        "original_dtype": dtype.newbyteorder("=").name,
-        "original_channel_dim": 0,
-        "filename_or_obj": name,
-        "space": "RAS",
-    }
-    image = MetaTensor(data, meta=meta)
-    if data.ndim == 4:
-        image = _RAS(image).contiguous()
-        image.applied_operations = []
-    return image
 
 
 def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:

@@ -1,9 +1,21 @@
-"""Transforms that MONAI lacks: loading and resizing a case, undersampling k-space, outputs of several parts."""
+"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, outputs of several parts."""
 
+from .case import CheckCased
 from .final import FinalOutputd
-from .load import LoadCased
+from .load import EnsureChannelAxisd, LoadCased, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .resize import ResizeImaged
 from .spread import SplitSpreadd
 from .undersample import UndersampleKspaced
 
-__all__ = ["FinalOutputd", "LoadCased", "ResizeImaged", "SplitSpreadd", "UndersampleKspaced"]
+__all__ = [
+    "CheckCased",
+    "EnsureChannelAxisd",
+    "FinalOutputd",
+    "LoadCased",
+    "LoadImageFilesd",
+    "LoadLabeld",
+    "OrientVolumesd",
+    "ResizeImaged",
+    "SplitSpreadd",
+    "UndersampleKspaced",
+]

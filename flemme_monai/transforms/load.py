@@ -1,29 +1,139 @@
-"""Loads the image and the label map of a case, checked, channel first and in RAS orientation."""
+"""Loading the image and the label map of a case, channel first and in RAS orientation, by MONAI's traced transforms."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import EnsureChannelFirst, LoadImage, LoadImaged, MapTransform, Orientationd
+from monai.utils import convert_to_tensor
 
-from flemme_monai.data.masks import is_grey, to_label_map
-from flemme_monai.data.reading import check_finite, displacement, oriented, read_array, read_image
+from flemme_monai.data.reader import CheckedReader
+from flemme_monai.transforms.case import CheckCased, report_label
 
-_logger = logging.getLogger(__name__)
+
+class LoadImageFilesd(LoadImaged):
+    """MONAI's LoadImaged with the reader of this collection; arrays and tensors are loaded already and pass.
+
+    Args:
+        keys: keys of the images: a path, one path a channel, or an image in memory.
+    """
+
+    def __init__(self, keys: KeysCollection = "image") -> None:
+        super().__init__(keys, reader=CheckedReader())
+
+    def key_iterator(self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None) -> Iterator[Any]:
+        """The keys of what is not in memory."""
+        for found in super().key_iterator(data, *extra_iterables):
+            if not isinstance(data[found[0] if extra_iterables else found], (np.ndarray, torch.Tensor)):
+                yield found
+
+
+class LoadLabeld(MapTransform):
+    """Loads the label map of a case where it has one; arrays and tensors pass.
+
+    It is no LoadImaged: MONAI Label expects the keys of those in every request.
+
+    Args:
+        keys: key of the label map.
+        need_label: whether a file that cannot be read is an error; else the label is left out, which is logged.
+    """
+
+    def __init__(self, keys: KeysCollection = "label", need_label: bool = True) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.need_label = need_label
+        self.load = LoadImage(CheckedReader(labels=True), dtype=None)
+        self._told: set[str] = set()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """``data`` with the label map as a MetaTensor (C, *S) in the file's dtype.
+
+        Raises:
+            FileNotFoundError: When the file is missing.
+            ValueError: When the file is unreadable; the message names it.
+        """
+        out = dict(data)
+        for key in self.key_iterator(data):
+            if not isinstance(out[key], (np.ndarray, torch.Tensor)):
+                try:
+                    out[key] = self.load(out[key])
+                except (ValueError, OSError) as error:
+                    if self.need_label:
+                        raise
+                    del out[key]
+                    report_label(error, self._told)
+        return out
+
+
+class EnsureChannelAxisd(MapTransform):
+    """MONAI's EnsureChannelFirstd, which here also knows whether the channels have an axis where the meta does not say.
+
+    The grid has as many axes as the meta's ``spatial_shape``, else ``spatial_dims`` where the image has that many or
+    one more, else one less than the image. An image with as many axes as its grid has no channel axis. With one more,
+    the first is the channel axis, unless the meta's ``original_channel_dim`` names the last, which was not moved yet.
+
+    Args:
+        keys: keys of arrays, tensors or MetaTensors; those that are missing are passed over.
+        spatial_dims: number of the network's axes.
+    """
+
+    def __init__(self, keys: KeysCollection, spatial_dims: int) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """``data`` with MetaTensors (C, *S), whose meta has an ``original_affine``; what was given stays unchanged."""
+        out = dict(data)
+        for key in self.key_iterator(data):
+            given = convert_to_tensor(out[key], track_meta=True)
+            image = MetaTensor(given.as_tensor(), meta=dict(given.meta), applied_operations=given.applied_operations)
+            if image.meta.get("original_affine") is None:
+                image.meta["original_affine"] = image.affine.clone()
+            out[key] = EnsureChannelFirst(channel_dim=self._channel_dim(image))(image)
+        return out
+
+    def _channel_dim(self, image: MetaTensor) -> int | str:
+        """The channels' axis, "no_channel" where they have none."""
+        grid = tuple(image.meta.get("spatial_shape", ()))
+        if len(grid) in (2, 3):
+            rank = len(grid)
+        else:
+            rank = self.spatial_dims if image.ndim - self.spatial_dims in (0, 1) else image.ndim - 1
+        if image.ndim == rank:
+            return "no_channel"
+        last = image.meta.get("original_channel_dim") in (-1, rank)
+        moved = tuple(image.shape[1:]) == grid != tuple(image.shape[:-1])
+        return rank if last and not moved else 0
+
+
+class OrientVolumesd(Orientationd):
+    """MONAI's Orientationd to RAS for volumes; a 2D image stays as it is stored.
+
+    Args:
+        keys: keys of MetaTensors (C, *S); those that are missing are passed over.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys, axcodes="RAS", labels=None, allow_missing_keys=True)
+
+    def key_iterator(self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None) -> Iterator[Any]:
+        """The keys of volumes."""
+        for found in super().key_iterator(data, *extra_iterables):
+            if data[found[0] if extra_iterables else found].ndim == 4:
+                yield found
 
 
 class LoadCased(MapTransform):
     """Reads ``image`` and, with ``num_classes``, ``label`` of an item made by ``flemme_monai.data.datalist``.
 
+    It is what the preprocessing of a bundle begins with, as one transform.
+
     Args:
-        in_channels: number of image channels expected. RGB with equal channels counts as one channel, and a picture's
-            alpha channel without transparency is left out, where that gives ``in_channels``.
+        in_channels: number of image channels expected, see :class:`flemme_monai.transforms.CheckCased`.
         num_classes: number of classes of the label map, background included; None reads no label.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
         need_label: whether a label that does not fit is an error; else it is left out, which is logged.
@@ -35,25 +145,23 @@ class LoadCased(MapTransform):
     def __init__(
         self, in_channels: int, num_classes: int | None = None, spatial_dims: int = 2, need_label: bool = True
     ) -> None:
-        super().__init__(keys=("image", "label"), allow_missing_keys=True)
-        if in_channels < 1:
-            raise ValueError(f"in_channels is {in_channels}; at least 1 is expected")
-        if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}; at least 2 (the background and one class) is expected")
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims is {spatial_dims}; 2 or 3 is expected")
-        self.in_channels = in_channels
-        self.num_classes = num_classes
-        self.spatial_dims = spatial_dims
-        self.need_label = need_label
-        self._told: set[str] = set()
+        keys = ("image",) if num_classes is None else ("image", "label")
+        super().__init__(keys, allow_missing_keys=True)
+        self.steps = (
+            LoadImageFilesd("image"),
+            *((LoadLabeld("label", need_label),) if num_classes is not None else ()),
+            EnsureChannelAxisd(keys, spatial_dims),
+            OrientVolumesd(keys),
+            CheckCased(in_channels, num_classes, spatial_dims, need_label),
+        )
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Loads one item.
 
         Args:
-            data: ``image`` (a path, one path a channel, or a MetaTensor), and optionally ``label`` (a path or a
-                MetaTensor), ``slab`` ([first, last) along the last RAS axis) and ``colors`` (of the label's classes).
+            data: ``image`` (a path, one path a channel, an array or a MetaTensor), and optionally ``label`` (a path, an
+                array or a MetaTensor), ``slab`` ([first, last) along the last RAS axis) and ``colors`` (of the label's
+                classes).
 
         Returns:
             The item with ``image`` float32 (in_channels, *S) and, with ``num_classes``, ``label`` (1, *S); the other
@@ -64,88 +172,6 @@ class LoadCased(MapTransform):
             ValueError: When a file is unreadable or does not fit; the message names it.
         """
         item = dict(data)
-        slab, colors = item.pop("slab", None), item.pop("colors", None)
-        label = item.pop("label", None)
-        image = item["image"]
-        if isinstance(image, torch.Tensor):
-            name = _name(image)
-            image = image.float()
-            check_finite(image, name)
-        else:
-            image = read_image(image)
-            name = _name(image)
-        image = self._with_channels(image, name)
-        if self.spatial_dims == 3 and image.ndim == 3:
-            raise ValueError(f"{name}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
-        if label is not None and self.num_classes is not None:
-            try:
-                item["label"] = _cut(self._label(label, colors, image, name), slab, name)
-            except (ValueError, OSError) as error:
-                if self.need_label:
-                    raise
-                self._tell(f"the label is left out: {error}")
-        image = _cut(image, slab, name)
-        # the values that become 0 and 1 where the image is scaled, so that a reconstruction can be put back to them
-        image.meta["intensity_range"] = (float(image.min()), float(image.max()))
-        item["image"] = image
+        for step in self.steps:
+            item = step(item)
         return item
-
-    def _tell(self, line: str) -> None:
-        """Log a line once, however often a case is loaded."""
-        if line not in self._told:
-            self._told.add(line)
-            _logger.info(line)
-
-    def _with_channels(self, image: MetaTensor, name: str) -> MetaTensor:
-        channels = len(image)
-        if channels == self.in_channels:
-            return image
-        if image.ndim == 3 and channels in (2, 4) and image[-1].min() == image[-1].max():
-            image = image[:-1]
-        if self.in_channels == 1 and len(image) == 3 and is_grey(image):
-            image = image[:1]
-        if len(image) != self.in_channels:
-            raise ValueError(
-                f"{name}: has {channels} channel{'s' * (channels > 1)} while in_channels is {self.in_channels}; set "
-                f"in_channels to {len(image)} or convert the image"
-            )
-        return image
-
-    def _label(self, label: Any, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
-        if isinstance(label, torch.Tensor):
-            label_name = _name(label)
-            classes = to_label_map(label.cpu().numpy(), label_name, self.num_classes)
-            loaded = MetaTensor(torch.from_numpy(classes), meta=label.meta)
-        else:
-            label_name = os.fspath(label)
-            array, affine = read_array(label, indexed=True)
-            classes = to_label_map(array, label_name, self.num_classes, colors)
-            loaded = oriented(torch.from_numpy(np.ascontiguousarray(classes)), affine, label_name, array.dtype)
-        if loaded.shape[1:] != image.shape[1:]:
-            raise ValueError(
-                f"{label_name}: shape {tuple(loaded.shape[1:])} differs from {tuple(image.shape[1:])} of its image "
-                f"{name}; an image and its mask must have one shape"
-            )
-        if image.ndim == 4:
-            shift = displacement(loaded.affine.numpy(), image.affine.numpy(), image.shape[1:])
-            if shift > 0.5:
-                raise ValueError(
-                    f"{label_name}: lies {shift:.1f} voxels off its image {name} (the affines differ); "
-                    "resample the mask onto the image, or copy the image's affine when the voxels do match"
-                )
-        return loaded
-
-
-def _name(image: MetaTensor) -> str:
-    return str(image.meta.get("filename_or_obj", "the image")) if isinstance(image, MetaTensor) else "the image"
-
-
-def _cut(image: MetaTensor, slab: tuple[int, int] | None, name: str) -> MetaTensor:
-    if slab is None:
-        return image
-    if image.ndim != 4:
-        raise ValueError(f"{name}: is a 2D image, which cannot be divided into slabs; set split_by to case")
-    first, last = slab
-    affine = image.affine.clone()
-    affine[:3, 3] += affine[:3, 2] * first
-    return MetaTensor(image.as_tensor()[..., first:last].contiguous(), meta={**image.meta, "affine": affine})
