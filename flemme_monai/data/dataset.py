@@ -24,7 +24,7 @@ class CaseDataset(CacheDataset):
 
     Args:
         data: items, see ``flemme_monai.data.datalist``.
-        transform: the transforms; the first loads the case.
+        transform: the transforms, which may be nested; the first load the case.
         slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item, with its index as ``slice``.
         num_workers: number of threads that load the cases at the start, at least one.
         progress: show a progress bar on a terminal meanwhile.
@@ -51,6 +51,8 @@ class CaseDataset(CacheDataset):
         self.slices = slices
         self.cache = cache
         bar = progress and sys.stderr.isatty()
+        # MONAI takes a Compose inside another for a random transform and would not cache what it gives
+        transform = transform.flatten()
         super().__init__(data, transform, cache_rate=1.0 if cache else 0.0, num_workers=num_workers, progress=bar)
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.transforms import Orientation
 
 from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
 from ..data.itk_files import write_deep_png
@@ -81,7 +82,7 @@ class SavePredictions:
 
         Args:
             image: the network's input (C, *S) with the meta data of its file.
-            pred: the prediction (C_out, *S).
+            pred: the prediction (C_out, *S), on the image's grid or put back on that of its file by MONAI's ``Invertd``.
             label: the truth (C_label, *S), for the overlay.
             case: names an image that comes from no file.
 
@@ -92,9 +93,10 @@ class SavePredictions:
             ValueError: ``pred`` has another size than ``image``.
         """
         meta = getattr(image, "meta", {})
-        if pred.shape[1:] != image.shape[1:]:
+        on_image = turned_like(pred, image)
+        if on_image.shape[1:] != image.shape[1:]:
             raise ValueError(
-                f"the prediction of {case} is {tuple(pred.shape[1:])} and its image {tuple(image.shape[1:])}"
+                f"the prediction of {case} is {tuple(on_image.shape[1:])} and its image {tuple(image.shape[1:])}"
             )
         name = self._name(str(meta.get("filename_or_obj", "")), case)
         volume = image.ndim == 4 or is_volume(image)
@@ -107,13 +109,13 @@ class SavePredictions:
             whole = np.dtype(meta.get("original_dtype", np.float32)).kind in "iu"
             values = intensities(pred, meta if volume or whole else {})
         if volume:
-            write_nifti(path, values, meta)
+            write_nifti(path, values, {**meta, "affine": pred.affine} if has_place(pred) else meta)
         else:
             write_picture(path, values)
         if self._draw is not None:
             from PIL import Image
 
-            picture = self._draw(image, pred, label, volume=is_volume(image))
+            picture = self._draw(image, on_image, label, volume=is_volume(image))
             with replacing(self.output_dir / f"{name}_{self.postfix}_overlay.png") as part:
                 Image.fromarray(picture).save(part)
         return path
@@ -144,6 +146,29 @@ def is_volume(image: torch.Tensor) -> bool:
     """Whether an image (C, *S) comes from a volume's file: a NIfTI, an NRRD, a folder of DICOM."""
     source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
     return bool(source) and image_suffix(source) not in PICTURE_SUFFIXES
+
+
+def has_place(pred: torch.Tensor) -> bool:
+    """Whether a prediction knows where it lies: its meta data are an image's, not those that MONAI makes of none."""
+    return "original_affine" in getattr(pred, "meta", {})
+
+
+def turned_like(pred: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """A volume's prediction with its axes turned to those of the image.
+
+    Args:
+        pred: (C_out, *S); without a place of its own it has the image's axes.
+        image: (C, *S) with the meta data of its file.
+
+    Returns:
+        (C_out, *S).
+    """
+    import nibabel
+
+    if pred.ndim != 4 or not has_place(pred) or not has_place(image):
+        return pred
+    axcodes = "".join(nibabel.aff2axcodes(image.affine.numpy()))
+    return Orientation(axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")))(pred)
 
 
 def intensities(pred: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:

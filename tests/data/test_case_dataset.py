@@ -50,6 +50,14 @@ def test_each_axial_slice_of_a_volume_is_an_item(tmp_path: Path) -> None:
     assert torch.equal(item["label"], whole[1]["label"][..., 1])
 
 
+def test_the_transforms_may_be_nested(tmp_path: Path) -> None:
+    items = volumes(tmp_path)
+    nested = Compose([Compose([LoadCased(1, 2)]), Compose([ScaleIntensityd("image")])])
+    data = CaseDataset(items, nested, slices=True, progress=False)
+    assert len(data) == 12
+    assert torch.equal(data[5]["image"], dataset(items, slices=True)[5]["image"])
+
+
 def test_a_picture_is_one_item(tmp_path: Path) -> None:
     items = [{"image": str(write_picture(tmp_path / "a.png", random_picture())), "case": "a"}]
     data = CaseDataset(items, Compose([LoadCased(1)]), slices=True, progress=False)
