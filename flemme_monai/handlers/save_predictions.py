@@ -82,7 +82,7 @@ class SavePredictions:
 
         Args:
             image: the network's input (C, *S) with the meta data of its file.
-            pred: the prediction (C_out, *S), on the image's grid or put back on that of its file by MONAI's ``Invertd``.
+            pred: the prediction (C_out, *S), on the image's grid or put back on that of its file by ``Invertd``.
             label: the truth (C_label, *S), for the overlay.
             case: names an image that comes from no file.
 

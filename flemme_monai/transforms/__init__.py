@@ -1,6 +1,7 @@
 """Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, outputs of several parts."""
 
 from .case import CheckCased
+from .crop import RandAffineCropd
 from .final import FinalOutputd
 from .load import EnsureChannelAxisd, LoadCased, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .resize import ResizeImaged
@@ -15,6 +16,7 @@ __all__ = [
     "LoadImageFilesd",
     "LoadLabeld",
     "OrientVolumesd",
+    "RandAffineCropd",
     "ResizeImaged",
     "SplitSpreadd",
     "UndersampleKspaced",

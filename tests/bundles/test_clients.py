@@ -86,7 +86,7 @@ class LoadImageTensord(MapTransform):
 
 
 def label_infers(config: ConfigParser, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The mask and its affine as MONAI Label 0.8.5 makes them (tasks/infer/bundle.py, basic_infer.py, transform/post.py)."""
+    """The mask and its affine as MONAI Label 0.8.5 makes them (tasks/infer/bundle.py and basic_infer.py)."""
     pre = list(config.get_parsed_content("preprocessing", instantiate=True).transforms)
     for transform in pre:
         if isinstance(transform, LoadImaged):

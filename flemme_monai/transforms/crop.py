@@ -1,0 +1,141 @@
+"""Random crops that are turned, zoomed and deformed with what lies around them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Randomizable, Resample, SpatialPad
+from monai.transforms.utils import create_grid, create_rotate, create_scale
+from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
+
+
+class RandAffineCropd(Randomizable, MapTransform):
+    """Crops at a random place; a crop that is turned, zoomed or deformed is resampled once from the whole image.
+
+    What a turned crop needs beyond its own borders comes from the image: its place is drawn among those where all that
+    it needs lies inside. Only along an axis where the image is too short for that, the image's border is repeated.
+
+    Args:
+        keys: keys of images (C, *S) of one size; one that is smaller than the crop gets zeros around it.
+        roi_size: size of the crop, one number or one an axis.
+        spatial_dims: number of axes.
+        mode: "bilinear" or "nearest" interpolation, one or one a key.
+        rotate_prob: probability of a turn.
+        rotate_range: largest angle about each axis, in radians.
+        zoom_prob: probability of a zoom by one factor along all axes.
+        min_zoom: smallest factor; below 1 the crop shows more of the image.
+        max_zoom: largest factor.
+        elastic_prob: probability of an elastic deformation.
+        elastic: the transforms that deform.
+        elastic_margin: how far they move voxels at most, in voxels.
+
+    Raises:
+        ValueError: When ``min_zoom`` is not positive or above ``max_zoom``.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        roi_size: Sequence[int] | int,
+        spatial_dims: int,
+        mode: Sequence[str] | str = "bilinear",
+        rotate_prob: float = 0.0,
+        rotate_range: float = 0.35,
+        zoom_prob: float = 0.0,
+        min_zoom: float = 0.85,
+        max_zoom: float = 1.2,
+        elastic_prob: float = 0.0,
+        elastic: Sequence[MapTransform] = (),
+        elastic_margin: int = 8,
+    ) -> None:
+        super().__init__(keys)
+        if not 0 < min_zoom <= max_zoom:
+            raise ValueError(f"min_zoom is {min_zoom} and max_zoom {max_zoom}; 0 < min_zoom <= max_zoom is expected")
+        self.roi_size = np.array(ensure_tuple_rep(roi_size, spatial_dims))
+        self.pad = SpatialPad(self.roi_size.tolist())
+        self.resample = [
+            Resample(mode, padding_mode="border", dtype=torch.float32)
+            for mode in ensure_tuple_rep(mode, len(self.keys))
+        ]
+        self.rotate_prob = rotate_prob
+        self.rotate_range = rotate_range
+        self.zoom_prob = zoom_prob
+        self.min_zoom = min_zoom
+        self.max_zoom = max_zoom
+        self.elastic_prob = elastic_prob
+        self.elastic = tuple(elastic)
+        self.elastic_margin = elastic_margin
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandAffineCropd:
+        """Seeds the crops and their deformations."""
+        super().set_random_state(seed, state)
+        for transform in self.elastic:
+            transform.set_random_state(state=self.R)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Crops one item.
+
+        Returns:
+            ``data`` with float32 tensors (C, *roi_size), without meta data, under the keys.
+        """
+        out = dict(data)
+        images = {key: convert_to_tensor(out[key], track_meta=False) for key in self.key_iterator(out)}
+        shape = np.array(next(iter(images.values())).shape[1:])
+        if (shape < self.roi_size).any():
+            images = {key: convert_to_tensor(self.pad(image), track_meta=False) for key, image in images.items()}
+            shape = np.maximum(shape, self.roi_size)
+        matrix = self._matrix()
+        deformed = self.R.random() < self.elastic_prob
+        size = self.roi_size + 2 * self.elastic_margin * deformed
+        if matrix is None and not deformed:
+            first = self.R.randint(shape - size + 1)
+            crops = {key: image[_box(first, first + size)].float() for key, image in images.items()}
+        else:
+            crops = self._resampled(images, shape, size, matrix)
+        if deformed:
+            for transform in self.elastic:
+                crops = transform(crops)
+            first = np.full(len(size), self.elastic_margin)
+            crops = {key: image[_box(first, first + self.roi_size)] for key, image in crops.items()}
+        return out | {key: convert_to_tensor(image, track_meta=False).contiguous() for key, image in crops.items()}
+
+    def _matrix(self) -> np.ndarray | None:
+        """What takes a place in the crop, from its centre, to the place in the image; None where nothing is turned."""
+        dims = len(self.roi_size)
+        turned, zoomed = self.R.random() < self.rotate_prob, self.R.random() < self.zoom_prob
+        matrix = np.eye(dims + 1)
+        if turned:
+            angles = self.R.uniform(-self.rotate_range, self.rotate_range, 1 if dims == 2 else 3)
+            matrix = create_rotate(dims, angles)
+        if zoomed:
+            matrix = matrix @ create_scale(dims, [1 / self.R.uniform(self.min_zoom, self.max_zoom)] * dims)
+        return matrix[:dims, :dims] if turned or zoomed else None
+
+    def _resampled(
+        self, images: Mapping[Hashable, torch.Tensor], shape: np.ndarray, size: np.ndarray, matrix: np.ndarray | None
+    ) -> dict[Hashable, torch.Tensor]:
+        """Crops of ``size`` whose voxels lie in the images (C, *shape) where ``matrix`` says."""
+        matrix = np.eye(len(size)) if matrix is None else matrix
+        reach = np.abs(matrix) @ ((size - 1) / 2)  # from the crop's centre, along the image's axes
+        room = shape - 1 - 2 * reach
+        centre = reach + np.where(room > 0, self.R.uniform(size=len(size)) * room, room / 2)
+        first = np.clip(np.floor(centre - reach), 0, shape - 1).astype(int)
+        last = np.clip(np.ceil(centre + reach), 0, shape - 1).astype(int)
+        grid = create_grid(size, homogeneous=False, dtype=torch.float32, backend=TransformBackends.TORCH)
+        grid = torch.einsum("ij,j...->i...", torch.as_tensor(matrix, dtype=torch.float32), grid)
+        offset = torch.as_tensor(centre - (first + last) / 2, dtype=torch.float32)
+        grid = grid + offset.reshape(-1, *[1] * len(size))  # from the middle of what is taken of the image
+        return {
+            key: resample(image[_box(first, last + 1)], grid=grid)
+            for (key, image), resample in zip(images.items(), self.resample)
+        }
+
+
+def _box(first: np.ndarray, end: np.ndarray) -> tuple[slice, ...]:
+    """All channels between two corners."""
+    return (slice(None), *(slice(int(low), int(high)) for low, high in zip(first, end)))
