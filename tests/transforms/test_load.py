@@ -9,6 +9,8 @@ import pytest
 import torch
 from image_files import random_picture, write_nifti, write_picture
 from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.transforms import EnsureChannelFirst, LoadImage
+from PIL import Image
 
 from flemme_monai.data import datalist, inference_list
 from flemme_monai.transforms import LoadCased
@@ -197,3 +199,71 @@ def test_a_ct_and_its_label_map_are_aligned(data_dir: Path) -> None:
     organs = loaded["label"] > 0
     assert loaded["image"].shape == (1, 512, 512, 20)
     assert (loaded["image"][organs] > -300).float().mean() > 0.95
+
+
+OBLIQUE = np.array([[-1.8, 0.3, 0.1, 40.0], [0.2, -1.1, 0.4, 50.0], [0.3, 0.5, 2.4, -60.0], [0, 0, 0, 1]])
+
+
+def test_a_volume_in_memory_is_loaded_as_its_file(tmp_path: Path) -> None:
+    path = volume(tmp_path, affine=OBLIQUE)
+    expected = LoadCased(1, spatial_dims=3)({"image": path, "case": "a"})["image"]
+    bare = LoadImage()(path)
+    for image in (bare, bare[None], EnsureChannelFirst()(bare.clone())):
+        loaded = LoadCased(1, spatial_dims=3)({"image": image, "case": "a"})["image"]
+        assert torch.equal(loaded, expected)
+        assert torch.allclose(loaded.affine, expected.affine)
+    assert expected.affine[:3, :3].diagonal().min() > 0
+    np.testing.assert_array_equal(expected[0].numpy(), VOLUME[::-1, ::-1])
+
+
+def test_channels_last_come_first(tmp_path: Path) -> None:
+    path = volume(tmp_path, np.stack([VOLUME, VOLUME // 2], axis=-1))
+    expected = LoadCased(2, spatial_dims=3)({"image": path, "case": "a"})["image"]
+    for image in (LoadImage()(path), LoadImage(ensure_channel_first=True)(path)):
+        assert torch.equal(LoadCased(2, spatial_dims=3)({"image": image, "case": "a"})["image"], expected)
+
+
+def test_arrays_are_images_with_or_without_channels(tmp_path: Path) -> None:
+    for array, shape in ((GREY, (1, 12, 16)), (GREY[None], (1, 12, 16)), (VOLUME[None], (1, 6, 5, 4))):
+        for image in (array, torch.from_numpy(array)):
+            item = {"image": image, "label": (image > 127).astype(np.uint8) if image is array else image > 127}
+            loaded = LoadCased(1, 2)(item)
+            assert loaded["image"].shape == loaded["label"].shape == shape
+            assert loaded["image"].dtype == torch.float32
+            assert torch.equal(loaded["label"], (loaded["image"] > 127).to(torch.uint8))
+    assert LoadCased(1, spatial_dims=3)({"image": VOLUME})["image"].shape == (1, 6, 5, 4)
+
+
+def test_a_2d_nifti_stays_as_it_is_stored(tmp_path: Path) -> None:
+    for affine in (np.diag([-1.0, -1, 1, 1]), OBLIQUE[:, [2, 1, 0, 3]]):
+        image = LoadCased(1)({"image": volume(tmp_path, VOLUME[..., 0].astype(np.int16), affine=affine)})["image"]
+        np.testing.assert_array_equal(image[0].numpy(), VOLUME[..., 0])
+        np.testing.assert_allclose(image.affine, affine)
+
+
+def test_a_palette_s_indices_are_labels_and_its_colours_an_image(tmp_path: Path) -> None:
+    indexed = Image.fromarray(GREY // 128)
+    indexed = indexed.convert("P")
+    indexed.putpalette([10, 20, 30, 200, 100, 0] + [0] * 750)
+    indexed.save(tmp_path / "p.png")
+    loaded = LoadCased(3, 2)({"image": str(tmp_path / "p.png"), "label": str(tmp_path / "p.png")})
+    assert torch.equal(loaded["label"][0], torch.from_numpy(GREY.T // 128))
+    assert loaded["image"][:, loaded["label"][0] == 1].unique(dim=1).flatten().tolist() == [200, 100, 0]
+
+
+def test_an_unreadable_label_is_left_out_where_none_is_needed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    load = LoadCased(1, 2, need_label=False)
+    for _ in range(2):
+        assert "label" not in load({"image": picture(tmp_path), "label": str(tmp_path / "gone.png")})
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the label is left out: {tmp_path / 'gone.png'}: no such file"
+    ]
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        LoadCased(1, 2)({"image": picture(tmp_path), "label": str(tmp_path / "gone.png")})
+
+
+def test_a_file_that_is_no_image_is_not_tried_with_other_readers(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", GREY)
+    with pytest.raises(ValueError, match=r"a\.npy: the suffix is none of"):
+        LoadCased(1)({"image": str(tmp_path / "a.npy")})
