@@ -6,13 +6,13 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import partition_dataset
 
 from flemme_monai.data.reading import read_image
+from flemme_monai.utils import user_path
 
 Case = dict[str, Any]
 Split = dict[str, list[Case]]
@@ -82,10 +82,11 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
         FileNotFoundError: When there is no such file.
         ValueError: When the file is no such JSON, names an unknown case, or a case twice.
     """
-    if not Path(split_file).is_file():
+    split_file = user_path(split_file)
+    if not split_file.is_file():
         raise FileNotFoundError(f"{split_file}: no such split file")
     try:
-        named = json.loads(Path(split_file).read_text(encoding="utf-8"))
+        named = json.loads(split_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{split_file}: is not JSON ({error})") from None
     shape = '{"train": [case, ...], "val": [...], "test": [...]}'

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.metrics import compute_confusion_matrix_metric
 from monai.utils import string_list_all_gather
 
-from ..utils import replacing, writable_dir
+from ..utils import text_file, writable_dir
 
 
 class CaseReport:
@@ -86,7 +86,7 @@ class CaseReport:
 
     def _write_cases(self, cases: list[str], tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> None:
         classes = dict.fromkeys(c for names in columns.values() for c in names)
-        with replacing(self.output_dir / "cases.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "cases.csv") as file:
             table = csv.writer(file)
             table.writerow(["case", "class", *tables])
             for i, case in enumerate(cases):
@@ -97,7 +97,7 @@ class CaseReport:
     def _write_summary(self, tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> dict[str, float]:
         """Write the table; the mean of each metric, over classes and cases."""
         means = {}
-        with replacing(self.output_dir / "summary.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "summary.csv") as file:
             table = csv.writer(file)
             table.writerow(["metric", "class", "mean", "std", "n"])
             for name, values in tables.items():

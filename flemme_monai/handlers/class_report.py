@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine
 from monai.metrics import compute_roc_auc
 
-from ..utils import replacing
+from ..utils import replacing, text_file
 from ..utils.pictures import confusion_picture
 from .case_report import cell
 from .classified import ClassifiedCase, ClassifiedCases
@@ -41,7 +41,7 @@ class ClassReport(ClassifiedCases):
         truth = np.array([case.truth for case in known])  # (N,)
         probabilities = np.array([case.probabilities for case in known])  # (N, K)
         matrix = confusion_matrix(truth, probabilities.argmax(1), len(names))
-        with replacing(self.output_dir / "confusion_matrix.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "confusion_matrix.csv") as file:
             csv.writer(file).writerows([["true", *names], *([name, *row] for name, row in zip(names, matrix.tolist()))])
         with replacing(self.output_dir / "confusion_matrix.png") as part:
             from PIL import Image
@@ -54,7 +54,7 @@ class ClassReport(ClassifiedCases):
         counts = matrix.sum(1)
         accuracy = float(np.trace(matrix) / counts.sum())
         means = {name: float(values[counts > 0].mean()) for name, values in scores.items()}
-        with replacing(self.output_dir / "summary.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "summary.csv") as file:
             table = csv.writer(file)
             table.writerow(["metric", "class", "value", "n"])
             table.writerow(["accuracy", "all", cell(accuracy), counts.sum()])

@@ -13,6 +13,8 @@ from monai.engines import Workflow
 class EarlyStop:
     """Stops the trainer after ``patience`` validations without a better key metric; its counter survives a resume.
 
+    ``RunState`` finds it as ``early_stop`` in the trainer's state.
+
     Args:
         evaluator: its key metric is watched, and compared as it compares itself.
         patience: validations without improvement until the stop.
@@ -28,7 +30,13 @@ class EarlyStop:
     def attach(self, engine: Engine) -> None:
         """Watch the evaluator, stop ``engine``, the trainer."""
         self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta)
-        self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
+        engine.state.early_stop = self
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        # not before: the evaluator may run alone, without the key metric of a training's validation
+        if not self.evaluator.has_event_handler(self._stopping, Events.COMPLETED):
+            self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
 
     def _score(self, evaluator: Workflow) -> float:
         score = float(evaluator.state.metrics[evaluator.state.key_metric_name])

@@ -27,7 +27,7 @@ from ..metrics import (
     standardised,
 )
 from ..metrics.tsne import NO_CLASS
-from ..utils import bare, load_weights, replacing, writable_dir
+from ..utils import bare, load_weights, text_file, user_path, writable_dir
 from .case_report import cell
 from .save_samples import plain, samples_of, tile, write_sheet
 
@@ -113,7 +113,7 @@ class GenerationReport:
         if self._known is None:
             if self.classifier is None:
                 _logger.info("no classifier_path is given: FID, KID, MMD, precision and recall are left out")
-            elif not Path(self.classifier_path).is_file():
+            elif not user_path(self.classifier_path).is_file():
                 raise FileNotFoundError(
                     f"there is no classifier {self.classifier_path}: train one on these images, or name its model.pt "
                     "with classifier_path"
@@ -194,7 +194,7 @@ class GenerationReport:
         return rows
 
     def _write(self, rows: Sequence[Row]) -> None:
-        with replacing(self.output_dir / "summary.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "summary.csv") as file:
             table = csv.writer(file)
             table.writerow(Row._fields)
             table.writerows(row._replace(value=cell(row.value)) for row in rows)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from ..utils import replacing, writable_dir
+from ..utils import replacing, text_file, user_path
+from .epoch_end import EpochEnd, at_epoch_end
+from .run_folder import hold_while_running
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
 
@@ -29,8 +30,8 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 class History:
     """One row an epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
 
-    Writes ``metrics.csv`` after each epoch and ``curves.png`` now and then and at the end. Comes after the validation
-    and before ``RunState`` in the trainer's handlers.
+    Writes ``metrics.csv`` after each epoch and ``curves.png`` now and then and at the end. The other handlers find it
+    as ``history`` in the trainer's state, whatever its place among them.
 
     Args:
         output_dir: folder of both files.
@@ -41,24 +42,21 @@ class History:
     """
 
     def __init__(self, output_dir: str | os.PathLike, evaluator: Engine | None = None) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.evaluator = evaluator
         self.rows: list[dict[str, float]] = []
         self._drawn = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Watch ``engine``, the trainer."""
-        engine.add_event_handler(Events.STARTED, self._start)
+        engine.state.history = self
+        hold_while_running(engine, self.output_dir)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_waiting)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._end_waiting)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_loss)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+        at_epoch_end(engine, EpochEnd.NUMBERS, self._end_epoch)
         engine.add_event_handler(Events.COMPLETED, self._draw)
-
-    def _start(self, engine: Engine) -> None:
-        if idist.get_rank() == 0:
-            writable_dir(self.output_dir)
 
     def _start_epoch(self, engine: Engine) -> None:
         self._loss, self._items, self._waited = 0.0, 0, 0.0
@@ -76,8 +74,10 @@ class History:
         self._items += items
 
     def _end_epoch(self, engine: Engine) -> None:
-        sums = torch.tensor([self._loss, self._items], dtype=torch.float64, device=engine.state.device)
-        total, items = idist.all_reduce(sums).tolist()
+        total, items = self._loss, self._items
+        if idist.get_world_size() > 1:
+            sums = torch.tensor([total, items], dtype=torch.float64, device=engine.state.device)
+            total, items = idist.all_reduce(sums).tolist()
         seconds = engine.state.times[Events.EPOCH_COMPLETED.name]
         row = {
             "epoch": engine.state.epoch,
@@ -98,7 +98,7 @@ class History:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def _write(self) -> None:
-        with replacing(self.output_dir / "metrics.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "metrics.csv") as file:
             table = csv.DictWriter(file, self._columns(), restval="")
             table.writeheader()
             table.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in self.rows)

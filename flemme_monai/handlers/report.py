@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from ..utils import user_path
+from .epoch_end import at_end
 from .history import scalars
 
 SHOWN = 12
 
 
 class Report:
-    """Prints one short block when the engine is done: the metrics and the paths of what was written. Comes last.
+    """Prints one short block when the engine is done: the metrics and the paths of what was written.
 
     Args:
         folders: folders in which files written since the start are listed.
@@ -24,13 +25,13 @@ class Report:
     """
 
     def __init__(self, folders: Sequence[str | os.PathLike], evaluator: Engine | None = None) -> None:
-        self.folders = [Path(folder) for folder in folders]
+        self.folders = [user_path(folder) for folder in folders]
         self.evaluator = evaluator
 
     def attach(self, engine: Engine) -> None:
         """Report on ``engine``, a trainer or an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
-        engine.add_event_handler(Events.COMPLETED, self)
+        at_end(engine, self)
 
     def _start(self, engine: Engine) -> None:
         self._started = time.time()
@@ -57,7 +58,7 @@ class Report:
             path
             for folder in dict.fromkeys(self.folders)
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.stat().st_mtime > self._started - 2
+            if path.is_file() and not path.name.startswith(".") and path.stat().st_mtime > self._started - 2
         ]
         more = [f"  and {len(new) - SHOWN} more files"] if len(new) > SHOWN else []
         return ["written:", *(f"  {path}" for path in new[:SHOWN]), *more] if new else ["nothing was written"]

@@ -14,10 +14,10 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
-from ..utils import bare, replacing, writable_dir
+from ..utils import bare, replacing, user_path
 from ..utils.weights import check_fit, read_checkpoint
-from .early_stop import EarlyStop
-from .history import History
+from .epoch_end import EpochEnd, at_epoch_end
+from .run_folder import hold_while_running
 
 BEST = "model.pt"
 RAW = "model_raw.pt"
@@ -31,8 +31,9 @@ class RunState:
     Where an average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
 
     Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
-    before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Comes
-    after all that changes or adds to the epoch in the trainer's handlers, so that what it saves is the epoch's end.
+    before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Whatever
+    its place among the trainer's handlers, it saves after the others, and it finds the history and the counter of the
+    early stop, which it saves and resumes, in the trainer's state.
 
     Args:
         ckpt_dir: folder of both files.
@@ -40,8 +41,6 @@ class RunState:
         optimizer: its optimizer.
         lr_scheduler: its learning rate schedule.
         evaluator: its key metric chooses the best; without one ``model.pt`` is written at the end of the run.
-        history: rows to save and resume.
-        early_stop: counter to save and resume.
         ema: average of the network's weights, which is what ``evaluator`` evaluates.
         snapshot_interval: epochs after which ``model.pt`` is also kept as ``model_epoch_<epoch>.pt``; 0 keeps none.
         resume: start from ``last.pt``.
@@ -57,20 +56,16 @@ class RunState:
         optimizer: torch.optim.Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
         evaluator: Engine | None = None,
-        history: History | None = None,
-        early_stop: EarlyStop | None = None,
         ema: EMAHandler | None = None,
         snapshot_interval: int = 0,
         resume: bool = False,
     ) -> None:
-        self.folder = Path(ckpt_dir)
+        self.folder = user_path(ckpt_dir)
         self.network = network
         self.ema = ema
         self.snapshot_interval = snapshot_interval
         self.evaluator = evaluator
-        parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler, "history": history, "early_stop": early_stop}
-        self.parts = {name: part for name, part in parts.items() if part is not None}
-        self.early_stop = early_stop
+        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         self.resume = resume
         self.saved_epoch = 0
         if resume and not (self.folder / LAST).is_file():
@@ -78,14 +73,15 @@ class RunState:
 
     def attach(self, engine: Engine) -> None:
         """Save and resume ``engine``, the trainer."""
+        hold_while_running(engine, self.folder)
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._check_loss)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        at_epoch_end(engine, EpochEnd.SAVE, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
     def _start(self, engine: Engine) -> None:
-        if idist.get_rank() == 0:
-            writable_dir(self.folder)
+        found = {name: getattr(engine.state, name, None) for name in ("history", "early_stop")}
+        self.parts |= {name: part for name, part in found.items() if part is not None}
         if self.resume:
             self._load(engine)
 
@@ -167,7 +163,7 @@ class RunState:
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
         if idist.get_rank() == 0:
             _logger.info("goes on after epoch %d of %d from %s", engine.state.epoch, engine.state.max_epochs, path)
-        if self.early_stop is not None and self.early_stop.spent:
+        if "early_stop" in self.parts and self.parts["early_stop"].spent:
             engine.terminate()
 
     def _check_optimizer(self, state: dict[str, Any], path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from ignite.engine import Engine
 
-from ..utils import replacing
+from ..utils import replacing, text_file
 from .classified import ClassifiedCase, ClassifiedCases, ClassSheet
 
 
@@ -43,7 +43,7 @@ class SaveClasses(ClassifiedCases):
     def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
         """Write both files."""
         known = any(case.truth is not None for case in cases)
-        with replacing(self.output_dir / "predictions.csv") as part, part.open("w", newline="") as file:
+        with text_file(self.output_dir / "predictions.csv") as file:
             table = csv.writer(file)
             truth = ["true_class", "true_name"] if known else []
             table.writerow(["case", "file", "class", "name", *truth, *(f"p_{name}" for name in names)])

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+import numpy as np
 from ignite.engine import Engine, Events
 
+from ..utils import naming, user_path
 from ..utils.pictures import PICTURES
 from .classified import ClassSheet, classified_case
-from .history import History
+from .epoch_end import EpochEnd, at_epoch_end
 from .save_predictions import is_volume
 
 
 class TensorBoard:
-    """Writes the rows of a ``History`` as curves, and pictures of some validation cases. Comes after ``History``.
+    """Writes the rows of the trainer's ``History`` as curves, and pictures of some validation cases.
 
     Args:
         log_dir: folder of the event files.
-        history: where the numbers come from.
         evaluator: its first cases are shown, for classification some cases of each class on one sheet.
         task: "segmentation", "reconstruction" or "classification".
         num_images: validation cases to show, for the first two.
@@ -29,15 +29,13 @@ class TensorBoard:
     def __init__(
         self,
         log_dir: str | os.PathLike,
-        history: History,
         evaluator: Engine | None = None,
         task: str = "segmentation",
         num_images: int = 2,
     ) -> None:
         if task not in (*PICTURES, "classification"):
             raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'classification'")
-        self.log_dir = Path(log_dir)
-        self.history = history
+        self.log_dir = user_path(log_dir)
         self.evaluator = evaluator
         self.num_images = num_images
         self._draw = PICTURES.get(task)
@@ -47,7 +45,7 @@ class TensorBoard:
     def attach(self, engine: Engine) -> None:
         """Follow ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write_row)
+        at_epoch_end(engine, EpochEnd.REPORT, self._write_row)
         engine.add_event_handler(Events.COMPLETED, self._close)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.STARTED, self._first)
@@ -61,16 +59,18 @@ class TensorBoard:
         if self._writer is None and idist.get_rank() == 0:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.log_dir), purge_step=engine.state.epoch)
+            with naming(self.log_dir / "events.out.tfevents"):
+                self._writer = SummaryWriter(str(self.log_dir), purge_step=engine.state.epoch)
 
     def _write_row(self, engine: Engine) -> None:
         if self._writer is None:
             return
-        row = self.history.rows[-1]
-        for name, value in row.items():
-            if name != "epoch":
-                self._writer.add_scalar(name, value, row["epoch"])
-        self._writer.flush()
+        row = engine.state.history.rows[-1]
+        with naming(self.log_dir / "events.out.tfevents"):
+            for name, value in row.items():
+                if name != "epoch":
+                    self._writer.add_scalar(name, value, row["epoch"])
+            self._writer.flush()
 
     def _first(self, evaluator: Engine) -> None:
         self._shown = 0
@@ -83,15 +83,19 @@ class TensorBoard:
 
     def _write_sheet(self, evaluator: Engine) -> None:
         if self._writer is not None:
-            self._writer.add_image("cases", self._sheet.picture(), evaluator.state.epoch, dataformats="HWC")
+            self._add_image("cases", self._sheet.picture(), evaluator)
 
     def _write_pictures(self, evaluator: Engine) -> None:
         for item in evaluator.state.output:
             if self._shown >= self.num_images or self._writer is None:
                 return
             picture = self._draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
-            self._writer.add_image(f"case_{self._shown}", picture, evaluator.state.epoch, dataformats="HWC")
+            self._add_image(f"case_{self._shown}", picture, evaluator)
             self._shown += 1
+
+    def _add_image(self, name: str, picture: np.ndarray, evaluator: Engine) -> None:
+        with naming(self.log_dir / "events.out.tfevents"):
+            self._writer.add_image(name, picture, evaluator.state.epoch, dataformats="HWC")
 
     def _close(self, engine: Engine) -> None:
         if self._writer is not None:

@@ -2,8 +2,9 @@
 
 from .bundle import find_bundle_root
 from .device import select_device, use_amp
-from .errors import first_cause, plain_errors
-from .files import replacing, writable_dir
+from .errors import first_cause, one_line_errors, plain_errors
+from .files import naming, replacing, text_file, user_path, writable_dir
+from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .settings import as_bool, check_settings
 from .weights import bare, load_weights
@@ -14,11 +15,18 @@ __all__ = [
     "check_settings",
     "find_bundle_root",
     "first_cause",
+    "hold_folder",
     "load_weights",
+    "naming",
+    "one_line_errors",
     "plain_errors",
+    "refuse_used_folders",
+    "release_folders",
     "replacing",
     "select_device",
     "terminal_bar",
+    "text_file",
     "use_amp",
+    "user_path",
     "writable_dir",
 ]

@@ -10,6 +10,7 @@ import torch
 
 from .settings import as_bool
 
+ACCELERATORS = {"cuda": "GPU", "xpu": "Intel GPU", "mps": "Apple GPU"}
 _logger = logging.getLogger(__name__)
 
 
@@ -17,32 +18,44 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
     """The device that a setting names; under torchrun each process takes the GPU of its ``LOCAL_RANK``.
 
     Args:
-        name: "auto" (a GPU where there is one, else the CPU), "cpu", "cuda", "cuda:K" or a device.
+        name: "auto" (a CUDA GPU where there is one, else the CPU: not every operation in 3D exists on other
+            accelerators, which are taken when they are asked for), "cpu", "cuda", "cuda:K", "xpu", "xpu:K", "mps" or a
+            device.
 
     Returns:
         The device.
 
     Raises:
-        ValueError: the name is none of these, or it asks for a GPU that is not there.
+        ValueError: the name is none of these, or it asks for a device that is not there.
     """
     name = str(name)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "cpu" or (name == "auto" and count == 0):
+    if name == "cpu" or (name == "auto" and _count("cuda") == 0):
         return torch.device("cpu")
     kind, _, index = name.partition(":")
-    if name != "auto" and (kind != "cuda" or (index and not index.isdigit())):
-        raise ValueError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:K")
-    number = int(index or os.environ.get("LOCAL_RANK", 0))
+    kind = "cuda" if name == "auto" else kind
+    if kind not in ACCELERATORS or (":" in name and not index.isdigit()):
+        raise ValueError(f"device {name!r} is unknown: use auto, cpu, cuda, cuda:K, xpu, xpu:K or mps")
+    number = int(index or (0 if kind == "mps" else os.environ.get("LOCAL_RANK", 0)))
+    count = _count(kind)
     if number >= count:
+        what = ACCELERATORS[kind]
         raise ValueError(
-            f"device {name!r} asks for GPU {number} and this machine has {count} that PyTorch sees: use cpu or auto"
+            f"device {name!r} asks for {what} {number} and this machine has {count} that PyTorch sees: use cpu or auto"
         )
-    return torch.device("cuda", number)
+    return torch.device(kind, number)
+
+
+def _count(kind: str) -> int:
+    """How many devices of a kind PyTorch sees."""
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    backend = getattr(torch, kind)
+    return backend.device_count() if backend.is_available() else 0
 
 
 @cache
 def use_amp(amp: bool | str, device: str | torch.device = "auto") -> bool:
-    """Whether a run computes in mixed precision: where it is asked for and there is a GPU; the CPU has none.
+    """Whether a run computes in mixed precision: where it is asked for, on CUDA GPUs.
 
     Args:
         amp: true or false, as a value or as a word.
@@ -54,7 +67,7 @@ def use_amp(amp: bool | str, device: str | torch.device = "auto") -> bool:
     Raises:
         ValueError: ``amp`` is no switch, or the device is not there.
     """
-    asked, on_gpu = as_bool(amp), select_device(device).type == "cuda"
-    if asked and not on_gpu:
-        _logger.info("amp has no effect on the CPU")
-    return asked and on_gpu
+    asked, kind = as_bool(amp), select_device(device).type
+    if asked and kind != "cuda":
+        _logger.info("amp has no effect on %s", "the CPU" if kind == "cpu" else kind)
+    return asked and kind == "cuda"

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from pydoc import locate
 from types import TracebackType
+from typing import NoReturn
+
+import torch
 
 PLAIN = (ValueError, OSError)
+TRACE = "FLEMME_TRACEBACK"
+INTERRUPTED = 130  # what a shell calls the end by Ctrl-C
 _FAILED = re.compile(r"Failed to instantiate component '(?P<target>[\w.]+)' with keywords: (?P<keywords>[\w,]*)")
+_NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory", re.IGNORECASE)
 _NOT_FOUND = "Cannot locate class or function path"
 
 
@@ -48,6 +58,14 @@ def plain_line(error: BaseException) -> str | None:
     """
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            return "KeyboardInterrupt: stopped from the keyboard; --resume True goes on after a training's last epoch"
+        if isinstance(cause, BrokenPipeError) and cause.filename is None:
+            return "BrokenPipeError: what read the output of this program has ended: send the output to a file instead"
+        if _is_memory(cause):
+            reason = str(cause).split(". ")[0].strip() or "no room for another array"
+            line = f"MemoryError: {reason}: lower batch_size, image_size or the network's channels, or free memory"
+            return " ".join(line.splitlines())
         if isinstance(cause, PLAIN):
             return " ".join(f"{type(cause).__name__}: {cause}".splitlines())
         if isinstance(cause, ModuleNotFoundError) and str(cause).startswith(_NOT_FOUND):
@@ -62,10 +80,15 @@ def plain_line(error: BaseException) -> str | None:
 def plain_errors() -> None:
     """End ``python -m monai.bundle run`` with the cause of an error in one line instead of a trace through the config.
 
-    Only errors that speak to the user are shortened (wrong values and settings, missing or unwritable files), only on
-    the command line, and not where the environment variable ``FLEMME_TRACEBACK`` is set. The exit code stays 1.
+    Only errors that speak to the user are shortened (wrong values and settings, missing or unwritable files, no room
+    on a disk or in memory, an interrupt), only on the command line, and not where the environment variable
+    ``FLEMME_TRACEBACK`` is set. The exit code stays 1, and 130 after an interrupt.
     """
-    if not on_command_line() or os.environ.get("FLEMME_TRACEBACK"):
+    if not on_command_line():
+        return
+    for stream in (sys.stdout, sys.stderr):  # a case's name may not exist in the terminal's encoding
+        stream.reconfigure(errors="backslashreplace")
+    if os.environ.get(TRACE):
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -73,9 +96,43 @@ def plain_errors() -> None:
         if line is None:
             sys.__excepthook__(kind, error, trace)
         else:
-            print(line, file=sys.stderr)
+            _end(error, line)
+
+    def thread_hook(args: threading.ExceptHookArgs) -> None:
+        if plain_line(args.exc_value) is None:  # else the thread that waits for this one raises it again
+            threading.__excepthook__(args)
 
     sys.excepthook = hook
+    threading.excepthook = thread_hook
+    logging.raiseExceptions = False  # a log line for a reader that has ended
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an error before it is told here
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End a program's block with an error that speaks to the user in one line: exit code 1, after an interrupt 130."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        line = plain_line(error)
+        if line is None or os.environ.get(TRACE):
+            raise
+        _end(error, line)
+
+
+def _end(error: BaseException, line: str) -> NoReturn:
+    """Tell the line and end the program."""
+    print(f"{line}; {TRACE}=1 shows the trace", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # its reader has ended, or the disk that it goes to is full: nothing more for it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(INTERRUPTED if first_cause(error, KeyboardInterrupt) else 1)
+
+
+def _is_memory(error: BaseException) -> bool:
+    kinds = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or (type(error) is RuntimeError and bool(_NO_MEMORY.search(str(error))))
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -1,11 +1,22 @@
-"""Write files so that a kill never leaves half of one."""
+"""Write files so that neither a kill nor a full disk ever leaves half of one."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+PART = ".part_"
+# what PyTorch's writer of checkpoints says when the system took less than it was given
+_CHECKPOINT_WRITER = re.compile(r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container")
+
+
+def user_path(path: str | os.PathLike) -> Path:
+    """A path as the user means it: ``~`` is the home folder, also where no shell has expanded it."""
+    return Path(path).expanduser()
 
 
 @contextmanager
@@ -14,14 +25,56 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: the file to write, its folder must exist.
+
+    Raises:
+        OSError: the file could not be written; names it and the reason.
     """
-    path = Path(path)
-    part = path.with_name(f".part_{path.name}")
+    path = user_path(path)
+    part = path.with_name(f"{PART}{os.getpid()}_{path.name}")
     try:
-        yield part
-        os.replace(part, path)
+        with naming(path):
+            yield part
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Name the file in the error of a write that failed.
+
+    Args:
+        path: the file that the block writes.
+
+    Raises:
+        OSError: the block's own, with the path, the reason and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        elsewhere = error.filename is not None and Path(os.fsdecode(error.filename)).parent != Path(path).parent
+        if error.strerror is None or elsewhere:  # a writer's own words, or another file's
+            raise
+        raise OSError(_not_written(path, error.strerror)) from error
+    except RuntimeError as error:
+        if not _CHECKPOINT_WRITER.search(str(error)):
+            raise
+        raise OSError(_not_written(path, "the disk is full or a limit of size is reached")) from error
+
+
+def _not_written(path: str | os.PathLike, reason: str | None) -> str:
+    return f"{path} cannot be written ({reason}): make room, or name another folder; what was there before is whole"
+
+
+@contextmanager
+def text_file(path: str | os.PathLike) -> Iterator[TextIO]:
+    """Replace a text file, in UTF-8 on every platform; names of files that are no text keep their bytes.
+
+    Args:
+        path: the file to write, its folder must exist.
+    """
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield file
 
 
 def writable_dir(path: str | os.PathLike) -> Path:
@@ -31,12 +84,12 @@ def writable_dir(path: str | os.PathLike) -> Path:
         path: the folder.
 
     Returns:
-        The folder as a path.
+        The folder as a path, ``~`` expanded.
 
     Raises:
         ValueError: the folder cannot be made or written in.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe_{os.getpid()}"

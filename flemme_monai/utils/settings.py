@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from monai.utils import ensure_tuple
 
+from .bundle import find_config
 from .errors import did_you_mean, on_command_line
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
 _logger = logging.getLogger(__name__)
-_WORKFLOWS = ("train.json", "train_autoencoder.json", "train_diffusion.json", "inference.json")
+_WORKFLOWS = ("train", "train_autoencoder", "train_diffusion", "inference")
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 
 
@@ -72,7 +73,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     parser = ConfigParser()
     parser.read_config(list(files))
     folder = Path(files[0]).parent
-    others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := folder / name).is_file()]
+    others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := find_config(folder, name))]
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
             _check_kind(name, given[name], parser[name], _is_argument(name, parser))

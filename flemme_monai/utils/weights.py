@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from .files import user_path
 
 SHOWN = 3
 
@@ -30,8 +31,12 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint, or holds more than tensors and plain values.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}: train first, or name the folder with ckpt_dir")
+    path = user_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint {path}: train first, or name its folder with --ckpt_dir or the bundle's with "
+            "--bundle_root"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:

@@ -198,7 +198,7 @@ def test_tensorboard_shows_a_sheet_of_cases(make_run, tmp_path: Path) -> None:
 
     run = make_run(epochs=1)
     checked = evaluator(cases())
-    board = TensorBoard(tmp_path / "tb", run.history, checked, task="classification")
+    board = TensorBoard(tmp_path / "tb", checked, task="classification")
     board.attach(run.trainer)
     run.trainer.add_event_handler("EPOCH_COMPLETED", lambda engine: checked.run())
     run.trainer.run()

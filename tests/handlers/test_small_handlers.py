@@ -95,7 +95,7 @@ def test_weights_are_loaded_when_the_engine_starts(make_run, tmp_path):
 
 
 def test_a_log_file_gets_one_line_an_epoch(make_run, capsys):
-    make_run(epochs=2, handlers=lambda run: [Progress(run.history)]).trainer.run()
+    make_run(epochs=2, handlers=lambda run: [Progress()]).trainer.run()
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert len(lines) == 2
@@ -106,7 +106,7 @@ def test_a_log_file_gets_one_line_an_epoch(make_run, capsys):
 
 def test_a_terminal_gets_a_bar_with_the_loss(make_run, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    run = make_run(epochs=1, handlers=lambda run: [Progress(run.history)])
+    run = make_run(epochs=1, handlers=lambda run: [Progress()])
     run.trainer.add_event_handler(Events.ITERATION_STARTED, lambda engine: time.sleep(0.12))  # the bar moves each 0.1 s
     run.trainer.run()
     err = capsys.readouterr().err
@@ -144,7 +144,7 @@ def test_tensorboard_shows_numbers_and_pictures(make_run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = make_run(
-        epochs=2, handlers=lambda run: [TensorBoard(tmp_path / "tb", run.history, run.evaluator, num_images=2)]
+        epochs=2, handlers=lambda run: [TensorBoard(tmp_path / "tb", run.evaluator, num_images=2)]
     )
     run.trainer.run()
     events = EventAccumulator(str(tmp_path / "tb")).Reload()
@@ -155,4 +155,4 @@ def test_tensorboard_shows_numbers_and_pictures(make_run, tmp_path):
 
 def test_an_unknown_task_is_refused(make_run, tmp_path):
     with pytest.raises(ValueError, match="task is 'paint'"):
-        TensorBoard(tmp_path, make_run().history, task="paint")
+        TensorBoard(tmp_path, task="paint")

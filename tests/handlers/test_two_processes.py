@@ -16,8 +16,8 @@ from flemme_monai.handlers import CaseReport, Progress, Report, TensorBoard
 def all_that_write(run: Run, folder: Path) -> list:
     """The handlers that a run has beside its own."""
     CaseReport(folder / "report").attach(run.evaluator)
-    board = TensorBoard(folder / "tb", run.history, run.evaluator)
-    return [board, Progress(run.history), Report([folder], run.evaluator)]
+    board = TensorBoard(folder / "tb", run.evaluator)
+    return [board, Progress(), Report([folder], run.evaluator)]
 
 
 def work(rank: int, folder: str) -> None:

@@ -68,8 +68,6 @@ class Run:
             self.optimizer,
             self.scheduler,
             self.evaluator,
-            self.history,
-            self.early_stop,
             self.ema,
             options.pop("snapshot_interval", 0),
             resume=options.pop("resume", False),
