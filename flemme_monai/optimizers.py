@@ -27,33 +27,71 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
     return [{"params": decayed}] + ([{"params": others, "weight_decay": 0.0}] if others else [])
 
 
-def warmup_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine") -> LambdaLR:
+class WarmupLR(LambdaLR):
     """Linear warm-up from near 0 to the optimizer's learning rate, then decay to 0 at ``total_steps``.
+
+    Its state holds numbers only and so loads with ``weights_only=True``; the number of steps is no part of it, so that
+    a run that is taken up for more epochs has a longer schedule.
 
     Args:
         optimizer: its learning rate is the peak.
         total_steps: calls of ``step()``, one a batch, in the whole run.
         warmup_steps: calls of ``step()`` until the peak.
         decay: "cosine" or "linear".
+        floor: share of the peak below which the decay does not go.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_steps: int, warmup_steps: int, decay: str = "cosine", floor: float = 0.0
+    ) -> None:
+        self.plan = (total_steps, warmup_steps, decay, floor)
+        super().__init__(optimizer, lambda step: self._factor(step))
+
+    @property
+    def total_steps(self) -> int:
+        """Calls of ``step()`` until the end of the decay."""
+        return self.plan[0]
+
+    def stretch(self, total_steps: int) -> None:
+        """End the decay at another step, from the next one on."""
+        self.plan = (total_steps, *self.plan[1:])
+        self._last_lr = [rate * self._factor(self.last_epoch) for rate in self.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is."""
+        return {name: value for name, value in super().state_dict().items() if name != "plan"}
+
+    def _factor(self, step: int) -> float:
+        total_steps, warmup_steps, decay, floor = self.plan
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
+        return max(1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done)), floor)
+
+
+def warmup_schedule(
+    optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine", floor: float = 0.0
+) -> WarmupLR:
+    """A :class:`WarmupLR` of settings that are checked.
+
+    Args:
+        optimizer: as there, and the others.
 
     Returns:
-        The scheduler; its state holds numbers only and so loads with ``weights_only=True``.
+        The scheduler.
 
     Raises:
-        ValueError: an unknown decay, or a warm-up that is negative or longer than the run.
+        ValueError: an unknown decay, a floor that is no share, or a warm-up that is negative or longer than the run.
     """
     if decay not in ("cosine", "linear"):
         raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor is {floor}, expected a share of the learning rate from 0 to below 1")
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_steps is {warmup_steps}, expected 0 to the {total_steps} steps of the run")
 
     # it counts batches, also those whose gradients wait for a step of the optimizer
     warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
-        return 1.0 - done if decay == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
-
-    return LambdaLR(optimizer, factor)
+    return WarmupLR(optimizer, total_steps, warmup_steps, decay, floor)

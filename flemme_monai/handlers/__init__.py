@@ -13,6 +13,7 @@ from .history import History
 from .kl_warmup import KLWarmup
 from .latent_picture import LatentPicture
 from .latent_scale import LatentScale
+from .learning_rate import LearningRate
 from .progress import Progress
 from .report import Report
 from .run_state import RunState
@@ -21,6 +22,7 @@ from .save_predictions import SavePredictions
 from .save_samples import SaveSamples
 from .save_way import SaveWay
 from .tensorboard import TensorBoard
+from .training_output import pred_and_label
 from .update_ema import UpdateEMA
 from .validation_loss import ValidationLoss
 
@@ -37,6 +39,7 @@ __all__ = [
     "KLWarmup",
     "LatentPicture",
     "LatentScale",
+    "LearningRate",
     "Progress",
     "Report",
     "RunState",
@@ -47,4 +50,5 @@ __all__ = [
     "TensorBoard",
     "UpdateEMA",
     "ValidationLoss",
+    "pred_and_label",
 ]

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from ..utils import replacing, text_file, user_path
 from .epoch_end import EpochEnd, at_epoch_end
 from .run_folder import hold_while_running
+from .training_output import batch_loss
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
 
@@ -132,17 +133,3 @@ class History:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the rows of ``state``."""
         self.rows = list(state["rows"])
-
-
-def batch_loss(output: Any) -> tuple[float, int]:
-    """The loss of one training iteration, from decollated output (a list with an item an image) or from a dict.
-
-    Args:
-        output: ``engine.state.output`` of a trainer.
-
-    Returns:
-        The batch's mean loss and its number of images.
-    """
-    if isinstance(output, dict):
-        return output["loss"].detach().mean().item(), len(output["image"])
-    return float(output[0]["loss"]), len(output)

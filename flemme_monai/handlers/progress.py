@@ -7,7 +7,8 @@ from ignite.engine import Engine, Events
 
 from ..utils import terminal_bar
 from .epoch_end import EpochEnd, at_epoch_end
-from .history import History, batch_loss
+from .history import History
+from .training_output import batch_loss
 
 
 class Progress:

@@ -143,9 +143,7 @@ def test_the_report_of_an_evaluation_lists_its_metrics(make_run, tmp_path, capsy
 def test_tensorboard_shows_numbers_and_pictures(make_run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = make_run(
-        epochs=2, handlers=lambda run: [TensorBoard(tmp_path / "tb", run.evaluator, num_images=2)]
-    )
+    run = make_run(epochs=2, handlers=lambda run: [TensorBoard(tmp_path / "tb", run.evaluator, num_images=2)])
     run.trainer.run()
     events = EventAccumulator(str(tmp_path / "tb")).Reload()
     assert {"loss", "learning_rate", "val_mean_dice"} <= set(events.Tags()["scalars"])

@@ -1,0 +1,46 @@
+"""Read what a training iteration leaves in the engine's state, decollated or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def batch_loss(output: Any) -> tuple[float, int]:
+    """The loss of one training iteration, from decollated output (a list with an item an image) or from a dict.
+
+    Args:
+        output: ``engine.state.output`` of a trainer.
+
+    Returns:
+        The batch's mean loss and its number of images.
+    """
+    if isinstance(output, dict):
+        return output["loss"].detach().mean().item(), len(output["image"])
+    return float(output[0]["loss"]), len(output)
+
+
+def pred_and_label(argmax: bool = False) -> Callable[[Any], tuple[torch.Tensor, torch.Tensor]]:
+    """An ``output_transform`` for metrics of a training's batches, with a gradient for none of them.
+
+    MONAI's ``from_engine`` gives tensors from a dict and lists from decollated output; images of a training are of one
+    size, and as one tensor metrics take them faster.
+
+    Args:
+        argmax: turn the prediction's channels into the class of the largest.
+
+    Returns:
+        A function of ``engine.state.output`` that gives prediction (B, C, *S), or (B, 1, *S) of classes, and label.
+    """
+
+    def transform(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        pred, label = (
+            output[key] if isinstance(output, dict) else torch.stack([item[key] for item in output])
+            for key in ("pred", "label")
+        )
+        pred = pred.detach()
+        return pred.argmax(1, keepdim=True) if argmax else pred, label
+
+    return transform
