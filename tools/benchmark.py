@@ -65,7 +65,7 @@ def loader(args: argparse.Namespace) -> None:
         command += [part for key, value in settings.items() for part in (f"--{key}", str(value))]
         if subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode:
             raise RuntimeError(f"{bundle.name} did not train to its end: its own message stands above.")
-        with (Path(folder) / "metrics.csv").open(newline="") as file:
+        with (Path(folder) / "metrics.csv").open(newline="", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
     rows = [{name: float(row[name]) for name in ("epoch", "seconds", "waiting")} for row in table]
     later = [row["waiting"] for row in rows[1:]] or [rows[0]["waiting"]]

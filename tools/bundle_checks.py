@@ -228,7 +228,7 @@ def check_bundle_root(bundle: Path) -> str:
     other = bundle.with_name(f"not_{bundle.name}")
     metadata = read_config(bundle, "metadata")
     shutil.copytree(bundle / "configs", other / "configs")
-    (other / "configs" / "metadata.json").write_text(json.dumps({**metadata, "name": other.name}))
+    (other / "configs" / "metadata.json").write_text(json.dumps({**metadata, "name": other.name}), encoding="utf-8")
     try:
         for folder, mine in ((bundle.parent.parent, True), (bundle, True), (other, False)):
             with working_in(folder):

@@ -44,20 +44,24 @@ def check_run(bundle: Path, workflow: str, place: str) -> str:
     before = {path for path in repository.rglob("*") if not path.is_relative_to(bundle)}
     with working_in(folder):
         before.add(folder)
-        run_short(bundle, [str(configs / f"{name}.json") for name in names], override)
+        files = [str(configs / f"{name}.json") for name in names]
+        run_short(bundle, files, override, ask_first=place == PLACES[0])
     written = {path for path in repository.rglob("*") if not path.is_relative_to(bundle)} - before
     if written:
         raise ValueError(f"wrote outside its bundle_root: {', '.join(sorted(p.name for p in written))}.")
     return ""
 
 
-def run_short(bundle: Path, config_files: list[str], override: dict[str, Any]) -> ConfigWorkflow:
+def run_short(
+    bundle: Path, config_files: list[str], override: dict[str, Any], ask_first: bool = False
+) -> ConfigWorkflow:
     """Run a workflow on few, small phantoms for one epoch, or to few samples of few steps.
 
     Args:
         bundle: the bundle's folder, which is written to.
         config_files: the stack of configs.
         override: settings, over those that make the run short.
+        ask_first: ask for the properties before the run, as the zoo does; a run may not depend on either order.
 
     Returns:
         The finished workflow.
@@ -66,7 +70,7 @@ def run_short(bundle: Path, config_files: list[str], override: dict[str, Any]) -
     parser.read_config(config_files)
     split = {part: [f"phantom_{index:03d}" for index in indices] for part, indices in SHORT_SPLIT.items()}
     split_file = bundle / "short_split.json"
-    split_file.write_text(json.dumps(split))
+    split_file.write_text(json.dumps(split), encoding="utf-8")
     short = {**SHORT_RUN, **SHORT_SAMPLING, "image_size": short_size(bundle), "split_file": str(split_file)}
     override = {**{key: value for key, value in short.items() if key in parser}, **override}
     last = Path(config_files[-1]).stem
@@ -77,12 +81,19 @@ def run_short(bundle: Path, config_files: list[str], override: dict[str, Any]) -
     for name, kind in {**engines, "evaluator": SupervisedEvaluator}.items():
         if not isinstance(getattr(workflow, name), kind):
             raise ValueError(f"the {name} is a {type(getattr(workflow, name)).__name__}, expected a {kind.__name__}.")
+    if ask_first:
+        _ask_for_properties(workflow)
     workflow.run()
-    missing = workflow.check_properties()  # builds also what the run had no use for, such as an evaluation's trainer
-    if missing:
-        raise ValueError(f"missing properties: {', '.join(missing)}.")
+    _ask_for_properties(workflow)
     workflow.finalize()
     return workflow
+
+
+def _ask_for_properties(workflow: ConfigWorkflow) -> None:
+    """Build all that a client may ask for, also what a run has no use for, such as an evaluation's trainer."""
+    missing = workflow.check_properties()
+    if missing:
+        raise ValueError(f"missing properties: {', '.join(missing)}.")
 
 
 def short_size(bundle: Path) -> list[int]:
@@ -111,7 +122,7 @@ def silenced() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    with open(os.devnull, "w") as sink:
+    with open(os.devnull, "wb") as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
     try:

@@ -89,16 +89,16 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
         Its peak resident memory in bytes.
 
     Raises:
-        RuntimeError: when it fails; its own messages are in the log.
+        ChildProcessError: when it fails; its own messages are in the log.
     """
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(c) for c in configs])]
     command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), descriptor) for descriptor in (1, 2)]
         process = os.posix_spawn(command[0], command, {**os.environ, "PYTHONPATH": str(ROOT)}, file_actions=actions)
         _, status, usage = os.wait4(process, 0)
     if status:
-        raise RuntimeError(f"{' '.join(command)} failed: see {log}.")
+        raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -130,9 +130,9 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     configs = [ROOT / "bundles" / pair / "configs" / f"{name}.json" for name in ("train", "evaluate")]
     memory = run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log")
     run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log")
-    with (folder / "train" / "metrics.csv").open(newline="") as file:
+    with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
-    with (folder / "evaluate" / "summary.csv").open(newline="") as file:
+    with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
         metrics = summary(file)
     row = {
         "bundle": pair,
@@ -141,7 +141,7 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
         "seconds an epoch": seconds,
         "peak MiB": memory / 2**20,
     }
-    result.write_text(json.dumps({"budget": budget, "row": row}, indent=1) + "\n")
+    result.write_text(json.dumps({"budget": budget, "row": row}, indent=1) + "\n", encoding="utf-8")
     return row
 
 
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for encoder, architecture in pairs:
         rows.append(compare_pair(f"{architecture}_{encoder}", args))
         print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
-    with (args.output / "comparison.csv").open("w", newline="") as file:
+    with (args.output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    try:
+    from flemme_monai.utils import one_line_errors
+
+    with one_line_errors():
         sys.exit(main())
-    except (ValueError, RuntimeError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")

@@ -329,7 +329,7 @@ def main(
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    try:
+    from flemme_monai.utils import one_line_errors
+
+    with one_line_errors():
         fire.Fire(main)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")

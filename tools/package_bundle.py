@@ -18,6 +18,7 @@ from pathlib import Path
 from bundle_files import (
     LARGE_FILES,
     MAX_BYTES,
+    ROOT,
     check_no_python,
     check_self_contained,
     check_structure,
@@ -169,4 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(ROOT))
+    from flemme_monai.utils import one_line_errors
+
+    with one_line_errors():
+        sys.exit(main())

@@ -22,6 +22,7 @@ PLAIN = (ValueError, OSError)
 TRACE = "FLEMME_TRACEBACK"
 INTERRUPTED = 130  # what a shell calls the end by Ctrl-C
 _FAILED = re.compile(r"Failed to instantiate component '(?P<target>[\w.]+)' with keywords: (?P<keywords>[\w,]*)")
+_PLACE = re.compile(r"^\[enforce fail at [^\]]*\] ?\.? ?")
 _NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory", re.IGNORECASE)
 _NOT_FOUND = "Cannot locate class or function path"
 
@@ -63,7 +64,7 @@ def plain_line(error: BaseException) -> str | None:
         if isinstance(cause, BrokenPipeError) and cause.filename is None:
             return "BrokenPipeError: what read the output of this program has ended: send the output to a file instead"
         if _is_memory(cause):
-            reason = str(cause).split(". ")[0].strip() or "no room for another array"
+            reason = _PLACE.sub("", str(cause)).split(". ")[0].strip(" .") or "no room for another array"
             line = f"MemoryError: {reason}: lower batch_size, image_size or the network's channels, or free memory"
             return " ".join(line.splitlines())
         if isinstance(cause, PLAIN):

@@ -12,11 +12,11 @@ from ignite.engine import Events
 from ignite.handlers import EMAHandler
 from monai.data import Dataset, MetaTensor, ThreadDataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, MeanDice, ValidationHandler, from_engine
+from monai.handlers import MeanDice, ValidationHandler, from_engine
 from monai.losses import DiceCELoss
 from monai.transforms import AsDiscreted, Compose, RandFlipd, RandGaussianNoised, RandSpatialCropd
 
-from flemme_monai.handlers import EarlyStop, EpochSeed, History, RunState, UpdateEMA
+from flemme_monai.handlers import EarlyStop, EpochSeed, History, LearningRate, RunState, UpdateEMA
 from flemme_monai.inferers import WindowInferer
 from flemme_monai.optimizers import warmup_schedule
 
@@ -79,16 +79,18 @@ class Run:
             self.network,
             self.optimizer,
             DiceCELoss(to_onehot_y=True, softmax=True),
-            train_handlers=[
-                EpochSeed(3),
-                LrScheduleHandler(self.scheduler, print_lr=False, epoch_level=False),
-                ValidationHandler(options.pop("val_interval", 1), self.evaluator),
-                self.early_stop,
-                self.history,
-                *handlers(self),
-                self.state,
-                *([] if self.ema is None else [UpdateEMA(self.ema)]),
-            ],
+            train_handlers=options.pop("arrange", list)(
+                [
+                    EpochSeed(3),
+                    LearningRate(self.scheduler),
+                    ValidationHandler(options.pop("val_interval", 1), self.evaluator),
+                    self.early_stop,
+                    self.history,
+                    *handlers(self),
+                    self.state,
+                    *([] if self.ema is None else [UpdateEMA(self.ema)]),
+                ]
+            ),
             **options,
         )
 

@@ -93,5 +93,5 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
 
 
 def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"failed: see .*train.log"):
+    with pytest.raises(ChildProcessError, match=r"failed: see .*train.log"):
         compare_bundles.run([tmp_path / "none.json"], {}, tmp_path / "train.log")

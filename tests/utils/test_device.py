@@ -42,11 +42,30 @@ def test_a_gpu_that_is_not_there_is_an_error(gpus, name, count):
         select_device(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:1"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:1", "xpu:", "auto:1"])
 def test_an_unknown_name_is_an_error(gpus, name):
     gpus(1)
-    with pytest.raises(ValueError, match="is unknown: use auto, cpu, cuda or cuda:K"):
+    with pytest.raises(ValueError, match="is unknown: use auto, cpu, cuda, cuda:K, xpu, xpu:K or mps"):
         select_device(name)
+
+
+@pytest.mark.parametrize(("name", "device"), [("xpu", "xpu:0"), ("xpu:1", "xpu:1"), ("mps", "mps:0")])
+def test_other_accelerators_are_taken_where_pytorch_has_them(gpus, monkeypatch, name, device):
+    gpus(0)
+    with pytest.raises(ValueError, match=f"'{name}' asks for (Intel|Apple) GPU . and this machine has 0"):
+        select_device(name)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert select_device(name) == torch.device(device)
+    assert select_device("auto") == torch.device("cpu")
+
+
+def test_a_process_of_several_takes_its_own_intel_gpu(monkeypatch):
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert select_device("xpu") == torch.device("xpu", 1)
 
 
 def test_mixed_precision_needs_a_gpu_and_that_is_said_once(gpus, caplog):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from flemme_monai.utils.errors import first_cause, plain_errors, plain_line
@@ -42,7 +44,7 @@ def test_an_error_of_several_lines_becomes_one() -> None:
     assert plain_line(ValueError("one\ntwo")) == "ValueError: one two"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("x"), TypeError("x"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("x"), TypeError("x")])
 def test_other_errors_keep_their_trace(error: BaseException) -> None:
     assert plain_line(error) is None
 
@@ -80,19 +82,87 @@ def test_errors_stay_as_they_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     assert sys.excepthook is sys.__excepthook__
 
 
+MEMORY = "lower batch_size, image_size or the network's channels, or free memory"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), f"MemoryError: no room for another array: {MEMORY}"),
+        (MemoryError("Unable to allocate 9 GiB"), f"MemoryError: Unable to allocate 9 GiB: {MEMORY}"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: not enough memory: you tried 9 bytes."
+            ),
+            f"MemoryError: DefaultCPUAllocator: not enough memory: you tried 9 bytes: {MEMORY}",
+        ),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has"),
+            f"MemoryError: CUDA out of memory: {MEMORY}",
+        ),
+        (
+            KeyboardInterrupt(),
+            "KeyboardInterrupt: stopped from the keyboard; --resume True goes on after a training's last epoch",
+        ),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            "BrokenPipeError: what read the output of this program has ended: send the output to a file instead",
+        ),
+    ],
+)
+def test_what_ends_a_run_from_outside_is_told(error: BaseException, line: str) -> None:
+    assert plain_line(chained(error, RuntimeError("Failed to evaluate"))) == line
+
+
+def ended(tmp_path: Path, program: str, **options) -> subprocess.CompletedProcess:
+    """What ``python -m monai.bundle run`` is when this is what it runs."""
+    main = tmp_path / "monai" / "bundle" / "__main__.py"
+    main.parent.mkdir(parents=True)
+    main.write_text("from flemme_monai.utils import plain_errors\nplain_errors()\n" + program)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **options}
+    command = [sys.executable, str(main), "run"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+HINT = "; FLEMME_TRACEBACK=1 shows the trace"
+
+
 @pytest.mark.parametrize("trace", [False, True])
 def test_the_command_line_ends_in_the_line_unless_the_trace_is_asked_for(tmp_path: Path, trace: bool) -> None:
-    program = tmp_path / "monai" / "bundle" / "__main__.py"
-    program.parent.mkdir(parents=True)
-    program.write_text(
-        "from flemme_monai.utils import plain_errors\nplain_errors()\nraise ValueError('a.png: broken')\n"
-    )
-    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])} | (
-        {"FLEMME_TRACEBACK": "1"} if trace else {}
-    )
-    done = subprocess.run(
-        [sys.executable, str(program), "run"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = ended(tmp_path, "raise ValueError('a.png: broken')", **({"FLEMME_TRACEBACK": "1"} if trace else {}))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "ValueError: a.png: broken"
-    assert ("Traceback" in done.stderr) == trace
+    lines = done.stderr.decode().splitlines()
+    assert lines[-1] == "ValueError: a.png: broken" + ("" if trace else HINT)
+    assert (len(lines) > 1) == trace
+
+
+def test_an_interrupt_ends_in_a_line_and_130_and_names_beyond_the_terminals_encoding_are_printed(
+    tmp_path: Path,
+) -> None:
+    program = "import os, signal\nprint('患者')\nos.kill(os.getpid(), signal.SIGINT)"
+    done = ended(tmp_path, program, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 130
+    assert done.stdout == b"\\u60a3\\u8005\n"
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("KeyboardInterrupt: stopped from the keyboard")
+    assert line.endswith(HINT)
+
+
+def test_a_reader_that_has_ended_is_told_once_and_a_failing_thread_is_not(tmp_path: Path) -> None:
+    thread = "import threading\ndef fail(): raise OSError(28, 'full')\n"
+    thread += "t = threading.Thread(target=fail)\nt.start()\nt.join()"
+    pipe = "import os, sys\nr, w = os.pipe()\nos.close(r)\nos.dup2(w, 1)\nprint('x' * 10, flush=True)"
+    done = ended(tmp_path, f"{thread}\n{pipe}")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("BrokenPipeError: what read the output")
+
+
+def test_a_tool_names_the_way_to_the_trace() -> None:
+    path = Path(__file__).resolve().parents[2] / "tools" / "make_bundles.py"
+    command = [sys.executable, str(path), "--pair", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ValueError: there is no pair 'x'")
+    assert line.endswith(HINT)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
+from pathlib import Path
 
-from flemme_monai.utils import replacing, writable_dir
+import pytest
+import torch
+
+from flemme_monai.utils import replacing, text_file, writable_dir
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
@@ -47,3 +51,89 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file/b is not a writable folder"):
         writable_dir(tmp_path / "file" / "b")
+
+
+def test_two_processes_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    with replacing(path) as part:
+        part.write_text("one")
+        monkeypatch.setattr("os.getpid", lambda: 7)
+        with replacing(path) as other:
+            other.write_text("two")
+        assert part.read_text() == "one"
+        assert path.read_text() == "two"
+    assert path.read_text() == "one"
+
+
+def by_the_system(part):
+    part.write_bytes(b"half")
+    raise OSError(28, "No space left on device")
+
+
+def by_torch(part):
+    part.write_bytes(b"half")
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"), [(by_the_system, "No space left on device"), (by_torch, "the disk is full")]
+)
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, write, reason):
+    path = tmp_path / "last.pt"
+    path.write_text("old")
+    with pytest.raises(OSError, match=rf"{path} cannot be written \({reason}") as error, replacing(path) as part:
+        write(part)
+    assert "\n" not in str(error.value)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
+    resource = pytest.importorskip("resource")
+    path, limits = tmp_path / "last.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
+    try:
+        with pytest.raises(OSError, match=f"^{path} cannot be written"), replacing(path) as part:
+            torch.save(torch.zeros(100000), part)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), replacing(tmp_path / "a"):
+        raise RuntimeError("shapes differ")
+    with pytest.raises(OSError, match=r"^cannot write mode RGBA as JPEG$"), replacing(tmp_path / "a"):
+        raise OSError("cannot write mode RGBA as JPEG")
+    with pytest.raises(FileNotFoundError, match="other/b"), replacing(tmp_path / "a"):
+        (tmp_path / "other" / "b").read_text()
+
+
+def test_the_home_folder_is_meant_where_no_shell_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = writable_dir("~/runs")
+    with replacing("~/runs/a.txt") as part:
+        part.write_text("new")
+    assert folder == tmp_path / "runs"
+    assert (tmp_path / "runs" / "a.txt").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_text_is_utf8_and_names_that_are_no_text_keep_their_bytes(tmp_path):
+    with text_file(tmp_path / "a.csv") as file:
+        file.write("患者\r\nm\udcfcller\n")
+    assert (tmp_path / "a.csv").read_bytes() == "患者\r\nm".encode() + b"\xfcller\n"
+
+
+PACKAGE = Path(__file__).resolve().parents[2]
+TEXT_IN_AN_UNSAID_ENCODING = re.compile(
+    r"""\.write_text\((?!.*encoding=)|open\((?![^)]*encoding=)[^)]*["'][wax]t?["']"""
+)
+
+
+@pytest.mark.parametrize("room", ["flemme_monai", "tools"])
+def test_no_text_is_written_in_the_platforms_encoding(room):
+    said = {"CLEAR_REFS.write_text(RESET_PEAK)"}  # a digit for the kernel
+    lines = [line.strip() for path in (PACKAGE / room).rglob("*.py") for line in path.read_text("utf-8").splitlines()]
+    assert [line for line in lines if TEXT_IN_AN_UNSAID_ENCODING.search(line) and line not in said] == []
