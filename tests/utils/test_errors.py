@@ -114,6 +114,14 @@ def test_what_ends_a_run_from_outside_is_told(error: BaseException, line: str) -
     assert plain_line(chained(error, RuntimeError("Failed to evaluate"))) == line
 
 
+def test_what_pytorch_says_without_memory_is_told_as_such() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 50)
+    line = plain_line(error.value)
+    assert line.startswith("MemoryError: ")
+    assert line.endswith(MEMORY)
+
+
 def ended(tmp_path: Path, program: str, **options) -> subprocess.CompletedProcess:
     """What ``python -m monai.bundle run`` is when this is what it runs."""
     main = tmp_path / "monai" / "bundle" / "__main__.py"
