@@ -192,5 +192,6 @@ def test_the_command_line_ends_with_the_line(config: str, bundle: Path, tmp_path
 def test_a_misspelt_setting_of_the_command_line_is_named(bundle: Path, tmp_path: Path) -> None:
     done = command(bundle, "train", "--epoch", "1", "--output_dir", str(tmp_path / "out"))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "ValueError: there is no setting 'epoch'; did you mean epochs?"
+    line = "ValueError: there is no setting 'epoch'; did you mean epochs?; FLEMME_TRACEBACK=1 shows the trace"
+    assert done.stderr.splitlines()[-1] == line
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from typing import Any
 
 import bundle_checks
 import bundle_files
+import bundle_runs
 import check_bundle
 import pytest
 import torch
@@ -62,6 +63,14 @@ def test_checks_run_in_the_zoos_order(bundle: Path) -> None:
     first = [order.index(name) for name in ("structure", "version", "metadata", "network", "torchscript")]
     runs = [order.index(f"{name}, repository's root") for name in ("train", "evaluate", "inference")]
     assert first + runs == sorted(first + runs)
+
+
+def test_properties_are_asked_for_before_a_run_and_without(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    for place in bundle_runs.PLACES:
+        monkeypatch.setattr(bundle_runs, "run_short", lambda *args, ask_first: asked.update({place: ask_first}))  # noqa: B023
+        bundle_runs.check_run(bundle, "evaluate", place)
+    assert sorted(asked.values()) == [False, False, True]
 
 
 def test_latent_diffusion_trains_its_autoencoder_first(latent: Path, bundle: Path) -> None:
