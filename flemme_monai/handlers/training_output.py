@@ -36,11 +36,12 @@ def pred_and_label(argmax: bool = False) -> Callable[[Any], tuple[torch.Tensor, 
     """
 
     def transform(output: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        pred, label = (
-            output[key] if isinstance(output, dict) else torch.stack([item[key] for item in output])
-            for key in ("pred", "label")
-        )
-        pred = pred.detach()
+        if isinstance(output, dict):
+            pred, label = output["pred"].detach(), output["label"]
+        else:
+            pred = torch.stack([item["pred"].detach() for item in output])
+            # the decollated label of a whole image is a number
+            label = torch.stack([torch.as_tensor(item["label"], device=pred.device) for item in output])
         return pred.argmax(1, keepdim=True) if argmax else pred, label
 
     return transform

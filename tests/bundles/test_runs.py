@@ -15,9 +15,11 @@ import torch
 from bundle_runs import working_in
 from make_bundles import BUNDLES, make_pair, write
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.data import decollate_batch
 from monai.handlers import mlflow_handler
 from PIL import Image
 
+from flemme_monai.handlers import pred_and_label
 from flemme_monai.utils import find_bundle_root, folder_lock
 from flemme_monai.utils.errors import plain_line
 
@@ -137,6 +139,13 @@ def test_the_train_metric_is_the_same_of_decollated_output(name):
         assert torch.equal(one, other)
         assert not one.requires_grad
     assert whole[0].shape == ((2, 1, 4, 4) if "sem" in name else pred.shape)
+
+
+def test_the_classes_of_decollated_images_are_their_batchs():
+    pred, label = torch.rand(3, 2), torch.tensor([1, 0, 1])
+    items = decollate_batch({"pred": pred, "label": label})
+    for one, other in zip(pred_and_label()(items), (pred, label), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("epochs", [2, 6])
