@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monai.utils import ensure_tuple
 
 from flemme_monai.data.class_folders import find_classes
 from flemme_monai.data.files import image_kind
@@ -213,13 +214,14 @@ def _fit_labels(data_set: DataSet, num_classes: int | None) -> None:
             case.pop("label", None)
         return
     labelled = [case for case in data_set.cases if "label" in case]
-    colors = _colors(data_set.folder, [case["label"] for case in labelled], num_classes)
+    masks = [path for case in labelled for path in ensure_tuple(case["label"])]
+    colors = _colors(data_set.folder, masks, num_classes)
     if colors is not None:
         _logger.info("mask colours in class order: %s", ", ".join(map(str, colors)))
         for case in labelled:
             case["colors"] = colors
     elif labelled:
-        check_levels([case["label"] for case in labelled], num_classes)
+        check_levels(masks, num_classes)
 
 
 def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int, int, int]] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from monai.data import ImageReader
 
-from flemme_monai.data.reading import meta_of, read_channels, read_stored
+from flemme_monai.data.reading import meta_of, read_channels, read_masks
 
 
 class CheckedReader(ImageReader):
@@ -32,7 +32,7 @@ class CheckedReader(ImageReader):
         """The paths: :meth:`get_data` opens the files, since after an error here LoadImage tries its own readers.
 
         Args:
-            data: a path, or one path a channel.
+            data: a path, or one path a channel, of label maps one an instance.
             kwargs: not used, part of MONAI's interface.
         """
         return [os.fspath(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
@@ -50,6 +50,6 @@ class CheckedReader(ImageReader):
             FileNotFoundError: When there is no such file.
             ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
         """
-        stored = read_stored(img[0], indexed=True) if self.labels else read_channels(img)
+        stored = read_masks(img) if self.labels else read_channels(img)
         dtype = stored.array.dtype.newbyteorder("=") if self.labels else np.float32
         return np.ascontiguousarray(stored.array, dtype=dtype), meta_of(stored, img[0])

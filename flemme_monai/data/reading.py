@@ -102,28 +102,41 @@ def read_channels(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Sto
         FileNotFoundError: When there is no such file.
         ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
-    names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+    names = _names(paths)
     files = [read_stored(name) for name in names]
-    for name, (array, affine, _) in zip(names, files):
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name}: voxels are {array.dtype}; real numbers are expected")
-        if array.dtype.kind == "f":
-            check_finite(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), name)
-        if array is files[0].array:
-            continue
-        if array.shape[1:] != files[0].array.shape[1:]:
-            raise ValueError(
-                f"{name}: shape {_times(array.shape[1:])} differs from {_times(files[0].array.shape[1:])} of "
-                f"{names[0]}; the channels of one image must have one shape"
-            )
-        shift = displacement(affine, files[0].affine, array.shape[1:])
-        if shift > 0.5:
-            raise ValueError(
-                f"{name}: lies {shift:.1f} voxels off {names[0]} (the affines differ); resample one onto the other"
-            )
+    for name, stored in zip(names, files):
+        if stored.array.dtype.kind not in "biuf":
+            raise ValueError(f"{name}: voxels are {stored.array.dtype}; real numbers are expected")
+        if stored.array.dtype.kind == "f":
+            check_finite(torch.from_numpy(np.ascontiguousarray(stored.array, dtype=np.float32)), name)
+    _check_one_grid(names, files, "the channels")
     if len(files) == 1:
         return files[0]
     return files[0]._replace(array=np.concatenate([stored.array for stored in files]))
+
+
+def read_masks(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Stored:
+    """Reads a label map, or the masks of one image's instances, as they are stored.
+
+    Args:
+        paths: a file, or one file an instance.
+
+    Returns:
+        The array, of several files the highest value of each pixel; affine and meta of the first file.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When a file is unreadable, shapes or affines differ, or one of several masks has channels.
+    """
+    names = _names(paths)
+    files = [read_stored(name, indexed=True) for name in names]
+    if len(files) == 1:
+        return files[0]
+    _check_one_grid(names, files, "the masks")
+    several = next((name for name, stored in zip(names, files) if len(stored.array) > 1), None)
+    if several:
+        raise ValueError(f"{several}: has several channels; a mask beside others of its image has one, 0 outside")
+    return files[0]._replace(array=np.maximum.reduce([stored.array for stored in files]))
 
 
 def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
@@ -202,6 +215,25 @@ def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) ->
     corners = np.array([[*np.multiply(index, np.subtract(size, 1)), 1] for index in np.ndindex(2, 2, 2)]).T
     distance = np.linalg.norm(((affine - other) @ corners)[:3], axis=0).max()
     return float(distance / max(np.linalg.norm(affine[:3, :3], axis=0).max(), 1e-12))
+
+
+def _names(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+    return [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+
+
+def _check_one_grid(names: Sequence[str], files: Sequence[Stored], what: str) -> None:
+    first = files[0]
+    for name, (array, affine, _) in zip(names[1:], files[1:]):
+        if array.shape[1:] != first.array.shape[1:]:
+            raise ValueError(
+                f"{name}: shape {_times(array.shape[1:])} differs from {_times(first.array.shape[1:])} of {names[0]}; "
+                f"{what} of one image must have one shape"
+            )
+        shift = displacement(affine, first.affine, array.shape[1:])
+        if shift > 0.5:
+            raise ValueError(
+                f"{name}: lies {shift:.1f} voxels off {names[0]} (the affines differ); resample one onto the other"
+            )
 
 
 def _times(shape: Sequence[int]) -> str:

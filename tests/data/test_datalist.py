@@ -9,6 +9,7 @@ import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
 from flemme_monai.data import datalist, inference_list
+from flemme_monai.transforms import LoadCased
 
 SEGMENTATION = {"task": "segmentation", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "image_size": [16, 16]}
 RECONSTRUCTION = {**SEGMENTATION, "task": "reconstruction", "out_channels": 1}
@@ -235,3 +236,17 @@ def test_the_hippocampus_is_a_decathlon(data_dir: Path) -> None:
 
 def test_a_folder_a_class_is_a_folder_of_images(data_dir: Path) -> None:
     assert len(inference_list(data_dir / "mednist", **RECONSTRUCTION)) == 1800
+
+
+def test_instance_masks_become_one_label_map(tmp_path: Path) -> None:
+    """The raw layout of the Data Science Bowl 2018: a folder a picture, a mask a nucleus."""
+    for k in range(5):
+        masks = np.zeros((2, 8, 8), np.uint8)
+        masks[0, :3], masks[1, 5:, :k] = 255, 255
+        write_picture(tmp_path / f"id{k}" / "images" / f"id{k}.png", random_picture(k, (8, 8)))
+        for i, mask in enumerate(masks):
+            write_picture(tmp_path / f"id{k}" / "masks" / f"{i}.png", mask)
+    split = datalist(tmp_path, "segmentation", 2, 1, 2, 8)
+    assert [[case["case"] for case in cases] for cases in split.values()] == [["id0", "id1", "id2"], ["id3"], ["id4"]]
+    label = LoadCased(1, 2)(split["test"][0])["label"][0].T
+    assert label.sum() == 3 * 8 + 3 * 4

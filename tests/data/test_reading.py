@@ -11,7 +11,7 @@ from image_files import random_picture, write_nifti, write_nrrd, write_picture, 
 from monai.data import DataLoader, Dataset, decollate_batch
 from PIL import Image
 
-from flemme_monai.data.reading import read_array, read_image
+from flemme_monai.data.reading import read_array, read_image, read_masks
 
 VOLUME = np.arange(60).reshape(4, 5, 3)
 
@@ -173,3 +173,16 @@ def test_the_header_of_a_nifti_travels_with_its_image(tmp_path: Path) -> None:
     header = nibabel.Nifti1Header(np.asarray(one.meta["nifti_header"]).tobytes()[:348])
     assert (header["descrip"], header["qform_code"], header.endianness) == (b"by hand", 2, "<")
     assert nibabel.Nifti2Header(np.asarray(two.meta["nifti_header"]).tobytes()).get_data_shape() == VOLUME.shape
+
+
+def test_the_masks_of_one_picture_are_merged(tmp_path) -> None:
+    masks = np.zeros((3, 4, 6), np.uint8)
+    masks[0, :2], masks[1, 1:3, :3], masks[2, 3, 5] = 255, 255, 255
+    paths = [write_picture(tmp_path / f"{k}.png", mask) for k, mask in enumerate(masks)]
+    assert np.array_equal(read_masks(paths).array[0].T, masks.max(0))
+    write_picture(paths[2], masks[0, :, :3])
+    with pytest.raises(ValueError, match=r"2\.png: shape 3x4 differs from 6x4 of .*0\.png; the masks of one image"):
+        read_masks(paths)
+    write_picture(paths[2], np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"2\.png: has several channels"):
+        read_masks(paths)
