@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flemme_monai.data.files import image_suffix, is_junk, list_images
 from flemme_monai.data.layouts import DataSet, contents, data_folder
-from flemme_monai.data.matching import image_cases
+from flemme_monai.data.matching import image_cases, mask_files
 
 
 def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: int) -> DataSet:
@@ -20,7 +20,7 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
 
     Returns:
         The cases, sorted by class and name, with ``class_label`` (0 to ``num_classes`` - 1) and ``class_name``; a case
-        is called as its file below ``dataset_dir``, such as "hand/0001".
+        is called as its file below ``dataset_dir``, such as "hand/0001". A NAME_mask beside NAME is none.
 
     Raises:
         FileNotFoundError: When the folder is missing.
@@ -42,6 +42,8 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
 
 def _cases(folder: Path, label: int, in_channels: int) -> list[dict]:
     paths = list_images(folder)
+    masks = set(mask_files(paths, folder))
+    paths = [path for path in paths if path not in masks]
     if not paths:
         raise ValueError(
             f"{folder}: holds no image, while every folder in {folder.parent} is a class; add images or remove it; "

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,20 @@ import numpy as np
 from monai.utils import ensure_tuple
 
 from flemme_monai.data.class_folders import find_classes
+from flemme_monai.data.divide import PARTS, Split, divide
 from flemme_monai.data.files import image_kind
+from flemme_monai.data.groups import check_parts, group_names, propose_group_by
 from flemme_monai.data.layouts import DataSet, find_cases
 from flemme_monai.data.masks import check_levels, mask_colors
 from flemme_monai.data.phantoms import class_phantoms, phantoms
-from flemme_monai.data.splits import (
-    Split,
-    split_by_file,
-    split_by_fold,
-    split_by_share,
-    split_by_slab,
-    split_each_class,
+from flemme_monai.data.split_record import (
+    Part,
+    Source,
+    check_autoencoder_split,
+    read_split,
+    recorded_split,
 )
+from flemme_monai.data.splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
 TASKS = ("segmentation", "reconstruction", "classification", "generation")
@@ -46,12 +47,16 @@ def datalist(
     split_file: str | os.PathLike | None = None,
     split_by: str = "case",
     shuffle_split: bool = False,
+    group_by: str | None = None,
+    record: str | os.PathLike | None = None,
+    resume: bool = False,
+    autoencoder_record: str | os.PathLike | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
     The first of these that applies decides the split: ``split_file``, ``fold``, ``split_by`` "slab", the parts that
     dataset.json names, ``split_by`` "case". Cases that dataset.json names for test neither train nor validate, unless
-    ``split_file`` says so. Shares and folds are those of each class where cases have classes.
+    ``split_file`` says so. Shares and folds are those of each class, or sub-folder, see ``divide``.
 
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
@@ -69,6 +74,11 @@ def datalist(
         split_by: "case" (60/20/20 of the cases) or "slab" (60/20/20 of each volume along its axial axis; where
             dataset.json names test cases, these test and the others are divided 60/40).
         shuffle_split: shuffle the cases, which are sorted by name, before they are divided.
+        group_by: what keeps cases of one patient together, see ``group_names``.
+        record: the ``split.json`` of the training that weights are of, whose split is used where the settings above are
+            at their defaults or the training's, see ``recorded_split``.
+        resume: the record is of a training that goes on.
+        autoencoder_record: the ``split.json`` of an autoencoder, on whose training cases nothing is tested.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path a channel, or a MetaTensor), ``case`` (unique
@@ -77,7 +87,8 @@ def datalist(
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.
-        ValueError: When a setting is unknown, the layout is not recognised, or the cases cannot be divided.
+        ValueError: When a setting is unknown, the layout is not recognised, the cases cannot be divided, or training
+            cases would test.
     """
     _check_task(task, in_channels, out_channels)
     if split_by not in ("case", "slab"):
@@ -94,12 +105,35 @@ def datalist(
         data_set = find_cases(dataset_dir, in_channels, labels=task == "segmentation")
         _check_dims(data_set, spatial_dims)
         _fit_labels(data_set, out_channels if task == "segmentation" else None)
-    split = _split(data_set, task == "segmentation", seed, fold, num_folds, split_file, split_by, shuffle_split)
+    settings = {
+        "seed": seed,
+        "shuffle_split": shuffle_split,
+        "split_by": split_by,
+        "split_file": os.fspath(split_file) if split_file else None,
+        "fold": fold,
+        "num_folds": num_folds,
+        "group_by": group_by or None,
+    }
+    unlabelled = [case for case in data_set.test if task == "segmentation" and "label" not in case]
+    if unlabelled:
+        _logger.info("%d test cases have no label and are left out", len(unlabelled))
+        data_set.test = [case for case in data_set.test if "label" in case]
+    made_by = "" if dataset_dir else f"seed {seed}, {task}, {out_channels}"
+    source = Source(data_set.cases, settings, made_by)
+
+    def make(settings: Mapping[str, Any]) -> Split:
+        return _split(data_set, **settings)
+
+    known = read_split(record) if record else None
+    split = make(settings) if known is None else recorded_split(known, source, make, resume)
+    autoencoder = read_split(autoencoder_record) if autoencoder_record else None
+    if autoencoder is not None:
+        check_autoencoder_split(autoencoder, split, made_by)
     _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
     classes = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
     if classes:
         _logger.info("classes: %s", ", ".join(f"{label} {name}" for label, name in classes))
-    return split
+    return {part: Part(split[part], split, source) for part in PARTS}
 
 
 def inference_list(
@@ -135,7 +169,7 @@ def inference_list(
     size = _size(image_size, spatial_dims)
     if not dataset_dir:
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
-        return split_each_class(cases, split_by_share)["test"]
+        return divide(cases, by_share())["test"]
     if _has_classes(task, out_channels):
         try:
             data_set = find_classes(dataset_dir, in_channels, out_channels)
@@ -250,43 +284,40 @@ def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int,
 
 def _split(
     data_set: DataSet,
-    labels: bool,
     seed: int,
+    shuffle_split: bool,
+    split_by: str,
+    split_file: str | None,
     fold: int | None,
     num_folds: int,
-    split_file: str | os.PathLike | None,
-    split_by: str,
-    shuffle_split: bool,
+    group_by: str | None,
 ) -> Split:
-    usable = [case for case in data_set.test if not labels or "label" in case]
-    if len(usable) < len(data_set.test):
-        _logger.info("%d test cases have no label and are left out", len(data_set.test) - len(usable))
+    groups = group_names(data_set.cases, group_by) if group_by else None
+    if groups is None:
+        propose_group_by(data_set.cases)
+    source = str(data_set.folder / "dataset.json")
     if split_file:
-        return split_by_file(data_set.training + data_set.validation + usable, split_file)
+        split = split_by_file(data_set.cases, split_file)
+        check_parts(split, groups, split_file)
+        return split
+    test = data_set.test
     cases = sorted(data_set.training, key=lambda case: case["case"])
     if shuffle_split:
         cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
-    if fold is not None:
-        folds = partial(split_by_fold, fold=fold, num_folds=num_folds)
-        split = split_each_class(cases + data_set.validation, folds)
-        return {"train": split["train"] + split["val"], "val": split["test"], "test": usable} if usable else split
-    if split_by == "slab":
-        return split_by_slab(cases + data_set.validation, usable)
+    if fold is not None or split_by == "slab":
+        every = cases + data_set.validation
+        check_parts({"train": every, "val": [], "test": test}, groups, source)
+        if split_by == "slab" and fold is None:
+            return split_by_slab(every, test, groups)
+        split = divide(every, by_fold(fold, num_folds), groups)
+        return {"train": split["train"] + split["val"], "val": split["test"], "test": test} if test else split
     if data_set.validation and cases:
-        if not usable:
+        if not test:
             _logger.info("dataset.json names no labelled test cases: the validation cases serve as test")
-        return {"train": cases, "val": data_set.validation, "test": usable or list(data_set.validation)}
-    if usable and len(cases) > 1:
-        count = min(max(round(0.75 * len(cases)), 1), len(cases) - 1)
-        return {"train": cases[:count], "val": cases[count:], "test": usable}
-    return split_each_class(cases, partial(_shares, folder=data_set.folder))
-
-
-def _shares(cases: Sequence[Case], folder: Path) -> Split:
-    if len(cases) < 3:
-        raise ValueError(
-            f"{folder}: has {len(cases)} case{'s' * (len(cases) != 1)} to divide, at least 3 are needed for "
-            "training, validation and test; add cases, set split_by to slab to divide each volume along its axial "
-            "axis, or name the parts in split_file"
-        )
-    return split_by_share(cases)
+        split = {"train": cases, "val": data_set.validation, "test": test or list(data_set.validation)}
+        check_parts(split, groups, source)
+        return split
+    check_parts({"train": cases, "val": [], "test": test}, groups, source)
+    if test and len(cases) > 1:
+        return {**divide(cases, for_validation(data_set.folder), groups), "test": test}
+    return divide(cases, by_share(data_set.folder), groups)

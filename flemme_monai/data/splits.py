@@ -5,47 +5,48 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from monai.data import partition_dataset
 
+from flemme_monai.data.divide import PARTS, Case, Division, Split
+from flemme_monai.data.groups import few
 from flemme_monai.data.reading import read_image
 from flemme_monai.utils import user_path
 
-Case = dict[str, Any]
-Split = dict[str, list[Case]]
-PARTS = ("train", "val", "test")
 _SHARES = (0.6, 0.2, 0.2)
 _CONTENT_LEVEL = 0.5
 _CONTENT_SHARE = 0.02
 _logger = logging.getLogger(__name__)
 
 
-def split_by_share(cases: Sequence[Case]) -> Split:
+def by_share(folder: str | os.PathLike | None = None) -> Division:
     """The first 60% of the cases train, the next 20% validate, the last 20% test; none is left empty.
 
     Args:
-        cases: at least 3 cases, in order.
-
-    Returns:
-        The cases by "train", "val" and "test".
+        folder: the data set's folder, for messages.
     """
-    first, last = _bounds(len(cases))
-    return {"train": list(cases[:first]), "val": list(cases[first:last]), "test": list(cases[last:])}
+
+    def pieces(count: int) -> list[int]:
+        first, last = _bounds(count)
+        return [0] * first + [1] * (last - first) + [2] * (count - last)
+
+    def too_few(words: str) -> str:
+        return (
+            f"{f'{folder}: ' if folder else ''}has {words} to divide, at least {len(PARTS)} are needed for training, "
+            "validation and test; add cases, set split_by to slab to divide each volume along its axial axis, or name "
+            "the parts in split_file"
+        )
+
+    return Division(_SHARES, PARTS, pieces, len(PARTS), too_few)
 
 
-def split_by_fold(cases: Sequence[Case], fold: int, num_folds: int) -> Split:
+def by_fold(fold: int, num_folds: int) -> Division:
     """K-fold cross-validation: fold k tests, fold k + 1 validates, the others train; over all k each case tests once.
 
     Args:
-        cases: at least ``num_folds`` cases, in order; case i is in fold i modulo ``num_folds``.
-        fold: the fold that tests, from 0.
+        fold: the fold that tests, from 0; number i of a list is in fold i modulo ``num_folds``.
         num_folds: number of folds, at least 3.
-
-    Returns:
-        The cases by "train", "val" and "test".
 
     Raises:
         ValueError: When the numbers do not fit.
@@ -54,18 +55,40 @@ def split_by_fold(cases: Sequence[Case], fold: int, num_folds: int) -> Split:
         raise ValueError(
             f"fold is {fold} of num_folds {num_folds}; num_folds must be at least 3 and fold 0 to num_folds - 1"
         )
-    if len(cases) < num_folds:
-        raise ValueError(
-            f"num_folds is {num_folds} but there are {len(cases)} cases; set num_folds to {len(cases)} or less"
-        )
-    folds = partition_dataset(list(range(len(cases))), num_partitions=num_folds)
-    validation = (fold + 1) % num_folds
-    chosen = {
-        "train": sorted(i for k in range(num_folds) if k not in (fold, validation) for i in folds[k]),
-        "val": folds[validation],
-        "test": folds[fold],
-    }
-    return {part: [cases[i] for i in chosen[part]] for part in PARTS}
+    role = {fold: "test", (fold + 1) % num_folds: "val"}
+
+    def too_few(words: str) -> str:
+        count = int(words.split()[0])
+        mend = f"set num_folds to {count} or less" if count >= 3 else "at least 3 are needed for folds"
+        return f"num_folds is {num_folds} for {words}; {mend}"
+
+    return Division(
+        [1 / num_folds] * num_folds,
+        [role.get(k, "train") for k in range(num_folds)],
+        lambda count: [index % num_folds for index in range(count)],
+        num_folds,
+        too_few,
+    )
+
+
+def for_validation(folder: str | os.PathLike) -> Division:
+    """The last 25% of the cases validate, where others are kept for test; the others train.
+
+    Args:
+        folder: the data set's folder, for messages.
+    """
+
+    def pieces(count: int) -> list[int]:
+        train = min(max(round(0.75 * count), 1), count - 1)
+        return [0] * train + [1] * (count - train)
+
+    return Division(
+        (0.75, 0.25),
+        ("train", "val"),
+        pieces,
+        2,
+        lambda words: f"{folder}: has {words} to train and validate; add some",
+    )
 
 
 def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split:
@@ -73,7 +96,8 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
 
     Args:
         cases: all cases.
-        split_file: path of the file. Without "test" the validation cases test, which is logged.
+        split_file: path of the file, or of a training's ``split.json``. Without "test" the validation cases test,
+            which is logged.
 
     Returns:
         The cases by "train", "val" and "test".
@@ -90,6 +114,10 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
     except ValueError as error:
         raise ValueError(f"{split_file}: is not JSON ({error})") from None
     shape = '{"train": [case, ...], "val": [...], "test": [...]}'
+    if isinstance(named, dict) and "fingerprints" in named:
+        if "slabs" in named:
+            raise ValueError(f"{split_file}: records a split by slabs, which names cannot tell; set split_by to slab")
+        named = {part: names for part, names in named.items() if part in PARTS}
     if not isinstance(named, dict) or not all(isinstance(names, list) for names in named.values()):
         raise ValueError(f"{split_file}: {shape} is expected")
     if set(named) - set(PARTS) or not named.get("train") or not named.get("val"):
@@ -119,7 +147,7 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
         for name in names:
             if name not in known:
                 raise ValueError(
-                    f"{source}: {part} names case {name!r}, which is not among the {len(known)} cases ({_few(known)})"
+                    f"{source}: {part} names case {name!r}, which is not among the {len(known)} cases ({few(known)})"
                 )
             if name in seen:
                 raise ValueError(f"{source}: names case {name!r} twice; a case belongs to one part")
@@ -133,65 +161,50 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
     return split
 
 
-def split_each_class(cases: Sequence[Case], divide: Callable[[Sequence[Case]], Split]) -> Split:
-    """Divides the cases of each class alike, so that each part has its share of every class; the parts follow classes.
-
-    Args:
-        cases: cases with ``class_label``; those without any are divided as one class.
-        divide: divides the cases of one class, in order.
-
-    Returns:
-        The cases by "train", "val" and "test".
-
-    Raises:
-        ValueError: When the cases of a class cannot be divided.
-    """
-    classes: dict[int | None, list[Case]] = {}
-    for case in cases:
-        classes.setdefault(case.get("class_label"), []).append(case)
-    split: Split = {part: [] for part in PARTS}
-    for label in sorted(classes) if None not in classes else classes:
-        try:
-            divided = divide(classes[label])
-        except ValueError as error:
-            if label is None:
-                raise
-            raise ValueError(f"class {classes[label][0]['class_name']} ({label}): {error}") from None
-        for part in PARTS:
-            split[part] += divided[part]
-    return split
-
-
-def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = ()) -> Split:
+def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapping[str, str] | None = None) -> Split:
     """Divides each volume along its axial axis: the first 60% of its slices with content train, 20% validate, 20% test.
 
     Where other cases are kept for test, the last 40% validate. A slice has content when at least 2% of its voxels
-    exceed half of the volume's brightness (99.5th percentile).
+    exceed half of the volume's brightness (99.5th percentile). The volumes of a group, such as several contrasts of a
+    patient, are divided at the same slices, where any of them has content.
 
     Args:
         cases: volumes; each is read once.
         test: cases that are kept for test, whole.
+        groups: groups by the cases' names, or none.
 
     Returns:
         The cases by "train", "val" and "test"; those of ``cases`` with ``slab`` = [first, last) along the last RAS
         axis.
 
     Raises:
-        ValueError: When an image is no volume or has fewer than 3 slices with content.
+        ValueError: When an image is no volume or has fewer than 3 slices with content, or the volumes of a group have
+            different numbers of slices.
     """
     split: Split = {part: [] for part in PARTS}
+    grouped: dict[str, list[Case]] = {}
     for case in cases:
-        low, high = _content(case)
+        grouped.setdefault(groups[case["case"]] if groups else case["case"], []).append(case)
+    for group, members in grouped.items():
+        found = [_content(case) for case in members]
+        if len({slices for _, _, slices in found}) > 1:
+            told = ", ".join(f"{case['case']} {slices}" for case, (_, _, slices) in list(zip(members, found))[:3])
+            raise ValueError(
+                f"group {group}: has volumes of different numbers of slices ({told}), which split_by slab cannot "
+                "divide at the same slices; set split_by to case"
+            )
+        low, high = min(first for first, _, _ in found), max(last for _, last, _ in found)
         first, last = _bounds(high - low)
         edges = (low, low + first, high) if test else (low, low + first, low + last, high)
-        for part, start, end in zip(PARTS, edges, edges[1:]):
-            split[part].append({**case, "slab": (start, end)})
+        for case in members:
+            for part, start, end in zip(PARTS, edges, edges[1:]):
+                split[part].append({**case, "slab": (start, end)})
     split["test"] += test
     return split
 
 
-def _content(case: Case) -> tuple[int, int]:
-    """[first, last) of the slices with content."""
+def _content(case: Case) -> tuple[int, int, int]:
+    """[first, last) of the slices with content, and the number of all slices."""
     image = read_image(case["image"]) if not hasattr(case["image"], "affine") else case["image"]
     if image.ndim != 4:
         raise ValueError(
@@ -202,7 +215,7 @@ def _content(case: Case) -> tuple[int, int]:
     filled = np.flatnonzero(bright.mean(axis=(0, 1, 2)) >= _CONTENT_SHARE)
     if len(filled) < len(PARTS):
         raise ValueError(f"case {case['case']}: has {len(filled)} slices with content; at least 3 are needed for slabs")
-    return int(filled[0]), int(filled[-1]) + 1
+    return int(filled[0]), int(filled[-1]) + 1, volume.shape[-1]
 
 
 def _bounds(count: int) -> tuple[int, int]:
@@ -210,8 +223,3 @@ def _bounds(count: int) -> tuple[int, int]:
     train = min(max(round(_SHARES[0] * count), 1), count - 2)
     val = min(max(round(_SHARES[1] * count), 1), count - train - 1)
     return train, train + val
-
-
-def _few(names: Sequence[str] | Mapping[str, Any]) -> str:
-    names = sorted(names)
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
+from ..data.split_record import save_split
 from ..utils import bare, replacing, user_path
 from ..utils.weights import check_fit, read_checkpoint
 from .epoch_end import EpochEnd, at_epoch_end
@@ -28,7 +29,8 @@ _logger = logging.getLogger(__name__)
 class RunState:
     """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
 
-    Where an average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
+    ``split.json``, written when a run starts, holds the cases of its split, see ``data.split_record``. Where an
+    average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
 
     Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
     before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Whatever
@@ -82,6 +84,8 @@ class RunState:
     def _start(self, engine: Engine) -> None:
         found = {name: getattr(engine.state, name, None) for name in ("history", "early_stop")}
         self.parts |= {name: part for name, part in found.items() if part is not None}
+        if idist.get_rank() == 0 and not self.resume:
+            save_split(engine.data_loader, self.folder)
         if self.resume:
             self._load(engine)
 

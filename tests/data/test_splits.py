@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
-from flemme_monai.data.splits import split_by_file, split_by_fold, split_by_share, split_by_slab, split_each_class
+from flemme_monai.data.divide import divide
+from flemme_monai.data.splits import by_fold, by_share, split_by_file, split_by_slab
 
 CASES = [{"case": f"{k:02d}", "image": f"{k:02d}.png"} for k in range(10)]
 
@@ -18,7 +19,7 @@ def names(cases: list[dict]) -> list[str]:
 
 
 def test_the_first_sixty_percent_train_then_twenty_and_twenty() -> None:
-    split = split_by_share(CASES)
+    split = divide(CASES, by_share())
     assert names(split["train"]) == [f"{k:02d}" for k in range(6)]
     assert names(split["val"]) == ["06", "07"]
     assert names(split["test"]) == ["08", "09"]
@@ -26,15 +27,15 @@ def test_the_first_sixty_percent_train_then_twenty_and_twenty() -> None:
 
 @pytest.mark.parametrize("count", range(3, 30))
 def test_no_part_is_empty_and_every_case_is_used_once(count: int) -> None:
-    split = split_by_share([{"case": k} for k in range(count)])
+    split = divide([{"case": f"{k:02d}"} for k in range(count)], by_share())
     assert all(split.values())
-    assert sorted(case["case"] for part in split.values() for case in part) == list(range(count))
+    assert sorted(name for part in split.values() for name in names(part)) == [f"{k:02d}" for k in range(count)]
 
 
 def test_over_all_folds_each_case_tests_once() -> None:
     tested = []
     for fold in range(4):
-        split = split_by_fold(CASES, fold, 4)
+        split = divide(CASES, by_fold(fold, 4))
         assert sorted(name for part in split.values() for name in names(part)) == names(CASES)
         tested += names(split["test"])
     assert sorted(tested) == names(CASES)
@@ -43,7 +44,7 @@ def test_over_all_folds_each_case_tests_once() -> None:
 @pytest.mark.parametrize(("fold", "num_folds"), [(0, 2), (5, 5), (-1, 5), (0, 11)])
 def test_folds_that_do_not_fit_are_refused(fold: int, num_folds: int) -> None:
     with pytest.raises(ValueError, match="num_folds"):
-        split_by_fold(CASES, fold, num_folds)
+        divide(CASES, by_fold(fold, num_folds))
 
 
 def test_a_split_file_names_the_parts(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_picture_or_an_empty_volume_has_no_slabs(tmp_path: Path) -> None:
 
 def test_each_part_has_its_share_of_each_class() -> None:
     cases = [{**case, "class_label": int(k >= 5), "class_name": "ab"[k >= 5]} for k, case in enumerate(CASES)]
-    split = split_each_class(cases, split_by_share)
+    split = divide(cases, by_share())
     assert {part: names(found) for part, found in split.items()} == {
         "train": ["00", "01", "02", "05", "06", "07"],
         "val": ["03", "08"],
@@ -123,11 +124,7 @@ def test_each_part_has_its_share_of_each_class() -> None:
     }
 
 
-def test_cases_without_classes_are_divided_together() -> None:
-    assert split_each_class(CASES, split_by_share) == split_by_share(CASES)
-
-
 def test_a_class_that_cannot_be_divided_is_named() -> None:
     cases = [{**case, "class_label": int(k == 9), "class_name": "ab"[k == 9]} for k, case in enumerate(CASES)]
-    with pytest.raises(ValueError, match=r"class b \(1\): num_folds is 3 but there are 1 cases"):
-        split_each_class(cases, lambda found: split_by_fold(found, 0, 3))
+    with pytest.raises(ValueError, match=r"class b \(1\): num_folds is 3 for 1 case; at least 3"):
+        divide(cases, by_fold(0, 3))

@@ -1,0 +1,163 @@
+"""Divides cases into parts: every sub-folder or class for itself, groups whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flemme_monai.data.groups import make_groups, top_folder
+
+Case = dict[str, Any]
+Split = dict[str, list[Case]]
+Kind = tuple[int, str]
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a list is divided.
+
+    Args:
+        shares: the share of each piece.
+        parts: the part of the split that each piece belongs to.
+        pieces: the piece of each of a number of things in order, such as [0, 0, 0, 1, 2] of 5.
+        smallest: the smallest number of things that can be divided.
+        too_few: what is wrong with fewer, and how to mend it; takes words such as "2 cases".
+    """
+
+    shares: Sequence[float]
+    parts: Sequence[str]
+    pieces: Callable[[int], list[int]]
+    smallest: int
+    too_few: Callable[[str], str]
+
+
+def divide(cases: Sequence[Case], division: Division, groups: Mapping[str, str] | None = None) -> Split:
+    """Divides the cases of each class or sub-folder alike, so that each part has its share of all; groups stay whole.
+
+    What is divided for itself is a class, or the first sub-folder in the cases' names, which is the class's folder: the
+    same files are divided alike with and without classes. Sub-folders with too few cases or groups are divided
+    together; a class with too few is an error.
+
+    Groups of several cases are then moved and swapped between the parts as long as this brings the number of cases,
+    over all and of each class or sub-folder, closer to the shares. scikit-learn's StratifiedGroupKFold is not used:
+    it knows equal shares only, may leave a part empty, and divides single cases otherwise than in their order.
+
+    Args:
+        cases: cases, in order.
+        division: how each class or sub-folder is divided.
+        groups: groups by the cases' names; none: see ``make_groups``.
+
+    Returns:
+        The cases by "train", "val" and "test", in order of classes or sub-folders.
+
+    Raises:
+        ValueError: When the cases cannot be divided.
+    """
+    units = make_groups(cases, groups)
+    kinds = [Counter(map(_kind, unit)) for unit in units]
+    strata = _strata(kinds, division)
+    spanning = any(len(kind) > 1 for kind in kinds)
+    order: list[int] = []  # indices of units, stratum after stratum
+    pieces: list[int] = []
+    for stratum in [range(len(units))] if spanning else strata.values():
+        if len(stratum) < division.smallest:
+            raise ValueError(_refusal([units[index] for index in stratum], groups, division))
+        order += stratum
+        pieces += division.pieces(len(stratum))
+    if len(units) < len(cases):
+        columns = {kind: column for column, names in enumerate(strata) for kind in names}
+        counts = np.zeros((len(units), len(strata)))
+        for row, index in enumerate(order):
+            for kind, count in kinds[index].items():
+                counts[row, columns[kind]] += count
+        pieces = balanced(counts, pieces, division.shares)
+    split: Split = {part: [] for part in PARTS}
+    for index, piece in zip(order, pieces):
+        split[division.parts[piece]] += units[index]
+    return split
+
+
+def balanced(counts: np.ndarray, pieces: Sequence[int], shares: Sequence[float]) -> list[int]:
+    """Moves and swaps groups between pieces until none of it brings the pieces closer to their shares.
+
+    Args:
+        counts: cases of each group in each stratum, (groups, strata).
+        pieces: the piece of each group; none is empty, and none becomes so.
+        shares: the share of each piece.
+
+    Returns:
+        The piece of each group.
+    """
+    counts = np.column_stack([counts, counts.sum(1) * counts.shape[1] ** 0.5]).astype(float)
+    piece = np.array(pieces)
+    # what each piece has beyond its share, (pieces, strata + 1): the last column counts all strata
+    excess = np.stack([counts[piece == p].sum(0) - share * counts.sum(0) for p, share in enumerate(shares)])
+    sizes = np.bincount(piece, minlength=len(shares))
+    changed = True
+    while changed:
+        changed = False
+        for unit in range(len(piece)):
+            own = piece[unit]
+            # a gain is half of how much the sum of squares of ``excess`` falls
+            change = counts[unit] - counts  # what own gives away when unit and another swap, (groups, strata + 1)
+            swaps = (change * (excess[own] - excess[piece] - change)).sum(1)
+            swaps[piece == own] = 0
+            moves = (counts[unit] * (excess[own] - excess - counts[unit])).sum(1)
+            moves[own] = 0
+            if sizes[own] == 1:
+                moves[:] = 0
+            if max(swaps.max(), moves.max()) < 1e-6:
+                continue
+            changed = True
+            if moves.max() >= swaps.max():
+                other, given = int(moves.argmax()), counts[unit]
+                sizes[[own, other]] += [-1, 1]
+            else:
+                partner = int(swaps.argmax())
+                other, given = piece[partner], change[partner]
+                piece[partner] = own
+            piece[unit] = other
+            excess[own] -= given
+            excess[other] += given
+    return piece.tolist()
+
+
+def _strata(kinds: Sequence[Counter[Kind]], division: Division) -> dict[tuple[Kind, ...], list[int]]:
+    """The groups that have cases of each class or sub-folder, in the order of names; small sub-folders are together."""
+    found: dict[Kind, list[int]] = {}
+    for index, kind in enumerate(kinds):
+        for name in kind:
+            found.setdefault(name, []).append(index)
+    large, small = [], []
+    for kind in sorted(found):
+        (large if kind[0] >= 0 or len(found[kind]) >= division.smallest else small).append(kind)
+    together = sorted({index for kind in small for index in found[kind]})
+    strata = {(kind,): found[kind] for kind in large}
+    if 0 < len(together) < division.smallest and large:
+        last = large[-1]
+        del strata[(last,)]
+        return {**strata, (last, *small): sorted({*found[last], *together})}
+    return {**strata, tuple(small): together} if small else strata
+
+
+def _kind(case: Case) -> Kind:
+    """The class of a case, or -1 and the sub-folder it lies in."""
+    return case.get("class_label", -1), case["class_name"] if "class_label" in case else top_folder(case["case"])
+
+
+def _refusal(units: Sequence[list[Case]], groups: Mapping[str, str] | None, division: Division) -> str:
+    count = sum(map(len, units))
+    words = f"{count} case{'s' * (count != 1)}"
+    if len(units) < count or groups is not None:
+        words = f"{len(units)} group{'s' * (len(units) != 1)} of {words}"
+    first = units[0][0]
+    prefix = f"class {first['class_name']} ({first['class_label']}): " if "class_label" in first else ""
+    hint = ""
+    if groups is None and len(units) < count:
+        hint = f'; folders such as {top_folder(first["case"])} stay whole, --group_by ".+" divides them'
+    return prefix + division.too_few(words) + hint

@@ -1,0 +1,55 @@
+"""Tells images apart without reading all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flemme_monai.data.files import is_junk
+
+_CHUNK = 4096
+
+
+def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
+    """A hash of the sizes of an image's files and of 4 KiB from the middle of each; of a series, of the middle file.
+
+    Args:
+        case: its ``image`` is a path, a list of paths, the folder of a series, or in memory.
+        made_by: what made an image that is in memory; it is then known by this and its name.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    found = hashlib.sha256()
+    image = case["image"]
+    if not isinstance(image, (str, os.PathLike, list)):
+        found.update(f"{made_by} {case['case']}".encode())
+        return found.hexdigest()[:16]
+    for path in map(Path, image if isinstance(image, list) else [image]):
+        files = _files(path)
+        for file in files:
+            found.update(f"{file.stat().st_size} ".encode())
+        for file in [files[len(files) // 2]] if path.is_dir() else files:
+            with file.open("rb") as stream:
+                stream.seek(file.stat().st_size // 2)
+                found.update(stream.read(_CHUNK))
+    return found.hexdigest()[:16]
+
+
+def data_set_fingerprint(fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """The number of cases and a hash of their sorted names and fingerprints."""
+    lines = "\n".join(f"{name} {fingerprints[name]}" for name in sorted(fingerprints))
+    return {"cases": len(fingerprints), "sha256": hashlib.sha256(lines.encode()).hexdigest()}
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of an image: itself, its pair (.hdr and .img), or those in its folder, sorted."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not is_junk(file.name))
+        return files or [path]
+    pair = {".hdr": ".img", ".img": ".hdr"}.get(path.suffix.lower())
+    other = path.with_suffix(pair) if pair else path
+    return [path, other] if other != path and other.is_file() else [path]
