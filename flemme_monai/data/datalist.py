@@ -128,7 +128,7 @@ def datalist(
     split = make(settings) if known is None else recorded_split(known, source, make, resume)
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
-        check_autoencoder_split(autoencoder, split, made_by)
+        check_autoencoder_split(autoencoder, split, source)
     _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
     classes = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
     if classes:

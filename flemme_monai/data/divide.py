@@ -15,6 +15,9 @@ Case = dict[str, Any]
 Split = dict[str, list[Case]]
 Kind = tuple[int, str]
 PARTS = ("train", "val", "test")
+_FEW_GROUPS, _MANY_GROUPS = 50, 1000
+_STARTS = 50
+_LEAST_GAIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def divide(cases: Sequence[Case], division: Division, groups: Mapping[str, str] 
 def balanced(counts: np.ndarray, pieces: Sequence[int], shares: Sequence[float]) -> list[int]:
     """Moves and swaps groups between pieces until none of it brings the pieces closer to their shares.
 
+    Few groups are also dealt out anew in some fixed random orders, of which the best is taken where it is better.
+
     Args:
         counts: cases of each group in each stratum, (groups, strata).
         pieces: the piece of each group; none is empty, and none becomes so.
@@ -93,38 +98,52 @@ def balanced(counts: np.ndarray, pieces: Sequence[int], shares: Sequence[float])
     Returns:
         The piece of each group.
     """
+    # the last column counts all strata, and weighs as much as they do together
     counts = np.column_stack([counts, counts.sum(1) * counts.shape[1] ** 0.5]).astype(float)
-    piece = np.array(pieces)
-    # what each piece has beyond its share, (pieces, strata + 1): the last column counts all strata
-    excess = np.stack([counts[piece == p].sum(0) - share * counts.sum(0) for p, share in enumerate(shares)])
+    random = np.random.RandomState(0)
+    starts = [np.array(pieces)]
+    starts += [random.permutation(pieces) for _ in range(_STARTS if len(pieces) <= _FEW_GROUPS else 0)]
+    found = [_improved(counts, start, shares) for start in starts]
+    errors = [(_excess(counts, piece, shares) ** 2).sum().round(6) for piece in found]
+    return found[int(np.argmin(errors))].tolist()
+
+
+def _excess(counts: np.ndarray, piece: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """What each piece has beyond its share, (pieces, strata)."""
+    return np.stack([counts[piece == p].sum(0) - share * counts.sum(0) for p, share in enumerate(shares)])
+
+
+def _improved(counts: np.ndarray, piece: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Pieces at a minimum of the sum of squares of their excess, which no move and, of few groups, no swap lowers."""
+    excess = _excess(counts, piece, shares)
     sizes = np.bincount(piece, minlength=len(shares))
     changed = True
     while changed:
         changed = False
         for unit in range(len(piece)):
             own = piece[unit]
-            # a gain is half of how much the sum of squares of ``excess`` falls
-            change = counts[unit] - counts  # what own gives away when unit and another swap, (groups, strata + 1)
-            swaps = (change * (excess[own] - excess[piece] - change)).sum(1)
-            swaps[piece == own] = 0
+            # gains are half of what the sum of squares loses when a move takes counts[unit] from own to another piece
             moves = (counts[unit] * (excess[own] - excess - counts[unit])).sum(1)
-            moves[own] = 0
             if sizes[own] == 1:
                 moves[:] = 0
-            if max(swaps.max(), moves.max()) < 1e-6:
+            other, gain, given, partner = int(moves.argmax()), moves.max(), counts[unit], None
+            if gain < _LEAST_GAIN and len(piece) <= _MANY_GROUPS:
+                change = counts[unit] - counts  # what own gives away when unit and another swap, (groups, strata)
+                swaps = (change * (excess[own] - excess[piece] - change)).sum(1)
+                swaps[piece == own] = 0
+                partner = int(swaps.argmax())
+                other, gain, given = piece[partner], swaps.max(), change[partner]
+            if gain < _LEAST_GAIN:
                 continue
             changed = True
-            if moves.max() >= swaps.max():
-                other, given = int(moves.argmax()), counts[unit]
+            if partner is None:
                 sizes[[own, other]] += [-1, 1]
             else:
-                partner = int(swaps.argmax())
-                other, given = piece[partner], change[partner]
                 piece[partner] = own
             piece[unit] = other
             excess[own] -= given
             excess[other] += given
-    return piece.tolist()
+    return piece
 
 
 def _strata(kinds: Sequence[Counter[Kind]], division: Division) -> dict[tuple[Kind, ...], list[int]]:

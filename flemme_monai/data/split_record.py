@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Source:
     settings: Mapping[str, Any]
     made_by: str = ""
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each case by its name."""
+        return {case["case"]: fingerprint(case, self.made_by) for case in self.cases}
+
 
 class Part(list):
     """The cases of one part of a split, which know the whole split and what it was made of.
@@ -78,17 +84,21 @@ class SplitRecord:
     fingerprints: dict[str, str]
     slabs: dict[str, dict[str, Slab]] = field(default_factory=dict)
 
-    def knows(self, case: Case, made_by: str) -> bool:
+    def knows(self, case: Case, source: Source) -> bool:
         """Whether a case has a name of the record and that one's content."""
-        known = self.fingerprints.get(case["case"])
-        return known is not None and known == fingerprint(case, made_by)
+        return self.fingerprints.get(case["case"]) == source.fingerprints[case["case"]]
 
-    def trained_on(self, cases: Sequence[Case], made_by: str) -> list[str]:
-        """The names of those of the cases that were trained on, whole or in part."""
+    def trained_on(self, cases: Sequence[Case], source: Source) -> list[str]:
+        """The names of those of the cases that were trained on, whole or in part, under their name or another."""
         trained = set(self.parts["train"])
+        contents = {self.fingerprints[name]: name for name in trained}
         slabs = self.slabs.get("train", {})
-        found = [case for case in cases if case["case"] in trained and _overlap(case, slabs)]
-        return [case["case"] for case in found if self.knows(case, made_by)]
+        found = []
+        for case in cases:
+            name = case["case"] if self.knows(case, source) else contents.get(source.fingerprints[case["case"]])
+            if name in trained and _overlap(case, slabs.get(name)):
+                found.append(case["case"])
+        return found
 
     def split(self, cases: Sequence[Case]) -> Split:
         """The recorded parts of those cases that are among the given ones, which are known."""
@@ -121,12 +131,11 @@ def save_split(loader: Any, folder: str | os.PathLike) -> None:
     if not isinstance(data, Part):
         path.unlink(missing_ok=True)
         return
-    prints = {case["case"]: fingerprint(case, data.source.made_by) for case in data.source.cases}
     record = {
         "settings": dict(data.source.settings),
-        "data_set": data_set_fingerprint(prints),
+        "data_set": data_set_fingerprint(data.source.fingerprints),
         **{part: [case["case"] for case in data.split[part]] for part in PARTS},
-        "fingerprints": prints,
+        "fingerprints": data.source.fingerprints,
     }
     slabs = {part: found for part in PARTS if (found := _slabs(data.split[part]))}
     with replacing(path) as part:
@@ -184,7 +193,7 @@ def recorded_split(
     Raises:
         ValueError: When the split would test on training cases, no case is left to test, or a training cannot go on.
     """
-    known = [case for case in source.cases if record.knows(case, source.made_by)]
+    known = [case for case in source.cases if record.knows(case, source)]
     if resume:
         _check_same_cases(record, known, source)
     given = _given(source.settings, record.settings)
@@ -194,17 +203,9 @@ def recorded_split(
             _check_other_split(record, split, given, source, resume)
             return split
     split = record.split(known)
-    if not any(split.values()):
-        return _all_test(record, source)
-    new = _but(source.cases, known)
+    new = [case for case in source.cases if not record.knows(case, source)]
     if not split["test"]:
-        if not new:
-            raise ValueError(
-                f"none of the test cases of {record.path} is among the {len(source.cases)} cases, which the weights "
-                f"were trained or chosen on ({_names(known)}); give the data set with the test cases"
-            )
-        _logger.info("the %d cases that %s does not know test: %s", len(new), record.path, _names(new))
-        return {**split, "test": new}
+        return _new_cases_test(record, split, new, source)
     lost = len(record.parts["test"]) - len(split["test"])
     _logger.info("the split is the training's: %s", record.path)
     if lost:
@@ -214,13 +215,13 @@ def recorded_split(
     return split
 
 
-def check_autoencoder_split(record: SplitRecord, split: Split, made_by: str) -> None:
+def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -> None:
     """Refuse a split that tests on cases which the autoencoder of a latent diffusion model was trained on.
 
     Raises:
         ValueError: When it does.
     """
-    trained = record.trained_on(split["test"], made_by)
+    trained = record.trained_on(split["test"], source)
     if trained:
         raise ValueError(
             f"the autoencoder was trained on {len(trained)} of the {len(split['test'])} test cases "
@@ -242,7 +243,7 @@ def _check_same_cases(record: SplitRecord, known: Sequence[Case], source: Source
 
 
 def _check_other_split(record: SplitRecord, split: Split, given: dict[str, Any], source: Source, resume: bool) -> None:
-    trained = record.trained_on(split["test"], source.made_by)
+    trained = record.trained_on(split["test"], source)
     if trained:
         raise ValueError(
             f"{_told(given)} would test on {len(trained)} cases that the weights were trained on ({few(trained)}), by "
@@ -256,11 +257,22 @@ def _check_other_split(record: SplitRecord, split: Split, given: dict[str, Any],
     _logger.info("%s makes another split than %s; none of its test cases was trained on", _told(given), record.path)
 
 
-def _all_test(record: SplitRecord, source: Source) -> Split:
-    names = {case["case"] for case in source.cases} & record.fingerprints.keys()
-    doubt = f" ({len(names)} have names that it holds, and another content: {few(names)})" if names else ""
-    _logger.info("all %d cases test: none is among those of %s%s", len(source.cases), record.path, doubt)
-    return {part: list(source.cases) for part in PARTS}
+def _new_cases_test(record: SplitRecord, split: Split, new: Sequence[Case], source: Source) -> Split:
+    """The split where no recorded test case is there: the cases that the record does not know test."""
+    trained = set(record.trained_on(new, source))
+    test = [case for case in new if case["case"] not in trained]
+    if not test:
+        raise ValueError(
+            f"none of the test cases of {record.path} is among the {len(source.cases)} cases, which the weights were "
+            f"trained or chosen on ({_names(source.cases)}); give the data set with the test cases"
+        )
+    _logger.info("all %d cases that %s does not know test: %s", len(test), record.path, _names(test))
+    if trained:
+        _logger.info("%d cases are training cases under other names and left out: %s", len(trained), few(trained))
+    doubtful = {case["case"] for case in test} & record.fingerprints.keys()
+    if doubtful:
+        _logger.info("%d of them have names of its cases, but another content: %s", len(doubtful), few(doubtful))
+    return {"train": split["train"] or test, "val": split["val"] or test, "test": test}
 
 
 def _given(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,21 +297,13 @@ def _merged(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _overlap(case: Case, slabs: Mapping[str, Slab]) -> bool:
-    """Whether a case, or its slab, has slices of the slab of its name; what has no slab is whole."""
-    if "slab" not in case or case["case"] not in slabs:
-        return True
-    first, last = slabs[case["case"]]
-    return case["slab"][0] < last and first < case["slab"][1]
+def _overlap(case: Case, slab: Slab | None) -> bool:
+    """Whether a case, or its slab, has slices of another slab; what has no slab is whole."""
+    return "slab" not in case or slab is None or (case["slab"][0] < slab[1] and slab[0] < case["slab"][1])
 
 
 def _slabs(cases: Sequence[Case]) -> dict[str, Slab]:
     return {case["case"]: tuple(case["slab"]) for case in cases if "slab" in case}
-
-
-def _but(cases: Sequence[Case], others: Sequence[Case]) -> list[Case]:
-    names = {case["case"] for case in others}
-    return [case for case in cases if case["case"] not in names]
 
 
 def _names(cases: Sequence[Case]) -> str:
