@@ -19,13 +19,8 @@ from flemme_monai.data.groups import check_parts, group_names, propose_group_by
 from flemme_monai.data.layouts import DataSet, find_cases
 from flemme_monai.data.masks import check_levels, mask_colors
 from flemme_monai.data.phantoms import class_phantoms, phantoms
-from flemme_monai.data.split_record import (
-    Part,
-    Source,
-    check_autoencoder_split,
-    read_split,
-    recorded_split,
-)
+from flemme_monai.data.recorded_split import check_autoencoder_split, recorded_split
+from flemme_monai.data.split_record import Part, Source, read_split
 from flemme_monai.data.splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]

@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
-from ..data.split_record import save_split
+from ..data.split_record import save_split, settle_split
 from ..utils import bare, replacing, user_path
 from ..utils.weights import check_fit, read_checkpoint
 from .epoch_end import EpochEnd, at_epoch_end
@@ -131,6 +131,8 @@ class RunState:
 
     def _write_best(self) -> None:
         self._write(BEST, self._evaluated().state_dict())
+        if idist.get_rank() == 0:
+            settle_split(self.folder)
         if self.ema is not None:
             self._write(RAW, bare(self.network).state_dict())
 

@@ -1,0 +1,163 @@
+"""The split of a training for its evaluation, so that none tests on training cases unnoticed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flemme_monai.data.divide import Case, Split
+from flemme_monai.data.groups import few
+from flemme_monai.data.split_record import Source, SplitRecord
+
+# the settings that make a split, and what they are when a user sets none
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,
+    "shuffle_split": False,
+    "split_by": "case",
+    "split_file": None,
+    "fold": None,
+    "num_folds": 5,
+    "group_by": None,
+}
+_logger = logging.getLogger(__name__)
+
+
+def recorded_split(
+    record: SplitRecord, source: Source, make: Callable[[Mapping[str, Any]], Split], resume: bool
+) -> Split:
+    """The split of a training that weights are of, for its evaluation or to go on with it.
+
+    What a user sets otherwise than the training did makes another split, which must not test on training cases.
+    A data set that shares no case with the training's tests with all its cases.
+
+    Args:
+        record: the training's split.
+        source: the present cases and settings; a setting at its default counts as not set.
+        make: makes a split by settings.
+        resume: for going on, which needs the same cases and split.
+
+    Returns:
+        The cases by "train", "val" and "test".
+
+    Raises:
+        ValueError: When the split would test on training cases, no case is left to test, or a training cannot go on.
+    """
+    known = [case for case in source.cases if record.knows(case, source)]
+    if resume:
+        _check_same_cases(record, known, source)
+    given = _given(source.settings, record.settings)
+    if given:
+        split = make(_merged(given, record.settings))
+        if not record.is_of(split):
+            _check_other_split(record, split, given, source, resume)
+            return split
+    split = record.split(known)
+    new = [case for case in source.cases if not record.knows(case, source)]
+    trained = record.trained_on(split["test"], source)
+    if trained:
+        raise ValueError(
+            f"the weights beside {record.path} may still be those of an earlier training, which was trained on "
+            f"{len(trained)} of its test cases ({few(trained)}): the run that wrote it ended before its first "
+            "validation; train again, or name another ckpt_dir"
+        )
+    if not split["test"]:
+        return _new_cases_test(record, split, new, source)
+    lost = len(record.parts["test"]) - len(split["test"])
+    _logger.info("the split is the training's: %s", record.path)
+    if lost:
+        _logger.info("%d of its %d test cases are not among the cases", lost, len(record.parts["test"]))
+    if new:
+        _logger.info("%d cases that it does not know are left out: %s", len(new), _names(new))
+    return split
+
+
+def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -> None:
+    """Refuse a split that tests on cases which the autoencoder of a latent diffusion model was trained on.
+
+    Raises:
+        ValueError: When it does.
+    """
+    trained = record.trained_on(split["test"], source)
+    if trained:
+        raise ValueError(
+            f"by {record.path} the autoencoder was trained on {len(trained)} of the {len(split['test'])} test cases "
+            f"({few(trained)}); give both trainings one split: the autoencoder's is {_told(record.settings)}"
+        )
+
+
+def _check_same_cases(record: SplitRecord, known: Sequence[Case], source: Source) -> None:
+    used = {name for names in record.parts.values() for name in names}
+    gone = used - {case["case"] for case in known}
+    if gone:
+        present = {case["case"] for case in source.cases}
+        what = "changed" if gone <= present else "missing"
+        raise ValueError(
+            f"the data set is not the one that the run began with: {len(gone)} of {len(used)} cases in {record.path} "
+            f"are {what} ({few(gone)}); put them back, or train without resume"
+        )
+
+
+def _check_other_split(record: SplitRecord, split: Split, given: dict[str, Any], source: Source, resume: bool) -> None:
+    trained = record.trained_on(split["test"], source)
+    if trained:
+        raise ValueError(
+            f"{_told(given)} would test on {len(trained)} cases that the weights were trained on ({few(trained)}); "
+            f"leave out {', '.join(given)}, and the training's split is used ({record.path})"
+        )
+    if resume:
+        raise ValueError(
+            f"{_told(given)} makes another split than {record.path}, with which the run began; leave out "
+            f"{', '.join(given)}, or train without resume"
+        )
+    _logger.info("%s makes another split than %s; none of its test cases was trained on", _told(given), record.path)
+
+
+def _new_cases_test(record: SplitRecord, split: Split, new: Sequence[Case], source: Source) -> Split:
+    """The split where no recorded test case is there: the cases that the record does not know test."""
+    trained = set(record.trained_on(new, source))
+    test = [case for case in new if case["case"] not in trained]
+    if not test:
+        raise ValueError(
+            f"none of the test cases of {record.path} is among the {len(source.cases)} cases, which the weights were "
+            f"trained or chosen on ({_names(source.cases)}); give the data set with the test cases"
+        )
+    _logger.info("all %d cases that %s does not know test: %s", len(test), record.path, _names(test))
+    if trained:
+        _logger.info("%d cases are training cases under other names and left out: %s", len(trained), few(trained))
+    doubtful = {case["case"] for case in test} & record.fingerprints.keys()
+    if doubtful:
+        _logger.info("%d of them have names of its cases, but another content: %s", len(doubtful), few(doubtful))
+    return {"train": split["train"] or test, "val": split["val"] or test, "test": test}
+
+
+def _given(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a user set otherwise than the training did; a seed makes no split but a shuffled one."""
+    given = {
+        name: value
+        for name, value in settings.items()
+        if value != DEFAULTS[name] and value != recorded.get(name, DEFAULTS[name])
+    }
+    if not settings["shuffle_split"]:
+        given.pop("seed", None)
+    return given
+
+
+def _merged(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The training's settings under those that are given, without those that would hide a given one."""
+    merged = {**DEFAULTS, **recorded, **given}
+    if "split_file" not in given and given.keys() & {"fold", "split_by", "shuffle_split", "seed"}:
+        merged["split_file"] = None
+    if given.get("split_by", "case") != "case" and "fold" not in given:
+        merged["fold"] = None
+    return merged
+
+
+def _names(cases: Sequence[Case]) -> str:
+    return few([case["case"] for case in cases])
+
+
+def _told(settings: Mapping[str, Any]) -> str:
+    """Settings in words, without those at their defaults."""
+    told = [f"{name} {value}" for name, value in settings.items() if value != DEFAULTS[name]]
+    return ", ".join(told) or "that of the default settings"
