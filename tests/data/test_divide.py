@@ -246,8 +246,10 @@ def test_shares_are_as_equal_as_groups_allow(seed: int) -> None:
     assert sum((np.array([len(found) for found in split.values()]) - goal) ** 2) == pytest.approx(best)
 
 
-def test_balancing_empties_no_piece() -> None:
-    assert sorted(balanced(np.array([[90.0], [5.0], [1.0]]), [0, 1, 2], (0.6, 0.2, 0.2))) == [0, 1, 2]
+@pytest.mark.parametrize("sizes", [[90, 5, 1], [35, 35, 30]])
+def test_balancing_empties_no_piece(sizes: list[int]) -> None:
+    """70, 0 and 30 of 100 were closer to the shares than 35, 35 and 30."""
+    assert sorted(balanced(np.array(sizes)[:, None], [0, 1, 2], (0.6, 0.2, 0.2))) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("fold", "num_folds"), [(0, 2), (5, 5), (-1, 5)])
