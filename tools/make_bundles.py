@@ -53,6 +53,7 @@ ARCHITECTURES = {  # name: its encoders
 PAIRS = tuple(f"{architecture}_{encoder}" for architecture, own in ARCHITECTURES.items() for encoder in own)
 WORKFLOWS = {name: name for name in ("train", "evaluate", "inference", "multi_gpu_train")}
 OUTPUTS = {"reconstruction": "out_channels"}  # the others' outputs are num_classes
+OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
 POSTFIX = {"segmentation": "seg", "reconstruction": "recon"}
 DROPPED = "{dropped}"
 
@@ -144,6 +145,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         known = ", ".join(k for k, v in next(iter(configs.values())).items() if not isinstance(v, dict))
         raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
     metadata = _metadata(fill(fragment("metadata"), names), what, configs["inference"])
+    _keep_settings(configs)
     metadata["references"] = [*what.get("references", []), REFERENCES[family]]
 
     files = {f"configs/{workflow}.json": _dump(settings_first(config)) for workflow, config in configs.items()}
@@ -192,14 +194,40 @@ def network(what: dict[str, Any], encoder: str) -> dict[str, Any]:
     return {"_target_": f"flemme_monai.architectures.{own['class']}", "backbone": backbone, **own.get("settings", {})}
 
 
+def _keep_settings(configs: dict[str, dict[str, Any]]) -> None:
+    """Name the settings that training keeps with the weights; evaluation and inference take them from there."""
+    from flemme_monai.utils.record import CHANGEABLE
+
+    inference, evaluate = configs["inference"], configs["evaluate"]
+    trainings = [config for workflow, config in configs.items() if workflow.startswith("train")]
+    for config in (*trainings, inference):
+        shared = [
+            name for name in config if _is_setting(name, config[name]) and name in trainings[-1].keys() & inference
+        ]
+        changeable = [name for name in CHANGEABLE if name in config and name not in shared]
+        config["network_settings"] = {name: f"@{name}" for name in shared + changeable}
+    for config, defaults in (inference, inference), (evaluate, trainings[-1]):
+        config |= {name: f"$@trained.get({name!r}, {defaults[name]!r})" for name in defaults["network_settings"]}
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether an entry of a config is a value that a user sets, and one that weights may depend on."""
+    values = value if isinstance(value, list) else [value]
+    plain = all(
+        v is None or isinstance(v, int | float) or (isinstance(v, str) and v[:1] not in ("$", "@")) for v in values
+    )
+    return plain and name not in ("dataset_dir", *OF_A_RUN)
+
+
 def settings_first(config: dict[str, Any]) -> dict[str, Any]:
     """A config in the order in which it is read: imports and settings, then components, then what is run."""
 
     def place(key: str) -> int:
         value = config[key]
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        component = isinstance(value, dict) and (not value or "_target_" in value)
+        component = key == "network_settings" or (isinstance(value, dict) and (not value or "_target_" in value))
         refers = isinstance(value, str) and value.startswith("$@") and not key.endswith("_dir")
+        refers = (refers and not value.startswith("$@trained.")) or "trained_network(" in str(value)
         if key in ("initialize", "run", "finalize"):
             return 2
         return int(component or refers or "#" in key or any(isinstance(v, dict) for v in inside))

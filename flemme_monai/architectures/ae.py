@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 from .residual import Residual
 
 
-class AE(nn.Module):
+class AE(ConfiguredModule):
     """Auto-encoder, or reconstruction model when the input is a degraded image.
 
     Args:

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 
-class ClM(nn.Module):
+
+class ClM(ConfiguredModule):
     """Classification model: the backbone's encoder, its latent pooled, dense layers, the logits of the classes.
 
     Args:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 from .pyramid import Pyramid
 
 
-class Denoiser(nn.Module):
+class Denoiser(ConfiguredModule):
     """A backbone that looks at a noisy image and is told how noisy it is.
 
     Args:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 from .pyramid import Pyramid
 from .residual import Residual
 
 
-class HAE(nn.Module):
+class HAE(ConfiguredModule):
     """Hierarchical auto-encoder: an image at every level, fused; trained with a pyramid loss.
 
     Args:

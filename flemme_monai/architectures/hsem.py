@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 from .pyramid import Pyramid
 
 
-class HSeM(nn.Module):
+class HSeM(ConfiguredModule):
     """Hierarchical segmentation model: logits at every level, fused; trained with a pyramid loss.
 
     Args:

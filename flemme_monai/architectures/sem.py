@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
 
-class SeM(nn.Module):
+
+class SeM(ConfiguredModule):
     """Segmentation model: the backbone's output are the logits of the classes.
 
     Args:

@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from ..utils.network_config import ConfiguredModule
+
 GRID = 4
 
 
-class VAE(nn.Module):
+class VAE(ConfiguredModule):
     """Variational auto-encoder (Kingma and Welling 2014), with the interface of MONAI's autoencoders.
 
     Args:

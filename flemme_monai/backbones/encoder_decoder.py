@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..blocks import Stage
+from ..utils.network_config import ConfiguredModule
 from .conditioning import Conditioning, Conditions
 from .decoder import Decoder
 from .encoder import Encoder
@@ -57,7 +58,7 @@ class DenseLatent(nn.Module):
         return F.interpolate(feature, size=x.shape[2:], mode=self.mode, align_corners=False)
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(ConfiguredModule):
     """An encoder-decoder made of a block family and a connection.
 
     image -> patch embedding -> [blocks -> keep -> down] x stages -> middle blocks -> latent -> [up -> fuse -> blocks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from monai.engines import IterationEvents
 
 from ..data.split_record import save_split, settle_split
 from ..utils import bare, replacing, user_path
+from ..utils.record import check_record, checked_record, make_record, write_record
 from ..utils.weights import check_fit, read_checkpoint
 from .epoch_end import EpochEnd, at_epoch_end
 from .run_folder import hold_while_running
@@ -29,6 +31,7 @@ _logger = logging.getLogger(__name__)
 class RunState:
     """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
 
+    What the weights mean, the network and the settings, is kept beside ``model.pt`` as ``network.json``.
     ``split.json``, written when a run starts, holds the cases of its split, see ``data.split_record``. Where an
     average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
 
@@ -46,6 +49,7 @@ class RunState:
         ema: average of the network's weights, which is what ``evaluator`` evaluates.
         snapshot_interval: epochs after which ``model.pt`` is also kept as ``model_epoch_<epoch>.pt``; 0 keeps none.
         resume: start from ``last.pt``.
+        settings: settings by name that give the weights their meaning; a run under others is not resumed.
 
     Raises:
         ValueError: ``resume`` is asked for and there is no ``last.pt``.
@@ -61,9 +65,11 @@ class RunState:
         ema: EMAHandler | None = None,
         snapshot_interval: int = 0,
         resume: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = user_path(ckpt_dir)
         self.network = network
+        self.settings = settings or {}
         self.ema = ema
         self.snapshot_interval = snapshot_interval
         self.evaluator = evaluator
@@ -114,6 +120,7 @@ class RunState:
         if self.ema is not None:
             state["ema"] = self.ema.ema_model.state_dict()
         state["trainer"] = {"epoch": engine.state.epoch} | best
+        state["record"] = make_record(self.network, self.settings)
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
         self._write(LAST, state)
@@ -138,6 +145,8 @@ class RunState:
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         if idist.get_rank() == 0:
+            if name != LAST:
+                write_record(self.folder, make_record(self.network, self.settings))
             with replacing(self.folder / name) as part:
                 torch.save(state, part)
 
@@ -148,6 +157,8 @@ class RunState:
         if not isinstance(state, dict) or not known <= state.keys() or ("ema" in state) != ("ema" in known):
             found = ", ".join(state) if isinstance(state, dict) else type(state).__name__
             raise ValueError(f"{path} cannot be resumed: it holds {found}, expected {', '.join(sorted(known))}")
+        record = checked_record(state["record"], path) if "record" in state else None
+        check_record(record, path, self.network, self.settings)
         check_fit(self.network, state["network"], path)
         bare(self.network).load_state_dict(state["network"])
         if self.ema is not None:

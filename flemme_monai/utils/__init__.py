@@ -6,6 +6,7 @@ from .errors import first_cause, one_line_errors, plain_errors
 from .files import naming, replacing, text_file, user_path, writable_dir
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
+from .record import check_trained, trained_network, trained_settings
 from .settings import as_bool, check_settings
 from .weights import bare, load_weights
 
@@ -13,6 +14,7 @@ __all__ = [
     "as_bool",
     "bare",
     "check_settings",
+    "check_trained",
     "find_bundle_root",
     "first_cause",
     "hold_folder",
@@ -26,6 +28,8 @@ __all__ = [
     "select_device",
     "terminal_bar",
     "text_file",
+    "trained_network",
+    "trained_settings",
     "use_amp",
     "user_path",
     "writable_dir",

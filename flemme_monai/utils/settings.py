@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import logging
 import re
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _WORKFLOWS = ("train", "train_autoencoder", "train_diffusion", "inference")
+_TRAINED = re.compile(r"\$@trained\.get\('\w+', (.*)\)")  # of the weights' record, else a default
 _FLAG = re.compile(r"--|-[a-zA-Z]")
 
 
@@ -76,7 +78,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := find_config(folder, name))]
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
-            _check_kind(name, given[name], parser[name], _is_argument(name, parser))
+            _check_kind(name, given[name], _default(parser[name]), _is_argument(name, parser))
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
@@ -125,6 +127,12 @@ def _is_argument(name: str, parser: ConfigParser) -> bool:
     """Whether a setting is an argument of a component."""
     parent, _ = parser.ref_resolver.split_id(name, last=True)
     return bool(parent) and isinstance(parser[parent], dict) and "_target_" in parser[parent]
+
+
+def _default(value: Any) -> Any:
+    """The default of a setting, also where the config takes it from the weights' record first."""
+    taken = _TRAINED.fullmatch(value) if isinstance(value, str) else None
+    return value if taken is None else ast.literal_eval(taken[1])
 
 
 def _check_kind(name: str, value: Any, default: Any, argument: bool) -> None:
