@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from flemme_monai.utils.record import CHANGEABLE
+from flemme_monai.utils.settings import default_of
+
 ROOT = Path(__file__).resolve().parents[1]
 # what a config is made of, and what the lists of settings need not explain
 PARTS = {"imports", "datalist", "network_def", "network", "loss", "optimizer", "lr_scheduler", "train", "validate"}
 PARTS |= {"preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "checkpointloader", "handlers"}
 PARTS |= {"evaluator", "initialize", "run", "ema", "scheduler", "sampling", "prepare_batch", "sample_shape", "real"}
-PARTS |= {"start_preprocessing"}
+PARTS |= {"start_preprocessing", "network_settings", "trained"}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = (
@@ -41,7 +44,8 @@ def settings(bundle: str, workflow: str) -> dict[str, object]:
     """The settings of a config by name, those of the augmentation one by one."""
     config = json.loads((ROOT / "bundles" / bundle / "configs" / f"{workflow}.json").read_text())
     augmentation = {f"augmentation#{name}": value for name, value in config.pop("augmentation", {}).items()}
-    return {name: value for name, value in config.items() if name not in PARTS and "#" not in name} | augmentation
+    own = {name: default_of(value) for name, value in config.items() if name not in PARTS and "#" not in name}
+    return own | augmentation
 
 
 def rows() -> dict[str, list[str]]:
@@ -90,3 +94,13 @@ def test_every_link_leads_somewhere(page: str) -> None:
 def test_every_row_is_a_setting() -> None:
     known = {name for bundle, workflow, _ in CONFIGS for name in settings(bundle, workflow)}
     assert set(rows()) <= known | {"between"}
+
+
+def test_the_marked_settings_are_those_that_training_keeps_with_the_weights() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    marked = set(re.findall(r"^\| `(\w+)`[^|]*¹[^|]*\|", page, re.MULTILINE))
+    free = set(re.findall(r"^\| `(\w+)`[^|]*²[^|]*\|", page, re.MULTILINE))
+    configs = [ROOT / "bundles" / bundle / "configs" / f"{workflow}.json" for bundle, workflow, _ in CONFIGS]
+    kept = [json.loads(path.read_text(encoding="utf-8")).get("network_settings", {}) for path in configs]
+    assert marked == {name for names in kept for name in names}
+    assert free == set(CHANGEABLE)

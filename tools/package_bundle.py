@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle_files import (
+    AUTOENCODER_WEIGHTS,
     LARGE_FILES,
     MAX_BYTES,
     ROOT,
+    WEIGHTS,
     check_no_python,
     check_self_contained,
     check_structure,
@@ -29,7 +31,15 @@ from bundle_files import (
     read_large_files,
 )
 
-SHIPPED = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/**/*", "models/**/*.pt", "models/**/*.ts")
+SHIPPED = (
+    "LICENSE",
+    "configs/*.json",
+    "configs/*.conf",
+    "docs/**/*",
+    "models/**/*.pt",
+    "models/**/*.ts",
+    "models/**/network.json",
+)
 LEFT_BY_TRAINING = ("last.pt", "model_raw.pt", "model_epoch_*.pt")
 EPOCH = (
     1980,
@@ -99,6 +109,30 @@ def to_yaml(entries: Sequence[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_record(bundle: Path) -> None:
+    """The configs alone, which clients read, describe the network and the settings that the weights were trained with.
+
+    Raises:
+        ValueError: when a ``network.json`` beside the weights says otherwise.
+    """
+    from monai.bundle import ConfigParser
+
+    from flemme_monai.utils.record import contradictions, read_record, record_path
+
+    for name, network in ((WEIGHTS, "network_def"), (AUTOENCODER_WEIGHTS, "autoencoder_def")):
+        record = read_record(bundle / name)
+        if record is None:
+            continue
+        parser = ConfigParser(read_config(bundle, "inference"))
+        parser["trained"] = {}
+        settings = parser.get_parsed_content("network_settings") if name == WEIGHTS else {}
+        found = contradictions(
+            record, record_path(bundle / name), parser.get_parsed_content(network), settings, network
+        )
+        if found:
+            raise ValueError(f"{found}; make a bundle of these settings with tools/make_bundles.py")
+
+
 def package(bundle: Path, output_dir: Path, large_files_url: str | None = None) -> Path:
     """Write a bundle's zip and its `.sha256`, after the checks of its files.
 
@@ -113,7 +147,7 @@ def package(bundle: Path, output_dir: Path, large_files_url: str | None = None) 
     Raises:
         ValueError: when a check fails or a large file has no address.
     """
-    for check in (check_structure, check_version, check_no_python, check_self_contained):
+    for check in (check_structure, check_version, check_no_python, check_self_contained, check_record):
         try:
             check(bundle)
         except ValueError as error:

@@ -119,7 +119,7 @@ def check_trained(weights: str | os.PathLike, settings: Mapping[str, Any]) -> No
     Raises:
         ValueError: If one differs from the record beside the weights; names all that differ.
     """
-    _refuse(_settings_differ(settings, trained_settings(weights)), record_path(weights))
+    _refuse(_line(_settings_differ(settings, trained_settings(weights)), record_path(weights)))
 
 
 def check_record(
@@ -144,12 +144,22 @@ def check_record(
     if record is None:
         _say("no record in %s: network and settings are as this config says", path)
         return
-    here = config_of(bare(network))
-    found = _settings_differ(settings or {}, record["settings"])
-    _refuse(found + differences(here, record["network"], name), path)
-    unknown = dict.fromkeys(without_settings(here))
+    _refuse(contradictions(record, path, network, settings or {}, name))
+    unknown = dict.fromkeys(without_settings(config_of(bare(network))))
     if unknown:
         _say("%s keeps no settings of %s: give them as in training", path, ", ".join(unknown))
+
+
+def contradictions(
+    record: Mapping[str, Any], path: str | os.PathLike, network: nn.Module, settings: Mapping[str, Any], name: str
+) -> str:
+    """What differs between a record and a network and its settings, in one line; empty where nothing does.
+
+    Args:
+        record, path, network, settings, name: as for :func:`check_record`.
+    """
+    found = _settings_differ(settings, record["settings"])
+    return _line(found + differences(config_of(bare(network)), record["network"], name), path)
 
 
 def trained_network(
@@ -178,14 +188,14 @@ def trained_network(
     record, path = read_record(weights), record_path(weights)
     if record is None:
         return network
-    _refuse(_settings_differ(settings or {}, record["settings"]), path)
+    _refuse(_line(_settings_differ(settings or {}, record["settings"]), path))
     here, there = config_of(bare(network)), record["network"]
     found = differences(here, there, name)
     if not found:
         return network
     default = None if bundle_root is None else _default(Path(bundle_root), name, record["settings"])
     changed = [] if default is None else differences(here, default, name)
-    _refuse([one for one in found if any(_within(one.name, other.name) for other in changed)], path)
+    _refuse(_line([one for one in found if any(_within(one.name, other.name) for other in changed)], path))
     try:
         built = build_like(bare(network), there)
     except ValueError as error:
@@ -220,16 +230,14 @@ def _settings_differ(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[
 
 
 def _line(found: list[Difference], path: str | os.PathLike) -> str:
-    shown = [
-        f"{one.name} is {one.here!r} here and {one.there!r} {'there' if i else f'in {path}'}"
-        for i, one in enumerate(found[:SHOWN])
-    ]
+    places = [f"in {path}", *["there"] * (SHOWN - 1)]
+    shown = [f"{one.name} is {one.here!r} here and {one.there!r} {place}" for one, place in zip(found, places)]
     return "; ".join(shown) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
 
 
-def _refuse(found: list[Difference], path: str | os.PathLike) -> None:
-    if found:
-        raise ValueError(f"{_line(found, path)}: leave out what differs, or name the folder of other weights")
+def _refuse(line: str) -> None:
+    if line:
+        raise ValueError(f"{line}: leave out what differs, or name the folder of other weights")
 
 
 def _say(message: str, *values: Any) -> None:

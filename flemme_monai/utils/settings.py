@@ -78,7 +78,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := find_config(folder, name))]
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
-            _check_kind(name, given[name], _default(parser[name]), _is_argument(name, parser))
+            _check_kind(name, given[name], default_of(parser[name]), _is_argument(name, parser))
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
@@ -129,8 +129,15 @@ def _is_argument(name: str, parser: ConfigParser) -> bool:
     return bool(parent) and isinstance(parser[parent], dict) and "_target_" in parser[parent]
 
 
-def _default(value: Any) -> Any:
-    """The default of a setting, also where the config takes it from the weights' record first."""
+def default_of(value: Any) -> Any:
+    """The default of a setting, also where the config takes it from the weights' record first.
+
+    Args:
+        value: the setting as it stands in a config, such as ``"$@trained.get('num_classes', 4)"``.
+
+    Returns:
+        The default, such as 4.
+    """
     taken = _TRAINED.fullmatch(value) if isinstance(value, str) else None
     return value if taken is None else ast.literal_eval(taken[1])
 

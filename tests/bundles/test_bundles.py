@@ -20,6 +20,7 @@ from check_bundle import check_bundle
 from make_bundles import ARCHITECTURES, BUNDLES, PAIRS, differences, main, make_pair, write
 from monai.transforms import LoadImage
 
+from flemme_monai.utils.settings import default_of
 from tests.networks import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +73,7 @@ def test_one_pair_is_made_with_any_settings_in_any_folder(tmp_path):
     train = json.loads((tmp_path / "liver" / "configs" / "train.json").read_text())
     inference = json.loads((tmp_path / "liver" / "configs" / "inference.json").read_text())
     metadata = json.loads((tmp_path / "liver" / "configs" / "metadata.json").read_text())
-    assert train["num_classes"] == inference["num_classes"] == 3
+    assert train["num_classes"] == default_of(inference["num_classes"]) == 3
     assert train["network_def"]["backbone"]["channels"] == inference["network_def"]["backbone"]["channels"]
     assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == ["32*n", "32*n"]
     assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == 3

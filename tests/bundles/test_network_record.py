@@ -101,8 +101,12 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
         {"network_def#backbone#channels": [16, 8]},
         "network_def#backbone#channels is [16, 8] here and [8, 8] in ",
     ),
-    ("sem_unet", {"network_def#backbone#drop_path": 0.1}, "network_def#backbone#drop_path is 0.1 here and 0.0 in "),
-    ("clm_cnn", {"intensity_range": None}, "intensity_range is None here and [0, 255] in "),
+    (
+        "sem_unet",
+        {"network_def#backbone#final_channels": [8]},
+        "network_def#backbone#final_channels is [8] here and [] in ",
+    ),
+    ("clm_cnn", {"intensity_range": [0, 1]}, "intensity_range is [0, 1] here and [0, 255] in "),
     ("clm_cnn", {"network_def#hidden": [8]}, "network_def#hidden is [8] here and [16] in "),
     ("hae_unet", {"degradation": "none"}, "network_def#residual is False here and True in "),
     ("vae_cnn", {"image_size": [32, 32]}, "network_def#image_size is [32, 32] here and [16, 16] in "),
@@ -141,7 +145,7 @@ def test_windows_and_masks_are_free(tmp_path: Path) -> None:
     settings = {"image_size": [64, 64], "degradation": "equispaced", "acceleration": 4}
     parser = parser_of(bundle, "train", "evaluate", **settings)
     parser.get_parsed_content("initialize")
-    assert parser.get_parsed_content("validate#inferer").roi_size == [64, 64]
+    assert parser.get_parsed_content("validate#inferer").roi_size == (64, 64)
     assert parser.get_parsed_content("network").residual is not None
 
 

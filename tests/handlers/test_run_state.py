@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 
 import pytest
@@ -82,6 +84,50 @@ def test_the_best_metric_survives_a_resume(make_run, tmp_path):
     resumed.trainer.run()
     assert resumed.evaluator.state.best_metric == 1.0
     assert (tmp_path / "ckpt" / "model.pt").read_bytes() == before
+
+
+def test_settings_and_network_are_kept_beside_the_weights(make_run, tmp_path):
+    run = make_run(epochs=1)
+    run.state.settings = {"schedule": "cosine", "image_size": (16, 16)}
+    run.trainer.run()
+    record = json.loads((tmp_path / "ckpt" / "network.json").read_text())
+    assert record["network"] == {"_target_": "torch.nn.modules.Sequential"}
+    assert record["settings"] == {"schedule": "cosine", "image_size": [16, 16]}
+    assert torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["record"] == record
+
+
+def test_the_record_is_as_old_as_the_best_weights(make_run, tmp_path):
+    """A run under other settings that ends before its first validation leaves weights and record of the one before."""
+    make_run(epochs=1).trainer.run()
+    before = (tmp_path / "ckpt" / "network.json").read_bytes()
+    run = make_run(epochs=2, val_interval=2)
+    run.state.settings = {"schedule": "linear_beta"}
+    run.kill_at(4)
+    with pytest.raises(KeyboardInterrupt):
+        run.trainer.run()
+    assert (tmp_path / "ckpt" / "network.json").read_bytes() == before
+    assert torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["record"]["settings"] == run.state.settings
+
+
+def test_a_run_is_not_resumed_under_other_settings(make_run):
+    run = make_run(epochs=1)
+    run.state.settings = {"schedule": "cosine", "image_size": 16}
+    run.trainer.run()
+    resumed = make_run(resume=True)
+    resumed.state.settings = {"schedule": "linear_beta", "image_size": 32}
+    with pytest.raises(ValueError, match=r"^schedule is 'linear_beta' here and 'cosine' in .*last\.pt: "):
+        resumed.trainer.run()
+
+
+def test_a_run_of_an_earlier_version_is_resumed_and_that_is_said(make_run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    make_run(epochs=1).trainer.run()
+    path = tmp_path / "ckpt" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    del state["record"]
+    torch.save(state, path)
+    make_run(epochs=2, resume=True).trainer.run()
+    assert f"no record in {path}: network and settings are as this config says" in caplog.messages
 
 
 def test_the_early_stop_counter_survives_a_resume(make_run):
@@ -297,7 +343,7 @@ def test_an_average_is_neither_dropped_nor_begun_by_a_resume(make_run, ema):
 
 def test_without_an_average_there_are_no_raw_weights(make_run, tmp_path):
     make_run(epochs=1).trainer.run()
-    assert {path.name for path in (tmp_path / "ckpt").iterdir()} == {"model.pt", "last.pt"}
+    assert {path.name for path in (tmp_path / "ckpt").iterdir()} == {"model.pt", "last.pt", "network.json"}
 
 
 @pytest.mark.parametrize("ema", [None, AVERAGE])

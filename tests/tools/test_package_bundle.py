@@ -98,6 +98,19 @@ def bundle_network(bundle: Path) -> torch.nn.Module:
     return read_stack(bundle, ("train",)).get_parsed_content("network_def")
 
 
+def test_what_the_weights_mean_is_packed_with_them(bundle: Path, tmp_path: Path) -> None:
+    from flemme_monai.utils.record import make_record, write_record
+
+    network = bundle_network(bundle)
+    (bundle / "models").mkdir()
+    torch.save(network.state_dict(), bundle / "models" / "model.pt")
+    write_record(bundle / "models", make_record(network, {"num_classes": 4, "image_size": [32, 32]}))
+    assert "sem_unet/models/network.json" in names_in(package(bundle, tmp_path / "dist"))
+    write_record(bundle / "models", make_record(network, {"num_classes": 3}))
+    with pytest.raises(ValueError, match=r"num_classes is 4 here and 3 in .*network\.json; make a bundle of these"):
+        package(bundle, tmp_path / "again")
+
+
 def test_a_large_file_is_left_out_and_named_with_its_hash(bundle: Path, tmp_path: Path, small_limit: int) -> None:
     weights = add_weights(bundle, 2 * small_limit)
     target = package(bundle, tmp_path / "dist", "https://example.org/files/")

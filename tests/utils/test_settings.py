@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flemme_monai.utils import as_bool, check_settings
-from flemme_monai.utils.settings import check_overrides, overrides
+from flemme_monai.utils.settings import check_overrides, default_of, overrides
 
 TRAIN = {
     "epochs": 40,
@@ -107,6 +107,20 @@ def test_what_would_be_taken_silently_is_refused(configs: Path, arguments: list[
     with pytest.raises(ValueError) as error:  # noqa: PT011
         check(configs, *arguments)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("default", [4, None, [32, 32], "cosine", 0.5])
+def test_a_default_behind_the_record_of_the_weights_is_a_default(default) -> None:
+    assert default_of(f"$@trained.get('a_setting', {default!r})") == default
+    assert default_of(default) == default
+
+
+def test_the_kind_of_a_setting_is_known_behind_the_record_of_the_weights(configs: Path) -> None:
+    taken = {"num_classes": "$@trained.get('num_classes', 4)", "image_size": "$@trained.get('image_size', [64, 64])"}
+    (configs / "inference.json").write_text(json.dumps(taken))
+    check(configs, "--num_classes", "2", "--image_size", "32", names=("inference",))
+    with pytest.raises(ValueError, match="num_classes is 'two'; a whole number is expected, such as 4"):
+        check(configs, "--num_classes", "two", names=("inference",))
 
 
 def test_configs_laid_over_each_other_are_one(configs: Path) -> None:
