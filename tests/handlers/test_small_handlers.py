@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Events
 
 from flemme_monai.handlers import CheckpointLoader, ClipGradients, Progress, Report, TensorBoard
+from flemme_monai.utils.record import make_record, write_record
 
 
 def gradient_norm(network):
@@ -92,6 +93,20 @@ def test_weights_are_loaded_when_the_engine_starts(make_run, tmp_path):
     CheckpointLoader(tmp_path / "model.pt", run.network).attach(run.evaluator)
     run.evaluator.run()
     assert all(not v.any() for v in run.network.state_dict().values())
+
+
+def test_weights_are_not_loaded_under_another_meaning(make_run, tmp_path):
+    run = make_run()
+    before = {k: v.clone() for k, v in run.network.state_dict().items()}
+    torch.save({k: torch.zeros_like(v) for k, v in before.items()}, tmp_path / "model.pt")
+    write_record(tmp_path, make_record(run.network, {"prediction_type": "epsilon"}))
+    loader = CheckpointLoader(tmp_path / "model.pt", run.network, {"prediction_type": "sample"})
+    with pytest.raises(ValueError, match=r"^prediction_type is 'sample' here and 'epsilon' in .*network\.json: leave"):
+        loader(run.evaluator)
+    write_record(tmp_path, make_record(torch.nn.Conv2d(1, 1, 1), {}))
+    with pytest.raises(ValueError, match=r"^network_def#_target_ is 'torch\.nn\.modules\.Sequential' here and 'torch"):
+        loader(run.evaluator)
+    assert all(torch.equal(v, before[k]) for k, v in run.network.state_dict().items())
 
 
 def test_a_log_file_gets_one_line_an_epoch(make_run, capsys):
