@@ -8,7 +8,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import networks
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from flemme_monai.backbones import Conditioning, UNet
 from flemme_monai.utils import check_trained, trained_network, trained_settings
 from flemme_monai.utils.network_config import build_network, class_path, config_of, differences
 from flemme_monai.utils.record import RECORD, check_record, make_record, read_record, write_record
+from tests.networks import network as table_network
 
 SETTINGS = {"num_classes": 2, "schedule": "cosine", "image_size": [32, 32]}
 
@@ -37,7 +37,7 @@ PAIRS = ("HSeM-SwinU", "HAE-DNet", "ClM-ViT", "VAE-CNN", "EDM-UNet", "SDM-VMamba
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_network_is_built_again_from_its_config(pair: str) -> None:
-    network = networks.network(*pair.split("-"), 2)
+    network = table_network(*pair.split("-"), 2)
     config = json.loads(json.dumps(config_of(network)))
     again = build_network(config)
     assert type(again) is type(network)
