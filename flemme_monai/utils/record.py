@@ -78,6 +78,11 @@ def checked_record(record: Any, path: str | os.PathLike) -> dict[str, Any]:
     parts = record if isinstance(record, dict) else {}
     if not (isinstance(parts.get("network"), dict) and isinstance(parts.get("settings"), dict)):
         raise ValueError(f"{path} holds no 'network' and 'settings', as training writes them: {_mend(path)}")
+    component = next((name for name, value in parts["settings"].items() if not _is_plain(value)), None)
+    if component is not None:
+        raise ValueError(
+            f"{path} holds no plain value of {component!r}, expected a number, a word or a list: {_mend(path)}"
+        )
     program = next((text for text in _texts(record) if text[:1] in ("$", "@", "%")), None)
     if program is not None:
         raise ValueError(f"{path} holds the expression {program!r}, expected values only: {_mend(path)}")
@@ -86,6 +91,10 @@ def checked_record(record: Any, path: str | os.PathLike) -> dict[str, Any]:
 
 def _mend(path: str | os.PathLike) -> str:
     return f"take the {Path(path).name} of the run that wrote these weights, or remove it and give its settings again"
+
+
+def _is_plain(value: Any) -> bool:
+    return all(_is_plain(entry) for entry in value) if isinstance(value, list) else not isinstance(value, dict)
 
 
 def _texts(value: Any) -> list[str]:
@@ -127,7 +136,6 @@ def check_record(
     path: str | os.PathLike,
     network: nn.Module,
     settings: Mapping[str, Any] | None,
-    name: str = "network_def",
 ) -> None:
     """Compare a record with a network and its settings before weights are loaded.
 
@@ -136,7 +144,6 @@ def check_record(
         path: where it was read.
         network: the network that takes the weights, wrapped or not.
         settings: this run's settings by name; None compares the network alone.
-        name: the network's key in the config.
 
     Raises:
         ValueError: If they differ; names all that differ.
@@ -144,7 +151,7 @@ def check_record(
     if record is None:
         _say("no record in %s: network and settings are as this config says", path)
         return
-    _refuse(contradictions(record, path, network, settings or {}, name))
+    _refuse(contradictions(record, path, network, settings or {}, "network_def"))
     unknown = dict.fromkeys(without_settings(config_of(bare(network))))
     if unknown:
         _say("%s keeps no settings of %s: give them as in training", path, ", ".join(unknown))
@@ -156,7 +163,8 @@ def contradictions(
     """What differs between a record and a network and its settings, in one line; empty where nothing does.
 
     Args:
-        record, path, network, settings, name: as for :func:`check_record`.
+        record, path, network, settings: as for :func:`check_record`.
+        name: the network's key in the config.
     """
     found = _settings_differ(settings, record["settings"])
     return _line(found + differences(config_of(bare(network)), record["network"], name), path)
@@ -213,7 +221,8 @@ def _default(bundle_root: Path, name: str, settings: Mapping[str, Any]) -> Any:
         return None
     parser = ConfigParser()
     parser.read_config(str(files[0]))
-    parser.update({key: value for key, value in settings.items() if key in parser})
+    known = parser.get("network_settings", {})
+    parser.update({key: value for key, value in settings.items() if key in known})
     with torch.random.fork_rng(devices=[]):
         return config_of(parser.get_parsed_content(name))
 

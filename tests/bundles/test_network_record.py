@@ -174,6 +174,17 @@ def test_a_damaged_record_is_named(workflow: str, tmp_path: Path) -> None:
     assert line.startswith(f"ValueError: {bundle / 'models' / RECORD} is no JSON")
 
 
+def test_a_record_sets_nothing_but_the_settings_that_training_keeps(tmp_path: Path) -> None:
+    """A hostile one names a function as the class of the network, or as a value of the bundle's own config."""
+    bundle = trained("sem_unet", tmp_path)
+    record = json.loads((bundle / "models" / RECORD).read_text())
+    record["settings"] |= {"network_def#_target_": "os.makedirs", "network_def#name": str(tmp_path / "hostile")}
+    write_record(bundle / "models", record)
+    network = parser_of(bundle, "inference").get_parsed_content("network")
+    assert config_of(network) == record["network"]
+    assert not (tmp_path / "hostile").exists()
+
+
 def test_an_autoencoder_of_other_latents_is_named_in_the_second_training(tmp_path: Path) -> None:
     bundle = trained("ldm_cnn", tmp_path)
     line = refused(bundle, "train_diffusion", {"output_dir": tmp_path / "out"}, bundle_root=str(bundle), num_workers=0)

@@ -179,6 +179,8 @@ def test_settings_that_contradict_are_all_named(tmp_path: Path) -> None:
         ),
         ('{"network": {"_target_": "@run"}, "settings": {}}', "holds the expression '@run'"),
         ('{"network": {}, "settings": {"%x": 1}}', "holds the expression '%x'"),
+        ('{"network": {}, "settings": {"seed": {"_target_": "os.getcwd"}}}', "holds no plain value of 'seed'"),
+        ('{"network": {}, "settings": {"seed": [[{"_target_": "os.getcwd"}]]}}', "holds no plain value of 'seed'"),
     ],
 )
 def test_a_damaged_or_hostile_record_is_refused_by_its_name(text: str, words: str, tmp_path: Path) -> None:
