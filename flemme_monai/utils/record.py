@@ -13,7 +13,8 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
-from .files import replacing
+from .bundle import find_config
+from .files import replacing, user_path
 from .network_config import SEP, Difference, build_like, config_of, differences, without_settings
 from .weights import bare
 
@@ -47,7 +48,7 @@ def write_record(folder: str | os.PathLike, record: Mapping[str, Any]) -> None:
 
 def record_path(weights: str | os.PathLike) -> Path:
     """Where the record of a file of weights lies."""
-    return Path(weights).with_name(RECORD)
+    return user_path(weights).with_name(RECORD)
 
 
 def read_record(weights: str | os.PathLike) -> dict[str, Any] | None:
@@ -201,7 +202,7 @@ def trained_network(
     found = differences(here, there, name)
     if not found:
         return network
-    default = None if bundle_root is None else _default(Path(bundle_root), name, record["settings"])
+    default = None if bundle_root is None else _default(user_path(bundle_root), name, record["settings"])
     changed = [] if default is None else differences(here, default, name)
     _refuse(_line([one for one in found if any(_within(one.name, other.name) for other in changed)], path))
     try:
@@ -216,11 +217,11 @@ def _default(bundle_root: Path, name: str, settings: Mapping[str, Any]) -> Any:
     """The config of the network as the bundle's files and the recorded settings make it; None without the files."""
     from monai.bundle import ConfigParser
 
-    files = [path for kind in ("json", "yaml", "yml") for path in bundle_root.glob(f"configs/inference.{kind}")]
-    if not files:
+    file = find_config(bundle_root / "configs", "inference")
+    if file is None:
         return None
     parser = ConfigParser()
-    parser.read_config(str(files[0]))
+    parser.read_config(str(file))
     known = parser.get("network_settings", {})
     parser.update({key: value for key, value in settings.items() if key in known})
     with torch.random.fork_rng(devices=[]):
