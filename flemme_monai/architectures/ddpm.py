@@ -18,10 +18,14 @@ class DDPM(Denoiser):
     """
 
     def forward(
-        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor]:
         """Noisy image (B, C, *S) and time steps (B) to the prediction (B, C, *S); in training a hierarchical denoiser
-        gives ``[final, level_0, ...]``."""
+        gives ``[final, level_0, ...]``.
+
+        In evaluation an image alone is taken at time step 0, under no context, for tools that check shapes.
+        """
+        timesteps, context = self.given(x, timesteps, context)
         out = self.predict(x, timesteps, context)
         if self.pyramid is not None and self.training and not torch.jit.is_scripting():
             return out

@@ -17,6 +17,9 @@ class Denoiser(ConfiguredModule):
         fusion: None, or ``cat`` or ``add`` for a hierarchical denoiser, which predicts at the latent and at every
             decoder stage too and fuses these (:class:`Pyramid`).
 
+    Attributes:
+        default_step: the time step of an image that comes alone.
+
     Raises:
         ValueError: for a backbone that takes no time steps.
     """
@@ -29,6 +32,9 @@ class Denoiser(ConfiguredModule):
                 f"{type(self).__name__} needs a backbone that takes time steps: set conditioning#timesteps to true."
             )
         self.backbone = backbone
+        self.default_step = 0.0
+        self.null_context = conditioning.context or ""
+        self.null_channels = 0 if self.null_context in ("", "class") else conditioning.context_size
         self.pyramid = None if fusion is None else Pyramid(backbone, fusion)
         last = backbone.decoder.patch_recovery if self.pyramid is None else self.pyramid.fuse
         begin_with_zero(last)
@@ -38,12 +44,35 @@ class Denoiser(ConfiguredModule):
         """Levels of the pyramid beside the final output; 0 without one."""
         return 0 if self.pyramid is None else self.pyramid.num_levels
 
+    def given(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None, context: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What ``forward`` is told; beside an image alone, in evaluation, ``default_step`` and no context.
+
+        Raises:
+            ValueError: when time steps are missing in training, or beside a context.
+        """
+        if timesteps is not None:
+            return timesteps, context
+        if self.training or context is not None:
+            raise ValueError(
+                "timesteps are missing: a denoiser takes an image alone in evaluation only, where tools check shapes."
+            )
+        if self.null_context:
+            size = [x.shape[0]]  # classes (B), indices (B, n) or an image (B, C, *S)
+            if self.null_channels > 0:
+                size.append(self.null_channels)
+            if self.null_context == "image":
+                size += list(x.shape[2:])
+            context = torch.full(size, -1.0, device=x.device)  # -1 is none
+        return torch.full([x.shape[0]], self.default_step, device=x.device), context
+
     def predict(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None) -> list[torch.Tensor]:
         """The final prediction (B, C, *S), then those of the levels."""
         out = self.backbone(x, timesteps, context)
         if self.pyramid is None:
             return [out.output]
-        final, levels = self.pyramid(out.output, out.features, out.latent)
+        final, levels = self.pyramid(out.output, out.features, out.latent, out.time, out.context)
         return [final] + levels
 
 

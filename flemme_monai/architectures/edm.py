@@ -32,13 +32,18 @@ class EDM(Denoiser):
                 "channels): make in_channels and out_channels equal."
             )
         self.preconditioning = Preconditioning(sigma_data)
+        self.default_step = sigma_data
         self.ones = [1] * backbone.spatial_dims
 
     def forward(
-        self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor]:
         """Noisy image (B, C, *S) and sigmas (B) to the image (B, C, *S); in training a hierarchical denoiser gives
-        ``[final, level_0, ...]``."""
+        ``[final, level_0, ...]``.
+
+        In evaluation an image alone is taken at sigma ``sigma_data``, under no context, for tools that check shapes.
+        """
+        timesteps, context = self.given(x, timesteps, context)
         sigma = timesteps.float().view([-1, 1] + self.ones)
         c = self.preconditioning
         # the embedding tells whole steps apart, as those of a DDPM, and c_noise is about 1

@@ -7,11 +7,13 @@ from torch import nn
 
 from ..utils.network_config import ConfiguredModule
 from .pyramid import Pyramid
-from .residual import Residual
+from .residual import Residual, Standardization
 
 
 class HAE(ConfiguredModule):
     """Hierarchical auto-encoder: an image at every level, fused; trained with a pyramid loss.
+
+    The backbone sees standardised images, and each image's mean and deviation are put back at every level.
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of the image's channels.
@@ -26,6 +28,7 @@ class HAE(ConfiguredModule):
         super().__init__()
         self.backbone = backbone
         self.pyramid = Pyramid(backbone, fusion)
+        self.standardize = Standardization(backbone.spatial_dims, backbone.in_channels == backbone.out_channels)
         self.residual = Residual(backbone, 1 + self.pyramid.num_levels) if residual else None
 
     @property
@@ -37,15 +40,13 @@ class HAE(ConfiguredModule):
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor]:
         """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final image in evaluation."""
-        if self.residual is None:
-            out = self.backbone(x, timesteps, context)
-            final, levels = self.pyramid(out.output, out.features, out.latent)
-        else:
-            mean, std = self.residual.statistics(x)
-            out = self.backbone((x - mean) / std, timesteps, context)
-            final, levels = self.pyramid(out.output, out.features, out.latent)
+        standard, mean, std = self.standardize(x)
+        out = self.backbone(standard, timesteps, context)
+        final, levels = self.pyramid(out.output, out.features, out.latent, out.time, out.context)
+        if self.residual is not None:
             images = self.residual(x, [final] + levels, std)
-            final, levels = images[0], images[1:]
+        else:
+            images = [image * std + mean for image in [final] + levels]
         if self.training and not torch.jit.is_scripting():
-            return [final] + levels
-        return final
+            return images
+        return images[0]

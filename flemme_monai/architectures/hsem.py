@@ -32,7 +32,7 @@ class HSeM(ConfiguredModule):
     ) -> torch.Tensor | list[torch.Tensor]:
         """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final logits in evaluation."""
         out = self.backbone(x, timesteps, context)
-        final, levels = self.pyramid(out.output, out.features, out.latent)
+        final, levels = self.pyramid(out.output, out.features, out.latent, out.time, out.context)
         if self.training and not torch.jit.is_scripting():
             return [final] + levels
         return final

@@ -15,8 +15,9 @@ FUSIONS = ("cat", "add")
 class Pyramid(nn.Module):
     """Outputs at the latent and at every decoder stage, and their fusion with the backbone's own output.
 
-    Each feature gets one residual block of the backbone's family and a 1x1 projection: a level, at the feature's
-    resolution. All levels and the output are resized to full size, given a position embedding, fused and projected.
+    Each feature gets one residual block of the backbone's family, told what the decoder's stages are told, and a 1x1
+    projection: a level, at the feature's resolution. All levels and the output are resized to full size, given a
+    position embedding, fused and projected.
 
     Args:
         backbone: the backbone whose features come in.
@@ -42,19 +43,27 @@ class Pyramid(nn.Module):
         self.blocks = nn.ModuleList(
             [backbone.family.residual_stage(dims, c, len(widths) - 1 - i) for i, c in enumerate(widths)]
         )
+        for block in self.blocks:
+            backbone.conditions.inject(block, "decoder")
         conv = Conv["conv", dims]
         self.heads = nn.ModuleList([conv(c, out_channels, 1) for c in widths])
         self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(widths) + 1)])
         self.fuse = conv(out_channels * (len(widths) + 1) if self.cat else out_channels, out_channels, 1)
 
     def forward(
-        self, output: torch.Tensor, features: list[torch.Tensor], latent: torch.Tensor
+        self,
+        output: torch.Tensor,
+        features: list[torch.Tensor],
+        latent: torch.Tensor,
+        time: torch.Tensor | None = None,
+        context: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """What the backbone returned, to the final output (B, C, *S) and the levels (B, C, *s_i), coarse to fine."""
+        """What the backbone returned (:class:`flemme_monai.backbones.BackboneOutput`), to the final output
+        (B, C, *S) and the levels (B, C, *s_i), coarse to fine."""
         inputs = [latent] + features
         levels: list[torch.Tensor] = []
         for i, (block, head) in enumerate(zip(self.blocks, self.heads)):
-            levels.append(head(block(inputs[i])))
+            levels.append(head(block(inputs[i], time, context)))
         maps: list[torch.Tensor] = []
         for i, position in enumerate(self.positions):
             level = output if i == len(levels) else levels[i]

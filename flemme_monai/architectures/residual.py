@@ -1,4 +1,4 @@
-"""A shortcut around a backbone that maps images to images."""
+"""How networks that map images to images keep intensities: standardised images, and a shortcut around the backbone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ import torch.nn.functional as F
 from torch import nn
 
 
+class Standardization(nn.Module):
+    """The mean and deviation of each image, which normalisation layers would take from it, kept for the output.
+
+    Args:
+        spatial_dims: 2 or 3.
+        per_channel: statistics of each channel; else of the whole image, for outputs of other channels than the input.
+    """
+
+    def __init__(self, spatial_dims: int, per_channel: bool = True) -> None:
+        super().__init__()
+        self.axes = list(range(2 if per_channel else 1, 2 + spatial_dims))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The image (B, C, *S) standardised, its mean and its deviation, (B, C, 1, ...) or (B, 1, 1, ...)."""
+        mean, std = x.mean(self.axes, keepdim=True), x.std(self.axes, keepdim=True).clamp_min(1e-4)
+        return (x - mean) / std, mean, std
+
+
 class Residual(nn.Module):
-    """Standardise each image, add scaled outputs to it, and put intensities back.
+    """Add scaled outputs for a standardised image to the image.
 
     Normalisation layers make a backbone blind to an image's scale, so corrections are learned for images of mean 0 and
     deviation 1 (as the NormUnet of Sriram et al. 2020). Each output has a learned scale that starts small, so that
@@ -29,12 +47,7 @@ class Residual(nn.Module):
                 f"residual=True adds the input ({backbone.in_channels} channels) to the output "
                 f"({backbone.out_channels} channels): make in_channels and out_channels equal, or residual false."
             )
-        self.axes = list(range(2, 2 + backbone.spatial_dims))
         self.scale = nn.Parameter(torch.full((num_outputs,), 0.1))
-
-    def statistics(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of each image and channel, (B, C, 1, ...)."""
-        return x.mean(self.axes, keepdim=True), x.std(self.axes, keepdim=True).clamp_min(1e-4)
 
     def forward(self, x: torch.Tensor, outputs: list[torch.Tensor], std: torch.Tensor) -> list[torch.Tensor]:
         """The input (B, C, *S), resized to each of the backbone's outputs (B, C, *s), plus that output."""

@@ -5,8 +5,9 @@ from .connections import DenseConnection, NoConnection, SkipConnection
 from .conv import CNN, ConvFamily, DNet, UNet
 from .decoder import Decoder
 from .encoder import Encoder
-from .encoder_decoder import BackboneOutput, EncoderDecoder
+from .encoder_decoder import EncoderDecoder
 from .family import BlockFamily
+from .output import BackboneOutput
 from .sequence import SequenceFamily
 from .swin import Swin, SwinD, SwinFamily, SwinU
 from .vit import ViT, ViTD, ViTFamily, ViTU

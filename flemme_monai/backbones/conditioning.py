@@ -192,6 +192,8 @@ class Conditions(nn.Module):
 
     @torch.jit.unused
     def _check(self, batch: int, size: list[int], timesteps: torch.Tensor | None, context: torch.Tensor | None) -> None:
+        if torch.compiler.is_exporting():  # sizes are symbols, whose values a check would fix
+            return
         settings = self.settings
         takes = {"timesteps": settings and settings.timesteps, "context": settings and settings.context}
         for name, given in ("timesteps", timesteps), ("context", context):

@@ -89,6 +89,8 @@ class Encoder(nn.Module):
 
     @torch.jit.unused
     def _check_input(self, x: torch.Tensor) -> None:
+        if torch.compiler.is_exporting():  # sizes are symbols, whose values a check would fix
+            return
         if x.ndim != 2 + self.spatial_dims or x.shape[1] != self.in_channels:
             axes = ", ".join("HWD"[: self.spatial_dims])
             raise ValueError(

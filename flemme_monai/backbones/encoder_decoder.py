@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,20 +16,7 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .family import BlockFamily
 from .levels import Levels
-
-
-class BackboneOutput(NamedTuple):
-    """What a backbone gives to an architecture.
-
-    Attributes:
-        output: the image (B, out_channels, *S).
-        features: the decoder stages' features (B, C_i, *s_i) from coarse to fine.
-        latent: the feature (B, C, *s) between encoder and decoder.
-    """
-
-    output: torch.Tensor
-    features: list[torch.Tensor]
-    latent: torch.Tensor
+from .output import BackboneOutput
 
 
 class DenseLatent(nn.Module):
@@ -184,4 +171,4 @@ class EncoderDecoder(ConfiguredModule):
         feature, kept = self.encoder(x, time, told)
         latent = self.latent_vector(feature)
         output, features = self.decoder(latent, kept, time, told)
-        return BackboneOutput(output, features, latent)
+        return BackboneOutput(output, features, latent, time, told)

@@ -6,6 +6,7 @@ Glossary: B batch, C channels, s size of the feature along each axis, w window a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -73,6 +74,51 @@ def attention_regions(
     return window_partition(region, window)[0, :, :, 0]
 
 
+def window_tables(
+    size: list[int], window: list[int], shifted: bool, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Shifted windows as tables, for exported programs, whose sizes are symbols: nothing branches on a size.
+
+    An axis shorter than a window is one padded window, whose padding no token sees: the same as a window cut short.
+
+    Args:
+        size: size of the feature along each axis.
+        window: window along each axis.
+        shifted: whether windows are shifted by half their size along the axes that have several.
+        device: where the result is made.
+
+    Returns:
+        for each window its tokens' numbers (M, N), padding repeats a border; for each token of the feature its place
+        among the windows' tokens (L); the region number of each window's tokens (M, N).
+    """
+    dims = len(size)
+    tokens = torch.zeros([1] * (2 * dims), dtype=torch.long, device=device)  # (m1, m2, ..., w1, w2, ...)
+    regions = torch.zeros_like(tokens)
+    blocks = torch.zeros([1] * dims, dtype=torch.long, device=device)  # (s1, s2, ...)
+    inside = torch.zeros_like(blocks)
+    for axis, (n, w) in enumerate(zip(size, window)):
+        number = torch.arange((n + w - 1) // w, device=device)[:, None]
+        position = torch.arange(n, device=device)
+        last, border = number[-1:], position[-1:]  # tensors: exporters take no symbol in place of a number
+        shift = (last > 0) * (w // 2 if shifted else 0)  # 0 where there is one window
+        padded = (last + 1) * w
+        place = number * w + torch.arange(w, device=device)  # (m, w)
+        source = (place + shift) % padded
+        label = (number == last).long() * (1 + (place >= padded - shift).long())  # the opposite border wraps round
+        label = torch.where(source > border, torch.full_like(label, 3), label)
+        back = (position - shift.flatten()) % padded.flatten()
+        view = [1] * (2 * dims)
+        view[axis], view[dims + axis] = place.shape[0], w
+        tokens = tokens * (border + 1).view([1] * (2 * dims)) + source.minimum(border).view(view)
+        regions = regions * 4 + label.view(view)
+        view = [1] * dims
+        view[axis] = n
+        blocks = blocks * (last + 1).view([1] * dims) + (back // w).view(view)
+        inside = inside * w + (back % w).view(view)
+    total = math.prod(window)
+    return tokens.view(-1, total), (blocks * total + inside).flatten(), regions.view(-1, total)
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention in (shifted) windows with relative position bias (Liu et al. 2021, eq. 4).
 
@@ -133,8 +179,26 @@ class WindowAttention(nn.Module):
         count = index.shape[0]
         return self.position_bias[index.flatten()].view(count, count, self.num_heads).permute(2, 0, 1)
 
+    def _exported(self, x: torch.Tensor) -> torch.Tensor:
+        """As :meth:`forward`, of any size: no branch depends on it, and windows are gathered by tables."""
+        size, batch, channels = list(x.shape[1:-1]), x.shape[0], x.shape[-1]
+        tokens, places, region = window_tables(size, self.window_size, self.shift, x.device)
+        windows, count = region.shape
+        x = x.flatten(1, -2).index_select(1, tokens.flatten()).view(batch, windows, count, channels)
+        # (B, M, N, 3C) -> 3 x (B, M, h, N, C / h)
+        qkv = self.qkv(x).view(batch, windows, count, 3, self.num_heads, channels // self.num_heads)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        apart = region[:, None, :, None] != region[:, None, None, :]  # (M, 1, N, N)
+        weight = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + self._bias(self.window_size)
+        x = weight.masked_fill(apart, float("-inf")).softmax(-1) @ v
+        x = self.proj(x.transpose(2, 3).reshape(batch, windows * count, channels))
+        return x.index_select(1, places).view([batch] + size + [channels])
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend in the windows of ``x`` (B, *s, C)."""
+        if not torch.jit.is_scripting():  # noqa: SIM102, scripting compiles all of a condition
+            if torch.compiler.is_exporting():
+                return self._exported(x)
         size = list(x.shape[1:-1])
         dims = len(size)
         window = [min(w, n) for w, n in zip(self.window_size, size)]

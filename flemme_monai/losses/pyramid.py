@@ -5,18 +5,53 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from monai.losses import DeepSupervisionLoss
+
+
+class PyramidLoss(DeepSupervisionLoss):
+    """MONAI's loss of several levels, for targets of any type: integers are resized as what they are.
+
+    Args:
+        loss: the loss of one level.
+        weights: of the levels, the finest first.
+        interp_mode: how the target is resized.
+    """
+
+    def __init__(
+        self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], weights: list[float], interp_mode: str
+    ) -> None:
+        super().__init__(loss, weights=weights)
+        self.interp_mode = interp_mode
+
+    def get_loss(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of a level (B, C, *s) and a target (B, C', *S), or (B, *S) as cross-entropy takes classes."""
+        spatial = input.ndim - 2
+        if target.shape[-spatial:] == input.shape[2:]:
+            return self.loss(input, target)
+        if not target.is_floating_point() and self.interp_mode in ("nearest", "nearest-exact"):
+            for axis, size in enumerate(input.shape[2:], start=target.ndim - spatial):
+                places = torch.arange(float(target.shape[axis]), device=target.device)[None, None]
+                chosen = F.interpolate(places, size=size, mode=self.interp_mode)[0, 0].long()
+                target = target.index_select(axis, chosen)
+            return self.loss(input, target)
+        axes = target.ndim - input.ndim  # -1 without an axis of channels
+        resized = target.unsqueeze(1) if axes else target
+        resized = F.interpolate(
+            resized if resized.is_floating_point() else resized.to(input.dtype), input.shape[2:], mode=self.interp_mode
+        )
+        return self.loss(input, resized.squeeze(1) if axes else resized)
 
 
 def pyramid_loss(
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], num_levels: int, interp_mode: str = "nearest-exact"
-) -> DeepSupervisionLoss:
+) -> PyramidLoss:
     """L(final, y) + the mean over the levels of L(level_i, y resized to level_i).
 
     Args:
-        loss: the loss L of a prediction (B, C, *s) and a target (B, C', *s).
+        loss: the loss L of a prediction (B, C, *s) and a target (B, C', *s), or classes (B, *s).
         num_levels: levels beside the final output; 0 for networks that have none.
-        interp_mode: how the target is resized: ``nearest-exact`` for labels, ``area`` for images.
+        interp_mode: how the target is resized: ``nearest-exact`` for labels (of any type), ``area`` for images.
 
     Returns:
         a loss of ``[final, level_0, ...]`` or of one tensor, and a target at full size.
@@ -26,6 +61,4 @@ def pyramid_loss(
     """
     if num_levels < 0:
         raise ValueError(f"num_levels is {num_levels}; expected the network's num_levels, which is 0 or more.")
-    pyramid = DeepSupervisionLoss(loss, weights=[1.0] + [1.0 / max(num_levels, 1)] * num_levels)
-    pyramid.interp_mode = interp_mode
-    return pyramid
+    return PyramidLoss(loss, [1.0] + [1.0 / max(num_levels, 1)] * num_levels, interp_mode)

@@ -8,11 +8,13 @@ from itertools import product
 import pytest
 import torch
 
-from flemme_monai.architectures import DDPM, EDM, LDM, SDM
+from flemme_monai.architectures import DDPM, EDM, LDM, SDM, HSeM
 from flemme_monai.backbones import Conditioning, ConvFamily, SwinFamily
 from flemme_monai.losses import pyramid_loss
 from tests.networks import CONDITIONING, DENOISERS, DIMS, PLAIN, SIZES, backbone, image, inputs
 
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+RES_CONV = [f"conv{i}.{j}" for i in (1, 2) for j in ("0.weight", *(f"1.{name}" for name in NORM))]
 TIME = Conditioning(timesteps=True, channels=8)
 CLASSES = {cls.__name__: cls for cls in (DDPM, EDM, SDM, LDM)}
 
@@ -41,6 +43,74 @@ def test_every_level_of_every_family_trains(encoder, fusion):
     loss = pyramid_loss(torch.nn.MSELoss(), net.num_levels, "area")
     loss(net.train()(*x), x[0]).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+CONDITIONINGS = [
+    TIME,
+    Conditioning(timesteps=True, time_injection="gate", context="class", context_size=3, channels=8, side="decoder"),
+    Conditioning(timesteps=True, context="image", context_size=1, channels=8, injection="cross_attention"),
+    Conditioning(timesteps=True, context="position", context_size=2, channels=8, combine="add"),
+]
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("encoder", ["UNet", "SwinU"])
+def test_every_level_is_told_what_the_decoder_is_told(encoder, conditioning):
+    net = DDPM(backbone(encoder, 2, conditioning=conditioning), "cat")
+    for block in net.pyramid.blocks:
+        told = [injection for injection in block.injections if getattr(injection, "time", None) is not None]
+        assert len(told) == 1
+        assert (told[0].context is not None) == (conditioning.context is not None and conditioning.injects)
+
+
+def test_a_level_s_block_changes_with_the_time():
+    net = denoiser("DDPM", fusion="cat").eval()
+    for parameter in net.pyramid.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    feature = torch.randn(1, 16, 2, 3)
+    one, other = (net.backbone.conditions(1, [16, 24], torch.tensor([step]))[0] for step in (3, 700))
+    assert not torch.allclose(net.pyramid.blocks[0](feature, one), net.pyramid.blocks[0](feature, other))
+
+
+def test_a_pyramid_that_is_told_nothing_has_the_weights_it_had():
+    names = {name for name in HSeM(backbone("UNet", 2)).state_dict() if name.startswith("pyramid.blocks")}
+    assert names == {f"pyramid.blocks.{i}.blocks.0.{name}" for i in range(3) for name in RES_CONV}
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_an_image_alone_is_taken_in_evaluation_at_time_zero_under_no_context(conditioning, scripted):
+    net, x = DDPM(backbone("UNet", 2, 2, conditioning=conditioning)).eval(), image(2, 2)
+    for parameter in net.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter)
+    size = {"class": (2,), "position": (2, 2), "image": (2, 1, *SIZES[2])}.get(conditioning.context)
+    context = None if size is None else torch.full(size, -1)
+    if conditioning.context == "image":
+        context = context.float()
+    expected = net(x, torch.zeros(2), context)
+    torch.testing.assert_close((torch.jit.script(net) if scripted else net)(x), expected)
+
+
+def test_an_image_alone_is_denoised_by_edm_at_the_deviation_of_the_images():
+    net = EDM(backbone("UNet", 2, 2, 2, conditioning=TIME), sigma_data=0.4).eval()
+    x = image(2, 2)
+    torch.testing.assert_close(net(x), net(x, torch.full((2,), 0.4)))
+    torch.testing.assert_close(net(x), x / 2)
+
+
+@pytest.mark.parametrize("architecture", DENOISERS)
+def test_missing_time_steps_are_refused_in_training(architecture):
+    net, (x, *_) = denoiser(architecture).train(), inputs(architecture, 2)
+    with pytest.raises(ValueError, match="timesteps are missing"):
+        net(x)
+
+
+def test_missing_time_steps_are_refused_beside_a_context():
+    net, (x, _, context) = denoiser("SDM").eval(), inputs("SDM", 2)
+    with pytest.raises(ValueError, match="timesteps are missing"):
+        net(x, context=context)
 
 
 def test_a_plain_denoiser_has_no_level():

@@ -63,8 +63,48 @@ def test_a_residual_network_adds_its_scaled_output_to_its_input(architecture):
     x = image(2)
     torch.nn.init.constant_(net.residual.scale, 2.0)
     plain.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(net(x), x + 2 * (plain(x) - x.mean((2, 3), keepdim=True)))
+
+
+@pytest.mark.parametrize("encoder", ["CNN", "SwinU", "ViTD"])
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_an_auto_encoder_follows_the_brightness_of_its_image(architecture, encoder):
+    net, x = architecture(backbone(encoder, 2, out_channels=1)).train(), image(2)
+    for dim, other in zip(net(x), net(0.5 * x + 3)):
+        torch.testing.assert_close(other, 0.5 * dim + 3, rtol=1e-4, atol=1e-4)
+
+
+def test_an_auto_encoder_puts_back_the_mean_and_deviation_of_every_channel():
+    net = AE(backbone("CNN", 2, 2, 2)).eval()
+    x = torch.randn(2, 2, *SIZES[2]) * torch.tensor([1.0, 5.0]).view(1, 2, 1, 1) + 7
     mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
-    torch.testing.assert_close(net(x), x + 2 * std * plain((x - mean) / std))
+    torch.testing.assert_close(net(x), net.backbone((x - mean) / std).output * std + mean)
+
+
+@pytest.mark.parametrize("channels", [(1, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize("latent_size", [None, 6])
+def test_a_latent_alone_makes_the_image_with_its_brightness(channels, latent_size):
+    net = AE(backbone("CNN", 2, *channels, latent_size=latent_size)).eval()
+    x = 0.3 * torch.randn(2, channels[0], *SIZES[2]) + 2
+    torch.testing.assert_close(net.decode(net.encode(x)), net(x), rtol=1e-4, atol=1e-4)
+
+
+def test_between_two_latents_brightness_changes_evenly():
+    net, x = AE(backbone("CNN", 2, out_channels=1)).eval(), torch.randn(2, 1, *SIZES[2])
+    dim, bright = net.encode(x), net.encode(x + 4)
+    torch.testing.assert_close(net.decode(torch.lerp(dim, bright, 0.25)), net(x) + 1, rtol=1e-4, atol=1e-4)
+
+
+def test_a_latent_without_statistics_is_refused():
+    net = AE(backbone("CNN", 2, out_channels=1))
+    with pytest.raises(ValueError, match=r"the latent has 16 channels; expected 16 of the backbone and 2 with"):
+        net.decode(torch.randn(1, 16, 2, 3))
+
+
+@pytest.mark.parametrize("architecture", [AE, HAE])
+def test_standardising_has_no_weights(architecture):
+    net = architecture(backbone("CNN", 2, out_channels=1))
+    assert {name.split(".")[0] for name in net.state_dict()} <= {"backbone", "pyramid"}
 
 
 @pytest.mark.parametrize("architecture", [AE, HAE])
