@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from ..blocks import area_resize
 from ..utils.network_config import ConfiguredModule
 
 
@@ -54,7 +54,7 @@ class ClM(ConfiguredModule):
         """Image (B, in_channels, *S) to what the linear layer sees, (B, F)."""
         time, told = self.conditions(x.shape[0], x.shape[2:], timesteps, context)
         latent, _ = self.encoder(x, time, told)
-        pooled = F.interpolate(latent, size=self.grid, mode="area")  # (B, C, *grid)
+        pooled = area_resize(latent, self.grid)  # (B, C, *grid)
         return self.dense(self.norm(pooled.movedim(1, -1)).flatten(1))
 
     def forward(

@@ -49,6 +49,8 @@ class EDM(Denoiser):
         # the embedding tells whole steps apart, as those of a DDPM, and c_noise is about 1
         outputs = self.predict(c.c_in(sigma) * x, 1000.0 * c.c_noise(sigma).flatten(), context)
         images: list[torch.Tensor] = []
+        if not self.training:
+            outputs = outputs[:1]
         for output in outputs:
             base = x if output.shape[2:] == x.shape[2:] else F.interpolate(x, size=output.shape[2:], mode="area")
             images.append(c.c_skip(sigma) * base + c.c_out(sigma) * output)

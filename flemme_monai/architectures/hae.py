@@ -43,10 +43,11 @@ class HAE(ConfiguredModule):
         standard, mean, std = self.standardize(x)
         out = self.backbone(standard, timesteps, context)
         final, levels = self.pyramid(out.output, out.features, out.latent, out.time, out.context)
+        images = [final] + levels if self.training else [final]
         if self.residual is not None:
-            images = self.residual(x, [final] + levels, std)
+            images = self.residual(x, images, std)
         else:
-            images = [image * std + mean for image in [final] + levels]
+            images = [image * std + mean for image in images]
         if self.training and not torch.jit.is_scripting():
             return images
         return images[0]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from ..blocks import area_resize
 from ..utils.network_config import ConfiguredModule
 
 GRID = 4
@@ -76,7 +77,7 @@ class VAE(ConfiguredModule):
         time, told = self.backbone.conditions(x.shape[0], x.shape[2:], None, context)
         feature, _ = self.backbone.encoder(x, time, told)
         if self.vector:
-            feature = F.interpolate(feature, size=self.grid, mode="area").flatten(1)
+            feature = area_resize(feature, self.grid).flatten(1)
         mean, log_variance = self.to_moments(feature).chunk(2, 1)
         return mean, torch.exp(0.5 * log_variance.clamp(-30, 20))
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..blocks import Stage
+from ..blocks import Stage, area_resize
 from ..utils.network_config import ConfiguredModule
 from .conditioning import Conditioning, Conditions
 from .decoder import Decoder
@@ -39,7 +39,7 @@ class DenseLatent(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) through a vector (B, size) back to (B, C, *s)."""
-        pooled = F.interpolate(x, size=self.grid, mode="area").flatten(1)
+        pooled = area_resize(x, self.grid).flatten(1)
         vector = self.to_vector(pooled)
         feature = self.to_feature(vector).view([x.shape[0], x.shape[1]] + self.grid)
         return F.interpolate(feature, size=x.shape[2:], mode=self.mode, align_corners=False)

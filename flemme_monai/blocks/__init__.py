@@ -1,5 +1,6 @@
 """The vocabulary of one stage: blocks, attention, resampling. Nothing here knows a whole network."""
 
+from .area import area_resize
 from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
 from .context import (
     INJECTIONS,
@@ -62,6 +63,7 @@ __all__ = [
     "TransposedConv",
     "ViTBlock",
     "WindowAttention",
+    "area_resize",
     "injection",
     "make_norm",
     "num_orders",

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from .area import area_resize
+
 INJECTIONS = ("gate_bias", "gate", "bias", "cross_attention")
 
 
@@ -146,7 +148,7 @@ def at_size(condition: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """A map (B, E, *s) at the size of a feature ``x``; one without extent as it is."""
     if condition.shape[2:] == x.shape[2:] or max(condition.shape[2:]) == 1:
         return condition
-    return F.interpolate(condition, size=x.shape[2:], mode="area")
+    return area_resize(condition, x.shape[2:])
 
 
 class Modulation(nn.Module):
@@ -205,7 +207,7 @@ class CrossAttention(nn.Module):
         """``x`` (B, C, *s) under a condition (B, E, *t)."""
         batch, channels = x.shape[:2]
         sides = [min(n, self.max_side) for n in condition.shape[2:]]
-        tokens = F.interpolate(condition, size=sides, mode="area").flatten(2).transpose(1, 2)  # (B, T, E)
+        tokens = area_resize(condition, sides).flatten(2).transpose(1, 2)  # (B, T, E)
         rows = x.flatten(2).transpose(1, 2)  # (B, L, C)
         # to heads: (B, h, L, C / h), (B, h, T, C / h) twice
         q = self.query(self.norm(rows)).view(batch, -1, self.num_heads, channels // self.num_heads).transpose(1, 2)

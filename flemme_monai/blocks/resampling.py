@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
+from .area import area_resize
+
 
 def _overlapping(stride: Sequence[int]) -> tuple[list[int], list[int]]:
     """Kernel and padding about twice the stride, so that the size changes by exactly the stride."""
@@ -113,7 +115,7 @@ class InterpolateDown(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C_in, *s) to (B, C_out, *(s / stride))."""
         size = [n // s for n, s in zip(x.shape[2:], self.stride)]
-        return self.proj(F.interpolate(x, size=size, mode="area"))
+        return self.proj(area_resize(x, size))
 
 
 class InterpolateUp(nn.Module):

@@ -1,0 +1,76 @@
+"""Networks as ONNX graphs that take any batch and any size that the network takes."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+
+
+def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
+    """Write a network as one ONNX file; its inputs are called image, timesteps and context, its output pred.
+
+    Batch and sizes stay symbols: sizes are multiples of the network's total stride, at least two of them an axis. A
+    variational auto-encoder whose latent is a vector has the one size that it decodes to.
+
+    Args:
+        network: an architecture of this package.
+        path: of the file.
+
+    Raises:
+        RuntimeError: for a network whose sizes cannot stay symbols; a graph of one size only is never written.
+    """
+    inputs, axes = example_inputs(network)
+    training = network.training
+    try:
+        torch.onnx.export(
+            network.eval(),
+            tuple(inputs.values()),
+            os.fspath(path),
+            input_names=["image", *list(inputs)[1:]],
+            output_names=["pred"],
+            dynamic_shapes=axes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    finally:
+        network.train(training)
+
+
+def example_inputs(network: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, dict[int, object]]]:
+    """Inputs of a network's ``forward`` to show an exporter, and which of their axes are symbols.
+
+    Args:
+        network: an architecture of this package.
+
+    Returns:
+        the inputs by name; for each the symbols (:class:`torch.export.Dim`) by axis.
+    """
+    conditioned = getattr(network, "backbone", network)
+    encoder, settings = conditioned.encoder, conditioned.conditions.settings
+    batch = torch.export.Dim("batch")
+    axes: dict[int, object] = {0: batch}
+    size = [divisor * count for divisor, count in zip(encoder.size_divisor, (6, 5, 4))]
+    if getattr(network, "vector", False):
+        size = [divisor * n for divisor, n in zip(encoder.size_divisor, network.size)]
+    else:
+        for axis, divisor in enumerate(encoder.size_divisor):
+            count = torch.export.Dim(f"size_{axis}", min=2)
+            axes[2 + axis] = count if divisor == 1 else divisor * count
+    device = next(network.parameters()).device
+    inputs = {"x": torch.rand(3, encoder.in_channels, *size, device=device)}
+    shapes = {"x": axes}
+    if settings is not None and settings.timesteps:
+        inputs["timesteps"], shapes["timesteps"] = torch.linspace(1, 50, 3, device=device), {0: batch}
+    if settings is not None and settings.context is not None:
+        if settings.context == "image":
+            inputs["context"] = torch.rand(3, settings.context_size, *size, device=device)
+            shapes["context"] = axes
+        else:
+            shape = (3,) if settings.context == "class" else (3, settings.context_size)
+            inputs["context"], shapes["context"] = torch.zeros(shape, dtype=torch.long, device=device), {0: batch}
+        shapes.setdefault("timesteps", None)
+        inputs.setdefault("timesteps", None)
+    return inputs, shapes
