@@ -4,6 +4,7 @@ python tools/benchmark.py networks --output networks.md
 python tools/benchmark.py encoders --output encoders.md
 python tools/benchmark.py diffusion --output diffusion.md
 python tools/benchmark.py scan --output scan.md
+python tools/benchmark.py linear --output linear.md
 python tools/benchmark.py loader sem_unet --set dataset_dir=DIR batch_size=4
 python tools/benchmark.py imports
 """
@@ -21,10 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import benchmark_diffusion
+import benchmark_linear
 import benchmark_scans
 import torch
 from benchmark_networks import GROUPS, compare, compare_encoders
 from bundle_files import ROOT, find_bundle
+from measure import machine
 
 
 def networks(args: argparse.Namespace) -> None:
@@ -45,6 +48,12 @@ def diffusion(args: argparse.Namespace) -> None:
 def scan(args: argparse.Namespace) -> None:
     """Our selective scans beside others'."""
     report(*benchmark_scans.compare(args), args.output)
+
+
+def linear(args: argparse.Namespace) -> None:
+    """Linear layers as matrix products beside 1x1 convolutions, with this processor's instructions and with AVX2."""
+    torch.set_num_threads(args.threads)
+    report(*benchmark_linear.compare(args), args.output)
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -100,7 +109,8 @@ def imports(args: argparse.Namespace) -> None:
 
 
 def report(text: str, content: dict, output: Path | None) -> None:
-    """Print a result; with an output path `x.md`, also write it there and as `x.json`."""
+    """Print a result and the machine; with an output path `x.md`, also write it there and as `x.json`."""
+    text, content = f"{machine()}\n\n{text}", {"machine": machine(), **content}
     print(text)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +130,9 @@ def timed(command: argparse.ArgumentParser, repeats: int, warmup: int) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="networks | encoders | diffusion | scan | loader | imports")
+    commands = parser.add_subparsers(
+        required=True, metavar="networks | encoders | diffusion | scan | linear | loader | imports"
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
     command = commands.add_parser("networks", help=networks.__doc__)
@@ -147,6 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--longest", type=int, default=4096, help="steps up to which the recurrence is measured")
     timed(command, repeats=5, warmup=1)
     command.set_defaults(run=scan)
+
+    command = commands.add_parser("linear", help=linear.__doc__)
+    timed(command, repeats=60, warmup=3)
+    command.set_defaults(run=linear)
 
     command = commands.add_parser("loader", help=loader.__doc__)
     command.add_argument("bundle", help="its name in bundles/, or its path")

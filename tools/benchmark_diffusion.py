@@ -259,7 +259,7 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
     """
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.allow_tf32 = False
-    text = [f"Medians of {args.repeats} rounds, fp32 but for bf16, {args.threads} threads, torch {torch.__version__}."]
+    text = [f"Medians of {args.repeats} rounds, fp32 but for bf16."]
     rows = {}
     for part in args.parts:
         report, rows[part] = PARTS[part](args)

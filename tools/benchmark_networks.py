@@ -285,8 +285,8 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
     columns = ["network", "dims", "width", "parameters"]
     columns += [f"{mode} {unit}" for unit in ("ms", "% of peak", "MiB") for mode in MODES]
     text = [
-        f"Medians of {args.repeats} alternating rounds, fp32, {args.threads} threads of {facts['machine']}, torch "
-        f"{torch.__version__}. Matmul peak measured in the same run: {peak / 1e9:.0f} GFLOP/s. "
+        f"Medians of {args.repeats} alternating rounds, fp32. Matmul peak measured in the same run: "
+        f"{peak / 1e9:.0f} GFLOP/s. "
         f"Inputs: {', '.join('x'.join(map(str, shape)) for shape in facts['inputs'])}.",
         markdown_table([{column: row[column] for column in columns} for row in rows]),
         "Speed: how many times as fast as MONAI's. Parameters and memory: ours over MONAI's.",
@@ -325,7 +325,7 @@ def compare_encoders(args: argparse.Namespace) -> tuple[str, dict]:
     columns = ["input", "network", "parameters", "train ms", "train / UNet", "infer ms", "infer / UNet"]
     columns += ["train MiB", "infer MiB"]
     text = [
-        f"Medians of {args.repeats} alternating rounds, fp32, {args.threads} threads, torch {torch.__version__}.",
+        f"Medians of {args.repeats} alternating rounds, fp32.",
         markdown_table([{column: row[column] for column in columns} for row in rows]),
     ]
     return "\n\n".join(text), {"rows": rows}

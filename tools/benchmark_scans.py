@@ -206,8 +206,8 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
             rows[kind].append(row)
     rows["by length"] = by_length(args)
     text = [
-        f"Medians of {args.repeats} alternating rounds, forward and backward, fp32, {args.threads} threads, torch "
-        f"{torch.__version__}. Matmul peak measured in the same run: {peak / 1e9:.0f} GFLOP/s.",
+        f"Medians of {args.repeats} alternating rounds, forward and backward, fp32. "
+        f"Matmul peak measured in the same run: {peak / 1e9:.0f} GFLOP/s.",
         *(markdown_table(table) for table in rows.values()),
         "The last table: time a step, channel and state, of one image of 64 channels and 8 states. "
         "`numba over limit`: its time over that of the vector instructions which its formulas take "

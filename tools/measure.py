@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
+import platform
 import resource
 import sys
 import time
@@ -18,6 +20,21 @@ from torch.utils.flop_counter import FlopCounterMode
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 MOST_TRIES = 20
 RESET_PEAK = "5"  # proc(5): resets the peak resident set size
+
+
+def instruction_set() -> str:
+    """The vector instructions that PyTorch uses on this processor, and oneDNN's where they are limited to others."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return torch.backends.cpu.get_cpu_capability() + (f", oneDNN at most {limit}" if limit else "")
+
+
+def machine() -> str:
+    """One line for beside every table: threads, processor, instruction set, PyTorch and, if there is one, the GPU."""
+    threads = torch.get_num_threads()
+    text = f"{threads} thread{'s' if threads > 1 else ''} of {platform.machine()}, {instruction_set()}"
+    if torch.cuda.is_available():
+        text += f", {torch.cuda.get_device_name()}"
+    return f"{text}, torch {torch.__version__}."
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -239,6 +239,24 @@ def test_importing_the_package_is_measured_over_importing_monai(
     assert "import flemme_monai adds" in capsys.readouterr().out
 
 
+def test_the_machine_is_named_beside_every_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    benchmark.report("a table", {"rows": 1}, tmp_path / "x")
+    line = (tmp_path / "x.md").read_text(encoding="utf-8").splitlines()[0]
+    assert line == capsys.readouterr().out.splitlines()[0] == json.loads((tmp_path / "x.json").read_text())["machine"]
+    assert f", {torch.backends.cpu.get_cpu_capability()}" in line
+    assert line.endswith(f", torch {torch.__version__}.")
+
+
+def test_linear_layers_are_measured_with_both_instruction_sets(tmp_path: Path) -> None:
+    command = ["linear", "--quick", "--repeats", "2", "--warmup", "0", "--threads", "1"]
+    assert benchmark.main([*command, "--output", str(tmp_path / "x")]) == 0
+    content = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert content["AVX2"]["instructions"].endswith("oneDNN at most AVX2")
+    for kind in ("as it is", "AVX2"):
+        (row,) = content[kind]["rows"]
+        assert row["train ratio"] == row["train convolution ms"] / row["train linear ms"]
+
+
 def test_a_table_has_a_line_for_each_row() -> None:
     table = markdown_table([{"name": "a", "count": 1234, "share": 0.12345}])
     assert table.splitlines() == ["| name | count | share |", "| --- | --- | --- |", "| a | 1,234 | 0.123 |"]
