@@ -87,3 +87,13 @@ def test_attention_weights_in_bfloat16_are_finite():
         out = block(torch.randn(1, 10, 6, 8))
     out.float().sum().backward()
     assert all(p.grad.isfinite().all() for p in block.parameters())
+
+
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("size", [(16, 16), (4, 20), (3, 5), (9, 30), (5, 4, 9), (2, 8, 3)])
+def test_tables_of_exported_windows_give_the_same(size, shift):
+    dims = len(size)
+    attention = WindowAttention(dims, 8, 2, [8 if dims == 2 else 4] * dims, shift).eval()
+    torch.nn.init.normal_(attention.position_bias)
+    x = torch.randn(2, *size, 8)
+    torch.testing.assert_close(attention._exported(x), attention(x))
