@@ -157,18 +157,15 @@ def check_references(bundle: Path) -> str:
 
 
 def check_network(bundle: Path) -> str:
-    """The network takes an image and gives a tensor, of the shape and type that metadata.json states."""
-    parser = read_stack(bundle, ("inference",))
-    batch, _, *size = shape = _get_fake_input_shape(parser)
+    """The network takes an image alone and gives a tensor, of the shape and type that metadata.json states."""
     verify_net_in_out(
         net_id="network_def",
         meta_file=str(bundle / "configs" / "metadata.json"),
         config_file=str(bundle / "configs" / "inference.json"),
         bundle_root=str(bundle),
         device="cpu",
-        extra_forward_args=forward_arguments(parser.get_parsed_content("network_def"), batch, tuple(size)),
     )
-    return "x".join(str(side) for side in shape)
+    return "x".join(str(side) for side in _get_fake_input_shape(read_stack(bundle, ("inference",))))
 
 
 def check_torchscript(bundle: Path) -> str:
