@@ -6,6 +6,7 @@ import os
 
 import torch
 from torch import nn
+from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
 
 def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
@@ -19,13 +20,17 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
         path: of the file.
 
     Raises:
-        RuntimeError: for a network whose sizes cannot stay symbols; a graph of one size only is never written.
+        torch._dynamo.exc.UserError: If sizes cannot stay symbols; a graph of one size only is never written.
     """
     inputs, axes = example_inputs(network)
     training = network.training
     try:
+        program = torch.export.export(network.eval(), tuple(inputs.values()), dynamic_shapes=axes)
+        # what several blocks compute alike, as tables of windows and scans, is translated once: half the nodes
+        shared = CSEPass()(program.graph_module)
+        program.graph_module.graph = shared.graph_module.graph
         torch.onnx.export(
-            network.eval(),
+            program,
             tuple(inputs.values()),
             os.fspath(path),
             input_names=["image", *list(inputs)[1:]],
