@@ -21,7 +21,6 @@ from make_bundles import ARCHITECTURES, BUNDLES, PAIRS, differences, main, make_
 from monai.transforms import LoadImage
 
 from flemme_monai.utils.settings import default_of
-from tests.networks import table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,8 +41,9 @@ IN_3D = ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmamb
 IN_3D += ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "ldm_vit"]
 
 
-def pairs(fast: list[str], all_pairs: Sequence[str] = PAIRS) -> list:
-    return table([(pair,) for pair in all_pairs], [(pair,) for pair in fast])
+def pairs(fast: list[str], every: Sequence[str] = PAIRS) -> list:
+    """Pairs as parameters, of which those that are not among the fast ones are slow."""
+    return [pytest.param(pair, marks=[] if pair in fast else pytest.mark.slow) for pair in every]
 
 
 def test_a_kind_is_one_pair_of_each_architecture():

@@ -240,7 +240,7 @@ def test_three_commands_of_which_two_name_the_data_alone(tmp_path: Path) -> None
     short = {"epochs": 1, "num_workers": 0, **OWN["sem_unet"], **TINY}
     for names, settings in ((("train",), short), (("train", "evaluate"), {}), (("inference",), {})):
         run(config_file=[str(bundle / "configs" / f"{name}.json") for name in names], **data, **settings)
-    assert sorted(os.listdir(bundle / "models")) == ["last.pt", "model.pt", RECORD]
+    assert sorted(os.listdir(bundle / "models")) == ["last.pt", "model.pt", RECORD, "split.json"]
     assert (bundle / "output" / "evaluate" / "summary.csv").is_file()
     assert len(list((bundle / "output" / "inference").glob("*_seg.png"))) == 10
     line = refused(

@@ -323,7 +323,10 @@ def test_a_resumed_run_goes_on_with_the_average_and_its_warm_up(make_run, tmp_pa
     average = {"ema": AVERAGE, "accumulation_steps": accumulation_steps}
     whole = make_run(tmp_path / "whole", **average)
     whole.trainer.run()
-    make_run(tmp_path / "resumed", epochs=2, **average).trainer.run()  # 6 or 4 steps of 10
+    killed = make_run(tmp_path / "resumed", **average)
+    killed.kill_at(8)  # in the third epoch, after 6 or 4 steps of the warm-up's 10
+    with pytest.raises(KeyboardInterrupt):
+        killed.trainer.run()
     resumed = make_run(tmp_path / "resumed", resume=True, **average)
     resumed.trainer.run()
     steps = {1: 12, 2: 8}[accumulation_steps]  # of the optimizer, which the warm-up counts
