@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -100,6 +101,24 @@ def test_a_changed_file_is_found(tmp_path):
     (tmp_path / "sem_unet" / "configs" / "stray.json").write_text("{}")
     found = differences(tmp_path / "sem_unet", make_pair("sem_unet"))
     assert found == ["configs/train.json", "configs/stray.json"]
+
+
+def test_no_target_is_a_module():
+    """Where a module and a function have one name, ``_target_`` is the function on Python 3.11 and the module on 3.12."""
+    text = "".join(text for pair in KINDS for path, text in make_pair(pair).items() if path.endswith(".json"))
+    targets = set(re.findall(r'"_target_": "([\w.]+)"', text))
+    assert len(targets) > 50
+    modules = {target for target in targets if is_module(target)}
+    assert modules == set()
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name can be imported."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
