@@ -104,7 +104,7 @@ def test_a_changed_file_is_found(tmp_path):
 
 
 def test_no_target_is_a_module():
-    """Where a module and a function have one name, ``_target_`` is the function on Python 3.11 and the module on 3.12."""
+    """Of a module and a function with one name, ``_target_`` is the function on Python 3.11 and the module on 3.12."""
     text = "".join(text for pair in KINDS for path, text in make_pair(pair).items() if path.endswith(".json"))
     targets = set(re.findall(r'"_target_": "([\w.]+)"', text))
     assert len(targets) > 50
