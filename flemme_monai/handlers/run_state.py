@@ -145,10 +145,10 @@ class RunState:
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         if idist.get_rank() == 0:
-            if name != LAST:
-                write_record(self.folder, make_record(self.network, self.settings))
             with replacing(self.folder / name) as part:
                 torch.save(state, part)
+                if name != LAST:  # not before there is room for the weights: earlier ones keep their record
+                    write_record(self.folder, make_record(self.network, self.settings))
 
     def _load(self, engine: Engine) -> None:
         path = self.folder / LAST

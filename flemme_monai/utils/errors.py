@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from types import TracebackType
 from typing import NoReturn
 
@@ -25,6 +26,8 @@ _FAILED = re.compile(r"Failed to instantiate component '(?P<target>[\w.]+)' with
 _PLACE = re.compile(r"^\[enforce fail at [^\]]*\] ?\.? ?")
 _NO_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory", re.IGNORECASE)
 _NOT_FOUND = "Cannot locate class or function path"
+_PEER = re.compile(r"Connection (closed|reset) by peer|gloo/transport|remote process exited")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def on_command_line() -> bool:
@@ -42,10 +45,15 @@ def first_cause(error: BaseException, *kinds: type[BaseException]) -> BaseExcept
     Returns:
         The error.
     """
+    return next((cause for cause in _causes(error) if isinstance(cause, kinds)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, also where that ended an import that a config asked for."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, kinds):
-        cause = cause.__cause__
-    return cause
+    while cause is not None:
+        yield cause
+        cause = cause.value if isinstance(cause, ErrorDuringImport) else cause.__cause__
 
 
 def plain_line(error: BaseException) -> str | None:
@@ -57,12 +65,15 @@ def plain_line(error: BaseException) -> str | None:
     Returns:
         The line.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, KeyboardInterrupt):
             return "KeyboardInterrupt: stopped from the keyboard; --resume True goes on after a training's last epoch"
         if isinstance(cause, BrokenPipeError) and cause.filename is None:
             return "BrokenPipeError: what read the output of this program has ended: send the output to a file instead"
+        if isinstance(cause, OSError) and cause.errno in _FULL and cause.filename is None:  # no file has named itself
+            return f"OSError: the output of this program cannot be written ({cause.strerror}): send it to another disk"
+        if isinstance(cause, RuntimeError) and _PEER.search(str(cause)):
+            return "RuntimeError: another process of this distributed run has ended: its own error says why"
         if _is_memory(cause):
             reason = _PLACE.sub("", str(cause)).split(". ")[0].strip(" .") or "no room for another array"
             line = f"MemoryError: {reason}: lower batch_size, image_size or the network's channels, or free memory"
@@ -74,7 +85,6 @@ def plain_line(error: BaseException) -> str | None:
         line = _wrong_setting(cause)
         if line is not None:
             return line
-        cause = cause.__cause__
     return None
 
 
@@ -87,7 +97,7 @@ def plain_errors() -> None:
     """
     if not on_command_line():
         return
-    for stream in (sys.stdout, sys.stderr):  # a case's name may not exist in the terminal's encoding
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a case's name may not exist in the terminal's encoding
         stream.reconfigure(errors="backslashreplace")
     if os.environ.get(TRACE):
         return
@@ -123,9 +133,11 @@ def one_line_errors() -> Iterator[None]:
 
 def _end(error: BaseException, line: str) -> NoReturn:
     """Tell the line and end the program."""
-    print(f"{line}; {TRACE}=1 shows the trace", file=sys.stderr, flush=True)
+    # in a distributed run PyTorch holds sys.stderr back until its hook returns, which it does not
+    print(f"{line}; {TRACE}=1 shows the trace", file=sys.__stderr__, flush=True)
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:  # its reader has ended, or the disk that it goes to is full: nothing more for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(INTERRUPTED if first_cause(error, KeyboardInterrupt) else 1)

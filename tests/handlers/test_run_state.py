@@ -109,6 +109,21 @@ def test_the_record_is_as_old_as_the_best_weights(make_run, tmp_path):
     assert torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["record"]["settings"] == run.state.settings
 
 
+def test_weights_that_find_no_room_leave_the_record_of_those_before(make_run, tmp_path, monkeypatch):
+    make_run(epochs=1).trainer.run()
+    before = {name: (tmp_path / "ckpt" / name).read_bytes() for name in ("network.json", "model.pt")}
+    run = make_run(epochs=1)
+    run.state.settings = {"schedule": "linear_beta"}
+
+    def full(state, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"model\.pt cannot be written"):
+        run.trainer.run()
+    assert {name: (tmp_path / "ckpt" / name).read_bytes() for name in before} == before
+
+
 def test_a_run_is_not_resumed_under_other_settings(make_run):
     run = make_run(epochs=1)
     run.state.settings = {"schedule": "cosine", "image_size": 16}

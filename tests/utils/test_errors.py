@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from pydoc import ErrorDuringImport
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from flemme_monai.utils.errors import first_cause, plain_errors, plain_line
+from flemme_monai.utils import errors
+from flemme_monai.utils.errors import first_cause, one_line_errors, plain_errors, plain_line
 
 
-def chained(*errors: BaseException) -> BaseException:
+def chained(*chain: BaseException) -> BaseException:
     """The last of some errors, each the cause of the next."""
-    for cause, error in pairwise(errors):
+    for cause, error in pairwise(chain):
         error.__cause__ = cause
-    return errors[-1]
+    return chain[-1]
 
 
 def built(config: dict) -> BaseException:
@@ -82,6 +85,15 @@ def test_errors_stay_as_they_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     assert sys.excepthook is sys.__excepthook__
 
 
+def test_an_interrupt_during_an_import_is_one() -> None:
+    """``pydoc.locate``, which MONAI's configs ask for components, packs what ends an import."""
+    interrupt = KeyboardInterrupt()
+    packed = ErrorDuringImport("flemme_monai/losses", (KeyboardInterrupt, interrupt, None))
+    wrapped = chained(packed, RuntimeError("Failed to instantiate component"))
+    assert first_cause(wrapped, KeyboardInterrupt) is interrupt
+    assert plain_line(wrapped).startswith("KeyboardInterrupt: stopped from the keyboard")
+
+
 MEMORY = "lower batch_size, image_size or the network's channels, or free memory"
 
 
@@ -105,6 +117,14 @@ MEMORY = "lower batch_size, image_size or the network's channels, or free memory
             "KeyboardInterrupt: stopped from the keyboard; --resume True goes on after a training's last epoch",
         ),
         (
+            OSError(28, "No space left on device"),
+            "OSError: the output of this program cannot be written (No space left on device): send it to another disk",
+        ),
+        (
+            RuntimeError("[../gloo/transport/tcp/pair.cc:537] Connection closed by peer [127.0.0.1]:28"),
+            "RuntimeError: another process of this distributed run has ended: its own error says why",
+        ),
+        (
             BrokenPipeError(32, "Broken pipe"),
             "BrokenPipeError: what read the output of this program has ended: send the output to a file instead",
         ),
@@ -112,6 +132,11 @@ MEMORY = "lower batch_size, image_size or the network's channels, or free memory
 )
 def test_what_ends_a_run_from_outside_is_told(error: BaseException, line: str) -> None:
     assert plain_line(chained(error, RuntimeError("Failed to evaluate"))) == line
+
+
+def test_an_error_that_names_its_file_keeps_its_words() -> None:
+    assert plain_line(OSError(28, "No space left on device", "/a/b")).endswith("No space left on device: '/a/b'")
+    assert plain_line(OSError("/a/b cannot be written")) == "OSError: /a/b cannot be written"
 
 
 def test_what_pytorch_says_without_memory_is_told_as_such() -> None:
@@ -147,7 +172,9 @@ def test_the_command_line_ends_in_the_line_unless_the_trace_is_asked_for(tmp_pat
 def test_an_interrupt_ends_in_a_line_and_130_and_names_beyond_the_terminals_encoding_are_printed(
     tmp_path: Path,
 ) -> None:
-    program = "import os, signal\nprint('患者')\nos.kill(os.getpid(), signal.SIGINT)"
+    # a test run in the background of a shell ignores the signal, and so would its children
+    program = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program += "print('患者')\nos.kill(os.getpid(), signal.SIGINT)"
     done = ended(tmp_path, program, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 130
     assert done.stdout == b"\\u60a3\\u8005\n"
@@ -164,6 +191,28 @@ def test_a_reader_that_has_ended_is_told_once_and_a_failing_thread_is_not(tmp_pa
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("BrokenPipeError: what read the output")
+
+
+def test_the_line_is_told_in_a_distributed_run_whose_hook_pytorch_wraps(tmp_path: Path) -> None:
+    group = f"init_process_group('gloo', 'file://{tmp_path}/meeting', rank=0, world_size=1)"
+    done = ended(tmp_path, f"import torch.distributed\ntorch.distributed.{group}\nraise KeyboardInterrupt")
+    assert done.returncode == 130
+    assert any(line.endswith(HINT) for line in done.stderr.decode().splitlines()), done.stderr
+
+
+def test_a_program_without_streams_ends_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for changed in ("sys.excepthook", "threading.excepthook", "logging.raiseExceptions"):
+        monkeypatch.setattr(changed, None)
+    monkeypatch.setattr(errors, "on_command_line", lambda: True)
+    monkeypatch.setattr("sys.stdout", None)
+    level = logging.getLogger("ignite").level
+    try:
+        plain_errors()
+        with pytest.raises(SystemExit) as end, one_line_errors():
+            raise ValueError("a.png: broken")
+    finally:
+        logging.getLogger("ignite").setLevel(level)
+    assert end.value.code == 1
 
 
 def test_a_tool_names_the_way_to_the_trace() -> None:
