@@ -26,7 +26,7 @@ from ..metrics import (
     precision_recall,
     standardised,
 )
-from ..metrics.tsne import NO_CLASS
+from ..metrics.tsne import FEWEST_POINTS, NO_CLASS
 from ..utils import bare, load_weights, text_file, user_path, writable_dir
 from .case_report import cell
 from .save_samples import plain, samples_of, tile, write_sheet
@@ -62,7 +62,8 @@ class GenerationReport:
     classes were asked for, the share of samples whose class the classifier names. Features are those of the given
     classifier and not of Inception, as the table says in each row: such values compare only under one classifier.
 
-    Without a classifier only what is seen in pixels is reported.
+    Without a classifier only what is seen in pixels is reported. Fewer than 5 images make no ``tsne.png``, which is
+    logged.
 
     The evaluator gives items with ``pred`` (C, *S), values 0 to 1, and ``class_label`` where one was asked for. All
     images are held in memory.
@@ -159,13 +160,7 @@ class GenerationReport:
         rows = self._rows(samples, real, training, found)
         self._write(rows)
         self._draw_pairs(samples, training, found)
-        latent_picture(
-            self.output_dir / "tsne.png",
-            torch.cat([real.features, samples.features]),
-            torch.cat([real.classes, samples.classes]),
-            torch.arange(len(real.images) + len(samples.images)) >= len(real.images),
-            self.class_names,
-        )
+        self._draw_tsne(samples, real)
         engine.state.metrics |= {row.metric: row.value for row in rows}
 
     def _rows(self, samples: Images, real: Images, training: Images, found: dict[str, Neighbours]) -> list[Row]:
@@ -198,6 +193,15 @@ class GenerationReport:
             table = csv.writer(file)
             table.writerow(Row._fields)
             table.writerows(row._replace(value=cell(row.value)) for row in rows)
+
+    def _draw_tsne(self, samples: Images, real: Images) -> None:
+        points = torch.cat([real.features, samples.features])
+        if len(points) < FEWEST_POINTS:
+            _logger.info("tsne.png is left out: %d images, a t-SNE needs %d", len(points), FEWEST_POINTS)
+            return
+        generated = torch.arange(len(points)) >= len(real.images)
+        classes = torch.cat([real.classes, samples.classes])
+        latent_picture(self.output_dir / "tsne.png", points, classes, generated, self.class_names)
 
     def _draw_pairs(self, samples: Images, training: Images, found: dict[str, Neighbours]) -> None:
         """The samples closest to a training image, each above that image."""

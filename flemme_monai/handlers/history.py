@@ -10,11 +10,12 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
 
 from ..utils import replacing, text_file, user_path
 from .epoch_end import EpochEnd, at_epoch_end
 from .run_folder import hold_while_running
-from .training_output import batch_loss
+from .training_output import batch_loss, decollate_output
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
 
@@ -32,7 +33,7 @@ class History:
     """One row an epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
 
     Writes ``metrics.csv`` after each epoch and ``curves.png`` now and then and at the end. The other handlers find it
-    as ``history`` in the trainer's state, whatever its place among them.
+    as ``history`` in the trainer's state, whatever its place among them, and the trainer's output as items.
 
     Args:
         output_dir: folder of both files.
@@ -55,6 +56,7 @@ class History:
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
         engine.add_event_handler(Events.GET_BATCH_STARTED, self._start_waiting)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._end_waiting)
+        engine.add_event_handler(IterationEvents.MODEL_COMPLETED, decollate_output)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_loss)
         at_epoch_end(engine, EpochEnd.NUMBERS, self._end_epoch)
         engine.add_event_handler(Events.COMPLETED, self._draw)

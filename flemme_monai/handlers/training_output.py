@@ -6,6 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from ignite.engine import Engine
+from monai.transforms import Decollated
+
+
+def decollate_output(engine: Engine) -> None:
+    """Cut a trainer's output into items where the trainer has left it whole.
+
+    MONAI's handlers read the loss of the first item; of a whole batch ``from_engine`` gives them a tuple of one, which
+    MLflow's handler cannot log.
+    """
+    if isinstance(engine.state.output, dict):
+        engine.state.output = Decollated(keys=None, detach=True)(engine.state.output)
 
 
 def batch_loss(output: Any) -> tuple[float, int]:

@@ -112,8 +112,9 @@ def metrics(monkeypatch) -> Iterator[list]:
     MlflowClient.metrics.clear()
 
 
-def test_mlflow_follows_a_training(bundle, data, metrics):
-    run = workflow(bundle, data, tracking="mlflow")
+@pytest.mark.parametrize("decollate", [True, False])
+def test_mlflow_follows_a_training(bundle, data, metrics, decollate):
+    run = workflow(bundle, data, tracking="mlflow", **{"train#trainer#decollate": decollate})
     run.initialize()
     run.run()
     found = {name: value for name, value, _ in metrics}

@@ -184,6 +184,15 @@ def test_without_a_classifier_only_pixels_are_compared(make_report, tmp_path, ca
     assert Image.open(tmp_path / "out" / "nearest_neighbours.png").size[0] > 0
 
 
+def test_too_few_images_for_a_tsne_are_reported_without_it(make_report, tmp_path, caplog):
+    report = make_report(real=Dataset(images(2, seed=1)), classifier=None, classifier_path=None)
+    with caplog.at_level("INFO"):
+        generate(images(2), report)
+    assert list(read(tmp_path / "out")) == ["pixel_distance_ratio", "pixel_copies"]
+    assert not (tmp_path / "out" / "tsne.png").exists()
+    assert "tsne.png is left out: 4 images, a t-SNE needs 5" in caplog.text
+
+
 def test_copies_are_found_without_a_classifier(make_report):
     training = images(2 * COUNT, seed=2)
     items = [{"image": training[i]["image"].clone()} for i in range(COUNT)]

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from monai.handlers import from_engine
 
 from flemme_monai.handlers import History
 from flemme_monai.handlers.history import scalars
@@ -25,8 +27,7 @@ def test_the_loss_is_the_mean_over_the_epochs_images(make_run, decollate):
 
     def keep(engine):
         output = engine.state.output
-        images = len(output) if decollate else len(output["image"])
-        seen.append((float(output[0]["loss"]) if decollate else output["loss"].item(), images))
+        seen.append((float(from_engine(["loss"], first=True)(output)), len(output)))
 
     run.trainer.add_event_handler(Events.ITERATION_COMPLETED, keep)
     run.trainer.run()
@@ -59,6 +60,7 @@ def test_waiting_is_the_share_of_an_epoch_that_passes_until_batches_are_there(tm
         return {"loss": torch.tensor(0.5), "image": batch}
 
     trainer = Engine(step)
+    trainer.register_events(*IterationEvents)
     trainer.optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     trainer.state.device = "cpu"
     trainer.add_event_handler(
