@@ -247,7 +247,7 @@ def _line(found: list[Difference], path: str | os.PathLike) -> str:
 
 def _refuse(line: str) -> None:
     if line:
-        raise ValueError(f"{line}: leave out what differs, or name the folder of other weights")
+        raise ValueError(f"{line}: set it as there or leave it out, or name the folder of other weights")
 
 
 def _say(message: str, *values: Any) -> None:

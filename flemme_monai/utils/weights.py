@@ -66,7 +66,8 @@ def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path:
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ValueError(
-            f"{path} does not fit the network: {'; '.join(wrong[:SHOWN])}{more}: use the settings it was trained with"
+            f"{path} does not fit the network: {'; '.join(wrong[:SHOWN])}{more}: use the settings it was trained with, "
+            "or the network.json that its training wrote beside it"
         )
 
 

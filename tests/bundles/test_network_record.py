@@ -131,7 +131,7 @@ def test_what_contradicts_is_refused_by_name(
     bundle = trained(pair, tmp_path)
     line = refused(bundle, workflow, {"output_dir": tmp_path / "out"}, bundle_root=str(bundle), **settings)
     assert line.startswith(f"ValueError: {words}{bundle / 'models'}"), line
-    assert line.endswith("leave out what differs, or name the folder of other weights")
+    assert line.endswith("set it as there or leave it out, or name the folder of other weights")
 
 
 def test_the_same_value_again_is_no_contradiction(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_weights_are_not_loaded_under_another_meaning(make_run, tmp_path):
     torch.save({k: torch.zeros_like(v) for k, v in before.items()}, tmp_path / "model.pt")
     write_record(tmp_path, make_record(run.network, {"prediction_type": "epsilon"}))
     loader = CheckpointLoader(tmp_path / "model.pt", run.network, {"prediction_type": "sample"})
-    with pytest.raises(ValueError, match=r"^prediction_type is 'sample' here and 'epsilon' in .*network\.json: leave"):
+    with pytest.raises(ValueError, match=r"^prediction_type is 'sample' here and 'epsilon' in .*network\.json: set"):
         loader(run.evaluator)
     write_record(tmp_path, make_record(torch.nn.Conv2d(1, 1, 1), {}))
     with pytest.raises(ValueError, match=r"^network_def#_target_ is 'torch\.nn\.modules\.Sequential' here and 'torch"):

@@ -162,7 +162,7 @@ def test_settings_that_contradict_are_all_named(tmp_path: Path) -> None:
         check_trained(weights, {"schedule": "linear_beta", "num_classes": 5})
     assert str(error.value) == (
         f"schedule is 'linear_beta' here and 'cosine' in {tmp_path / RECORD}; num_classes is 5 here and 2 there: "
-        "leave out what differs, or name the folder of other weights"
+        "set it as there or leave it out, or name the folder of other weights"
     )
 
 
