@@ -28,7 +28,7 @@ def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
     found = hashlib.sha256()
     image = case["image"]
     if not isinstance(image, (str, os.PathLike, list)):
-        found.update(f"{made_by} {case['case']}".encode())
+        found.update(f"{made_by} {case['case']}".encode(errors="surrogateescape"))
         return found.hexdigest()[:16]
     for path in map(Path, image if isinstance(image, list) else [image]):
         files = _files(path)
@@ -42,7 +42,7 @@ def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
 def data_set_fingerprint(fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """The number of cases and a hash of their sorted names and fingerprints."""
     lines = "\n".join(f"{name} {fingerprints[name]}" for name in sorted(fingerprints))
-    return {"cases": len(fingerprints), "sha256": hashlib.sha256(lines.encode()).hexdigest()}
+    return {"cases": len(fingerprints), "sha256": hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()}
 
 
 def _sample(file: Path) -> bytes:

@@ -78,7 +78,9 @@ class UndersampleKspaced(Randomizable, MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             if self.seed is not None:
-                code = zlib.crc32(f"{self.seed} {item['case']} {item.get('slice', '')}".encode())
+                code = zlib.crc32(
+                    f"{self.seed} {item['case']} {item.get('slice', '')}".encode(errors="surrogateescape")
+                )
                 self.masker.set_random_state(seed=code)
             item[key] = self._undersampled(item[key])
         return item

@@ -12,7 +12,7 @@ import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
 from flemme_monai.data import datalist
-from flemme_monai.data.fingerprint import fingerprint
+from flemme_monai.data.fingerprint import data_set_fingerprint, fingerprint
 from flemme_monai.data.split_record import read_split, save_split, settle_split
 
 IMAGES = {"task": "reconstruction", "spatial_dims": 2, "in_channels": 1, "out_channels": 1, "image_size": [16, 16]}
@@ -330,3 +330,11 @@ def test_a_series_has_a_fingerprint(tmp_path: Path) -> None:
     assert fingerprint(case) == first
     (tmp_path / "series" / "4").unlink()
     assert fingerprint(case) != first
+
+
+def test_names_that_the_terminals_encoding_cannot_hold_have_the_same_fingerprint() -> None:
+    """Where the locale is C, Python reads the bytes of ``患者`` as characters that UTF-8 does not write."""
+    name = "患者"
+    undecoded = name.encode().decode("ascii", "surrogateescape")
+    assert data_set_fingerprint({undecoded: "0"}) == data_set_fingerprint({name: "0"})
+    assert fingerprint({"case": undecoded, "image": None}) == fingerprint({"case": name, "image": None})
