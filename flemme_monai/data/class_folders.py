@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from flemme_monai.data.files import image_suffix, is_junk, list_images
-from flemme_monai.data.layouts import DataSet, contents, data_folder
+from flemme_monai.data.layouts import DataSet, by_part_folders, contents, data_folder, part_folders
 from flemme_monai.data.matching import image_cases, mask_files
 
 
@@ -20,7 +20,8 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
 
     Returns:
         The cases, sorted by class and name, with ``class_label`` (0 to ``num_classes`` - 1) and ``class_name``; a case
-        is called as its file below ``dataset_dir``, such as "hand/0001". A NAME_mask beside NAME is none.
+        is called as its file below ``dataset_dir``, such as "hand/0001". A NAME_mask beside NAME is none. Where the
+        folders are train/ beside val/ or test/, each holds the folders of the classes.
 
     Raises:
         FileNotFoundError: When the folder is missing.
@@ -29,6 +30,8 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
     folder = data_folder(dataset_dir, "one folder of images a class")
     entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
     classes = [path for path in entries if path.is_dir()]
+    if part_folders(path.name for path in classes):
+        return _with_parts(folder, classes, in_channels, num_classes)
     if len(classes) != num_classes:
         raise ValueError(
             f"{folder}: has {len(classes)} folders while num_classes is {num_classes}; one folder of images a class is "
@@ -38,6 +41,24 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
     if stray:
         raise ValueError(f"{stray[0]}: lies beside the folders of the classes; move it into the folder of its class")
     return DataSet(folder, [case for k in range(num_classes) for case in _cases(classes[k], k, in_channels)], [], [])
+
+
+def _with_parts(folder: Path, parts: list[Path], in_channels: int, num_classes: int) -> DataSet:
+    """The cases of train/, val/ and test/, each with the same folders of classes."""
+    found = [find_classes(path, in_channels, num_classes) for path in parts]
+    names = [sorted({case["class_name"] for case in data_set.cases}) for data_set in found]
+    for path, other in zip(parts, names):
+        if other != names[0]:
+            raise ValueError(
+                f"{path}: has the classes {', '.join(other)} while {parts[0]} has {', '.join(names[0])}; each part "
+                "needs the same folders"
+            )
+    cases = [
+        {**case, "case": f"{path.name}/{case['case']}"}
+        for path, data_set in zip(parts, found)
+        for case in data_set.cases
+    ]
+    return by_part_folders(DataSet(folder, cases, [], []))
 
 
 def _cases(folder: Path, label: int, in_channels: int) -> list[dict]:

@@ -17,11 +17,13 @@ from flemme_monai.data.divide import PARTS, Split, divide
 from flemme_monai.data.files import image_kind
 from flemme_monai.data.groups import check_parts, group_names, propose_group_by
 from flemme_monai.data.layouts import DataSet, find_cases
+from flemme_monai.data.listing import LISTING
 from flemme_monai.data.masks import check_levels, mask_colors
 from flemme_monai.data.phantoms import class_phantoms, phantoms
 from flemme_monai.data.recorded_split import check_autoencoder_split, recorded_split
 from flemme_monai.data.split_record import Part, Source, read_split
 from flemme_monai.data.splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
+from flemme_monai.utils import user_path
 
 Case = dict[str, Any]
 TASKS = ("segmentation", "reconstruction", "classification", "generation")
@@ -91,7 +93,8 @@ def datalist(
     if fold is not None and not isinstance(fold, int):
         raise ValueError(f"fold is {fold!r}; a whole number from 0 is expected, or none for no cross-validation")
     size = _size(image_size, spatial_dims)
-    if not dataset_dir:
+    given = _is_given(dataset_dir)
+    if not given:
         data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed)
     elif _has_classes(task, out_channels):
         data_set = find_classes(dataset_dir, in_channels, out_channels)
@@ -104,7 +107,7 @@ def datalist(
         "seed": seed,
         "shuffle_split": shuffle_split,
         "split_by": split_by,
-        "split_file": os.fspath(split_file) if split_file else None,
+        "split_file": str(user_path(split_file)) if _is_given(split_file) else None,
         "fold": fold,
         "num_folds": num_folds,
         "group_by": group_by or None,
@@ -113,7 +116,7 @@ def datalist(
     if unlabelled:
         _logger.info("%d test cases have no label and are left out", len(unlabelled))
         data_set.test = [case for case in data_set.test if "label" in case]
-    made_by = "" if dataset_dir else f"seed {seed}, {task}, {out_channels}"
+    made_by = "" if given else f"seed {seed}, {task}, {out_channels}"
     source = Source(data_set.cases, settings, made_by)
 
     def make(settings: Mapping[str, Any]) -> Split:
@@ -162,7 +165,7 @@ def inference_list(
     """
     _check_task(task, in_channels, out_channels)
     size = _size(image_size, spatial_dims)
-    if not dataset_dir:
+    if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
         return divide(cases, by_share())["test"]
     if _has_classes(task, out_channels):
@@ -180,6 +183,11 @@ def inference_list(
         _logger.info("the labels are left out: %s", error)
         _fit_labels(data_set, None)
     return data_set.cases
+
+
+def _is_given(path: Any) -> bool:
+    """Whether a path is set; the command line makes the number 0 of a folder that is called so."""
+    return path is not None and path != ""
 
 
 def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
@@ -290,12 +298,17 @@ def _split(
     groups = group_names(data_set.cases, group_by) if group_by else None
     if groups is None:
         propose_group_by(data_set.cases)
-    source = str(data_set.folder / "dataset.json")
     if split_file:
         split = split_by_file(data_set.cases, split_file)
         check_parts(split, groups, split_file)
         return split
-    test = data_set.test
+    test, listing = data_set.test, data_set.folder / LISTING
+    source = str(listing if listing.is_file() else data_set.folder)
+    if not data_set.training:
+        raise ValueError(
+            f"{source}: has {len(data_set.validation)} cases for validation, {len(test)} for test and none for "
+            "training; name some for training"
+        )
     cases = sorted(data_set.training, key=lambda case: case["case"])
     if shuffle_split:
         cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
@@ -308,7 +321,7 @@ def _split(
         return {"train": split["train"] + split["val"], "val": split["test"], "test": test} if test else split
     if data_set.validation and cases:
         if not test:
-            _logger.info("dataset.json names no labelled test cases: the validation cases serve as test")
+            _logger.info("%s names no labelled test cases: the validation cases serve as test", Path(source).name)
         split = {"train": cases, "val": data_set.validation, "test": test or list(data_set.validation)}
         check_parts(split, groups, source)
         return split

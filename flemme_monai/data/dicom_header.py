@@ -137,7 +137,9 @@ def read_header(path: str) -> Header:
     compressed = (texts("transfer_syntax") or _IMPLICIT) not in _UNCOMPRESSED
     halved = photometric == "YBR_FULL_422" and samples == 3 and not compressed  # one colour for two pixels
     claimed = math.ceil(columns * rows * (2 if halved else samples) * frames * bits / 8)
-    elements.decimals("RescaleIntercept", 1)
+    for name in ("RescaleIntercept", "RescaleSlope"):
+        if name in elements.found and not elements.decimals(name, 1):  # of which GDCM makes any number
+            raise ValueError(f"has an empty {name}; expected a number, or no such element")
     if elements.decimals("RescaleSlope", 1) == (0.0,):
         raise ValueError("has the RescaleSlope 0, which leaves no image")
     header = Header(

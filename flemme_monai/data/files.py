@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,7 +11,13 @@ NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
 IMAGE_SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
-_DICOMDIR = b"1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# presentation states, spatial registrations, reports, documents, structure sets, plans
+_WITHOUT_IMAGE = tuple(
+    _STORAGE + kind for kind in ("11.", "66.1", "66.2", "66.3", "88.", "104.", "481.3", "481.4", "481.5", "481.8")
+)
+_logger = logging.getLogger(__name__)
 
 
 def image_suffix(path: str | os.PathLike) -> str:
@@ -70,6 +77,8 @@ def is_junk(name: str) -> bool:
 def list_images(folder: str | os.PathLike) -> list[Path]:
     """All images below a folder, sorted: image files, and each folder that holds a DICOM series.
 
+    Folders of DICOM without images, such as a structure set, are passed over.
+
     Args:
         folder: folder to search, with everything below it.
 
@@ -123,16 +132,27 @@ def is_dicom(path: str | os.PathLike) -> bool:
         return True
     if not os.path.isfile(path):  # a pipe would wait for its writer
         return False
+    return _object_class(path) not in (None, _DICOMDIR)
+
+
+def _object_class(path: str | os.PathLike) -> str | None:
+    """The class of a DICOM object, "" where the head of the file does not tell it, None without the mark of DICOM."""
     with open(path, "rb", buffering=0) as file:
         head = file.read(512)
     if head[128:132] != b"DICM":
-        return False
-    at = head.find(b"\x02\0\x02\0UI", 132)  # the class of the object
-    return at < 0 or head[at + 8 : at + 8 + head[at + 6]].rstrip(b"\0") != _DICOMDIR
+        return None
+    at = head.find(b"\x02\0\x02\0UI", 132)
+    return "" if at < 0 else head[at + 8 : at + 8 + head[at + 6]].rstrip(b"\0").decode("latin-1")
 
 
 def _holds_dicom(folder: str, names: list[str]) -> bool:
-    """Whether one of a folder's files is DICOM."""
-    return any(name.lower().endswith(DICOM_SUFFIXES) for name in names) or any(
-        is_dicom(os.path.join(folder, name)) for name in names
-    )
+    """Whether one of a folder's files is a DICOM image, or DICOM that does not tell."""
+    others = 0
+    for path in (os.path.join(folder, name) for name in names):
+        if is_dicom(path):
+            if not (os.path.isfile(path) and (_object_class(path) or "").startswith(_WITHOUT_IMAGE)):
+                return True
+            others += 1
+    if others:
+        _logger.info("%s: passed over %d files (DICOM without an image)", folder, others)
+    return False

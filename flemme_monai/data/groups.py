@@ -10,6 +10,15 @@ from typing import Any
 Case = dict[str, Any]
 FOLDER = "folder"
 SMALLEST_PART = 3
+PART_FOLDERS = {  # parts by the names of folders
+    "train": "training",
+    "training": "training",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 _PATIENT = r"(?:patient|subject|person|case|sub|pat|pt)"
 _PATIENT_FOLDER = re.compile(rf"{_PATIENT}[_\- ]?\d+", re.IGNORECASE)
 _LONG_NUMBER = re.compile(r"\d{3}")
@@ -21,9 +30,15 @@ _SLICE_NAME = re.compile(
 _logger = logging.getLogger(__name__)
 
 
-def top_folder(name: str) -> str:
+def first_folder(name: str) -> str:
     """The first sub-folder in a case's name, "" when it lies in none."""
     return name.partition("/")[0] if "/" in name else ""
+
+
+def top_folder(name: str) -> str:
+    """The first sub-folder in a case's name, below a part's (train/, val/, test/) where there is one."""
+    first = first_folder(name)
+    return (first_folder(name.partition("/")[2]) if first.lower() in PART_FOLDERS else "") or first
 
 
 def group_names(cases: Sequence[Case], group_by: str) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flemme_monai.data.files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
+from flemme_monai.data.groups import PART_FOLDERS, first_folder
 from flemme_monai.data.listing import PARTS, listed_cases, read_listing
 from flemme_monai.data.matching import (
     Case,
@@ -22,6 +24,7 @@ from flemme_monai.data.matching import (
     match_labels,
     relative_stem,
 )
+from flemme_monai.utils import user_path
 
 IMAGE_FOLDERS = ("images", "imagesTr")
 MASK_FOLDERS = ("masks", "labels", "labelsTr")
@@ -31,6 +34,7 @@ _LOOKED_FOR = (
     "dataset.json (Medical Segmentation Decathlon, nnU-Net, Auto3DSeg), images/ (with masks/ or labels/ for "
     f"segmentation) or one such pair a case, images ({', '.join(IMAGE_SUFFIXES)}), folders of DICOM series"
 )
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -41,7 +45,8 @@ class DataSet:
         folder: the data set's folder.
         training: the cases: ``image`` (a path or one path a channel), ``case`` (unique) and, where known, ``label``.
         validation: cases that dataset.json names for validation.
-        test: cases that dataset.json names for test; they may lack a label.
+        test: cases that dataset.json names for test; they may lack a label. Cases below train/ and val/ (or valid/,
+            validation/) or test/ are named so too.
     """
 
     folder: Path
@@ -86,11 +91,32 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
             raise ValueError(
                 f"{folder}: case {min(twice)} lies in {images.name}/ and {TEST_FOLDERS[0]}/; a case belongs to one part"
             )
-        return DataSet(folder, list(cases.values()), [], list(test.values()))
+        return by_part_folders(DataSet(folder, list(cases.values()), [], list(test.values())))
     cases = _case_folders(folder, in_channels, labels) or _loose_cases(folder, in_channels, labels)
     if not cases:
         raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
-    return DataSet(folder, cases, [], [])
+    return by_part_folders(DataSet(folder, cases, [], []))
+
+
+def part_folders(names: Iterable[str]) -> dict[str, str]:
+    """The parts that folders stand for, by their names: some train/ beside val/ or test/; none for other folders."""
+    parts = {name: PART_FOLDERS.get(name.lower()) for name in names}
+    named = [part for part in parts.values() if part]
+    return parts if "training" in named and len(set(named)) == len(named) == len(parts) > 1 else {}
+
+
+def by_part_folders(data_set: DataSet) -> DataSet:
+    """The data set with the parts that the first sub-folders in its cases' names stand for, where all of them do."""
+    if data_set.validation or data_set.test:
+        return data_set
+    parts = part_folders({first_folder(case["case"]) for case in data_set.training})
+    if not parts:
+        return data_set
+    found: dict[str, list[Case]] = {part: [] for part in PARTS}
+    for case in data_set.training:
+        found[parts[first_folder(case["case"])]].append(case)
+    _logger.info("%s: the folders %s are taken as parts of the split", data_set.folder, ", ".join(sorted(parts)))
+    return DataSet(data_set.folder, *found.values())
 
 
 def data_folder(dataset_dir: str | os.PathLike, looked_for: str) -> Path:
@@ -107,7 +133,7 @@ def data_folder(dataset_dir: str | os.PathLike, looked_for: str) -> Path:
         FileNotFoundError: When there is no such folder.
         ValueError: When it is a file or empty.
     """
-    folder = Path(str(dataset_dir)).expanduser()
+    folder = user_path(dataset_dir)
     if not folder.exists():
         raise FileNotFoundError(
             f"{folder}: no such folder; give the data set's folder as dataset_dir, or none for phantoms"
@@ -159,7 +185,7 @@ def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
             raise ValueError(f"{path}: lacks images/ or masks/, which other folders in {folder} have; add or remove it")
         paths = [] if masks is None else list_images(masks)
         found = image_cases(list_images(images), images, in_channels)
-        if len(found) == 1:
+        if len(found) == 1 and path.name.lower() not in PART_FOLDERS:
             case = {**next(iter(found.values())), "case": composed(path.name)}
             if paths:
                 case["label"] = instance_masks(paths)

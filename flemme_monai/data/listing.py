@@ -12,7 +12,9 @@ from typing import Any
 from flemme_monai.data.files import image_stem, image_suffix, is_junk
 from flemme_monai.data.matching import Case, composed, relative_stem
 
-PARTS = {"training": ("training",), "validation": ("validation",), "test": ("test", "testing")}  # names in the file
+LISTING = "dataset.json"
+# names in the file
+PARTS = {"training": ("training", "train"), "validation": ("validation", "val"), "test": ("test", "testing")}
 _logger = logging.getLogger(__name__)
 
 
@@ -25,7 +27,7 @@ def read_listing(folder: Path) -> dict[str, Any] | None:
     Raises:
         ValueError: When the file holds no JSON object.
     """
-    path = folder / "dataset.json"
+    path = folder / LISTING
     if not path.is_file():
         return None
     try:
@@ -52,7 +54,7 @@ def listed_cases(folder: Path, listing: dict[str, Any], labels: bool) -> list[li
         FileNotFoundError: When a file that it names is missing.
         ValueError: When it is malformed or names a case twice.
     """
-    source = folder / "dataset.json"
+    source = folder / LISTING
     parts = [
         _entries(folder, [entry for key in keys for entry in _listed(source, listing, key)], part, labels)
         for part, keys in PARTS.items()
@@ -71,7 +73,7 @@ def _listed(source: Path, listing: dict[str, Any], key: str) -> list[Any]:
 
 
 def _entries(folder: Path, entries: list[Any], part: str, labels: bool) -> list[Case]:
-    source = folder / "dataset.json"
+    source = folder / LISTING
     cases = []
     for entry in entries:
         entry = {"image": entry} if isinstance(entry, (str, list)) else entry
@@ -113,7 +115,7 @@ def _file(folder: Path, name: Any) -> str:
 
 def _path(folder: Path, name: Any) -> str:
     """Path of a file that dataset.json names, which must lie in the data set's folder."""
-    source = folder / "dataset.json"
+    source = folder / LISTING
     if not isinstance(name, str):
         raise ValueError(f"{source}: names {name!r} as a file; a path is expected")
     root = os.path.abspath(folder)
@@ -139,7 +141,7 @@ def _existing(folder: Path, path: str) -> str:
         names = os.listdir(found) if found.is_dir() else []
         same = next((other for other in names if composed(other) == composed(name)), None)
         if same is None:
-            source = folder / "dataset.json"
+            source = folder / LISTING
             raise FileNotFoundError(f"{os.path.abspath(path)}: no such file, though {source} names it")
         found /= same
     return str(found)

@@ -14,6 +14,7 @@ from flemme_monai.data.reading import read_array
 Color = tuple[int, int, int]
 _MAX_LEVELS = 16  # with more classes a grey level could be taken for a label value
 _MAX_COLORS = 256
+_OFF_WHOLE = 5e-6  # how far arithmetic may move a label, relatively
 _GREY_MODES = ("1", "L", "LA", "P", "PA", "I", "F", "I;16", "I;16B", "I;16L")
 
 
@@ -205,10 +206,10 @@ def _whole(array: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(top):
         raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
     whole = np.rint(array)
-    broken = np.abs(array - whole) > 4 * np.finfo(np.float32).eps * max(top, 1)
+    broken = np.abs(array - whole) > _OFF_WHOLE * max(top, 1)
     if broken.any():
         raise ValueError(
-            f"{name}: the mask holds {array[broken][0]:g}; labels are whole numbers (was it interpolated?)"
+            f"{name}: the mask holds {array[broken][0]:.9g}; labels are whole numbers (was it interpolated?)"
         )
     return whole
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from flemme_monai.data.files import image_stem
 Case = dict[str, Any]
 _MASK = "masks?|seg|segmentation|labels?|gt"
 _MASK_NAME = re.compile(rf"({_MASK})$", re.IGNORECASE)
-_MASK_ENDING = re.compile(rf"[_\-. ]({_MASK})$", re.IGNORECASE)
+_MASK_ENDING = re.compile(rf"[_\-. ]({_MASK})([_\- ]?\d{{1,3}})?$", re.IGNORECASE)  # a_mask, a_mask_1
 _ENDINGS = re.compile(rf"([_\-. ]({_MASK}|image|img|0000))+$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 
@@ -105,7 +105,7 @@ def mask_files(paths: Sequence[Path], folder: Path) -> list[Path]:
 def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, labels: bool) -> None:
     """Gives each case the mask of its name; names may end differently in _mask, _seg, _label, _0000 and the like.
 
-    All masks in a sub-folder with a case's name are that case's, one an instance.
+    All masks in a sub-folder with a case's name are that case's, one an instance; so are NAME_mask, NAME_mask_1, ...
 
     Args:
         cases: the cases by name; ``label`` is added: a path, or a list of paths.
@@ -121,6 +121,7 @@ def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, la
         parent = composed(path.parent.relative_to(folder).as_posix())
         if parent in cases:
             instances.setdefault(parent, []).append(path)
+    instances = {**_numbered(masks, folder, cases), **instances}
     for name, paths in instances.items():
         cases[name]["label"] = instance_masks(paths)
     merged = {path for paths in instances.values() for path in paths}
@@ -135,6 +136,10 @@ def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, la
                 "apart; name each mask as its image"
             )
         cases[images_of[core][0]]["label"] = str(stems.pop(masks_of[core][0]))
+    for stem in list(stems):  # of a series in folders below the one with the mask's name
+        below = [name for name in cases if name.startswith(f"{stem}/") and "label" not in cases[name]]
+        if len(below) == 1:
+            cases[below[0]]["label"] = str(stems.pop(stem))
     if not labels:
         return
     missing = [case["image"] for case in cases.values() if "label" not in case]
@@ -148,6 +153,20 @@ def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, la
         raise ValueError(
             f"{stray}: no image has this mask's name ({len(stems)} such masks); add the image or remove it"
         )
+
+
+def _numbered(masks: Sequence[Path], folder: Path, cases: Mapping[str, Case]) -> dict[str, list[Path]]:
+    """Masks by the case whose name they have before one ending, such as _mask, that some have with a number."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    numbered = set()
+    for path in masks:
+        stem = relative_stem(path, folder)
+        ending = _MASK_ENDING.search(stem)
+        if ending and stem not in cases and (name := stem[: ending.start()]) in cases:
+            found.setdefault(name, {}).setdefault(ending[1].lower(), []).append(path)
+            if ending[2]:
+                numbered.add(name)
+    return {name: paths for name in numbered if len(found[name]) == 1 for paths in found[name].values()}
 
 
 def instance_masks(paths: Sequence[Path]) -> str | list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
+from contextlib import ExitStack, suppress
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -14,6 +15,7 @@ from flemme_monai.data.refusal import RefusalError
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB")
 _ORIENTATION = 0x0112  # EXIF's and TIFF's tag
 _PHOTOMETRIC, _SAMPLE_FORMAT, _BITS = 262, 339, 258  # TIFF's tags
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what a file holds is checked here
 _SHOWN = {"RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBa": "RGBA", "La": "LA"}
 
 
@@ -30,11 +32,13 @@ def read_picture(path: str, indexed: bool = False) -> np.ndarray:
     Raises:
         RefusalError: When it has several pages, claims more pixels than it holds, or cannot be read with all its bits.
     """
-    try:
-        picture = Image.open(path, formats=_FORMATS)
-    except Image.DecompressionBombError as error:
-        raise RefusalError(f"is too large for a picture ({error}); cut it into tiles") from None
-    with picture:
+    with ExitStack() as stack:
+        # of a path Pillow maps a plain TIFF into memory with the size that it has once turned, shuffling its pixels
+        file = stack.enter_context(open(path, "rb"))
+        try:
+            picture = stack.enter_context(Image.open(file, formats=_FORMATS))
+        except Image.DecompressionBombError as error:
+            raise RefusalError(f"is too large for a picture ({error}); cut it into tiles") from None
         check_picture(picture, path)
         pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)  # an MPO's others are previews
         if pages > 1:

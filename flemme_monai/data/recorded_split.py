@@ -115,7 +115,7 @@ def _check_other_split(record: SplitRecord, split: Split, given: dict[str, Any],
 
 def _new_cases_test(record: SplitRecord, split: Split, new: Sequence[Case], source: Source) -> Split:
     """The split where no recorded test case is there: the cases that the record does not know test."""
-    trained = set(record.trained_on(new, source))
+    trained = {*record.trained_on(new, source), *record.chosen_on(new, source)}
     test = [case for case in new if case["case"] not in trained]
     if not test:
         raise ValueError(
@@ -124,7 +124,7 @@ def _new_cases_test(record: SplitRecord, split: Split, new: Sequence[Case], sour
         )
     _logger.info("all %d cases that %s does not know test: %s", len(test), record.path, _names(test))
     if trained:
-        _logger.info("%d cases are training cases under other names and left out: %s", len(trained), few(trained))
+        _logger.info("%d cases train or validate under other names and are left out: %s", len(trained), few(trained))
     doubtful = {case["case"] for case in test} & record.fingerprints.keys()
     if doubtful:
         _logger.info("%d of them have names of its cases, but another content: %s", len(doubtful), few(doubtful))

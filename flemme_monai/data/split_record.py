@@ -13,7 +13,7 @@ from typing import Any
 
 from flemme_monai.data.divide import PARTS, Case, Split
 from flemme_monai.data.fingerprint import data_set_fingerprint, fingerprint
-from flemme_monai.utils.files import replacing
+from flemme_monai.utils.files import replacing, user_path
 
 SPLIT_FILE = "split.json"
 Slab = tuple[int, int]
@@ -93,6 +93,11 @@ class SplitRecord:
                 found.append(case["case"])
         return found
 
+    def chosen_on(self, cases: Sequence[Case], source: Source) -> list[str]:
+        """The names of those of the cases that have the content of one which validates and does not test."""
+        contents = {self.fingerprints[name] for name in self.parts["val"] if name not in self.parts["test"]}
+        return [case["case"] for case in cases if source.fingerprints[case["case"]] in contents]
+
     def split(self, cases: Sequence[Case]) -> Split:
         """The recorded parts of those cases that are among the given ones, which are known."""
         known = {case["case"]: case for case in cases}
@@ -157,7 +162,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
     Raises:
         ValueError: When the file is no such record.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         _logger.info("%s is not there: which cases the weights were trained on is not known", path)
         return None
@@ -178,6 +183,9 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
         unknown = {name for names in record.parts.values() for name in names} - record.fingerprints.keys()
         if unknown:
             raise ValueError(f"no fingerprint of {min(unknown)}")
+        both = set(record.parts["train"]) & {*record.parts["val"], *record.parts["test"]}
+        if both and not slabs:
+            raise ValueError(f"{min(both)} trains and is held out")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: is no record of a training's split ({type(error).__name__}: {error}); "

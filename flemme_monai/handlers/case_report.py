@@ -6,7 +6,6 @@ import csv
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import ignite.distributed as idist
 import numpy as np
@@ -15,7 +14,7 @@ from ignite.engine import Engine, Events
 from monai.metrics import compute_confusion_matrix_metric
 from monai.utils import string_list_all_gather
 
-from ..utils import text_file, writable_dir
+from ..utils import text_file, user_path, writable_dir
 
 
 class CaseReport:
@@ -39,7 +38,7 @@ class CaseReport:
         class_names: Sequence[str] | None = None,
         metrics: Sequence[str] | None = None,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.class_names = None if class_names is None else list(class_names)
         self.metrics = None if metrics is None else list(metrics)
         self._cases: list[str] = []

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -15,7 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
-from ..utils import writable_dir
+from ..utils import user_path, writable_dir
 from ..utils.pictures import classification_picture, middle_plane
 from .save_predictions import is_volume
 
@@ -109,7 +108,7 @@ class ClassifiedCases:
     """
 
     def __init__(self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.class_names = class_names
         self._cases: list[ClassifiedCase] = []
 

@@ -6,7 +6,6 @@ import csv
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ignite.distributed as idist
@@ -90,7 +89,7 @@ class GenerationReport:
         class_names: Sequence[str] | None = None,
         batch_size: int = 64,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.real = real
         self.training = training
         self.classifier = classifier

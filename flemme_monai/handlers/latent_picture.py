@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import ignite.distributed as idist
 import torch
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..inferers import latents_of
 from ..metrics import latent_picture
 from ..metrics.tsne import FEWEST_POINTS, NO_CLASS
-from ..utils import bare, writable_dir
+from ..utils import bare, user_path, writable_dir
 
 BATCH_SIZE = 32
 _logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class LatentPicture:
         condition_key: str | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.dataset, self.autoencoder = dataset, autoencoder
         self.condition_key, self.class_names = condition_key, class_names
 

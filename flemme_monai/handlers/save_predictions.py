@@ -17,7 +17,7 @@ from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
 from ..data.itk_files import write_deep_png
 from ..data.nifti import check_affine, header_of, volume_like
 from ..data.refusal import RefusalError
-from ..utils import replacing, writable_dir
+from ..utils import replacing, user_path, writable_dir
 from ..utils.pictures import ERROR_GAIN, PICTURES, label_map
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class SavePredictions:
             raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'uncertainty'")
         if not postfix or safe(postfix) != postfix:
             raise ValueError(f"postfix is {postfix!r}, expected letters that can stand in a file's name")
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.postfix = postfix
         self.task = task
         self.key = key

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from ..utils import replacing, writable_dir
+from ..utils import replacing, user_path, writable_dir
 from ..utils.pictures import plane
 from .save_predictions import write_nifti, write_picture
 
@@ -52,7 +52,7 @@ class SaveSamples:
     ) -> None:
         if columns < 1:
             raise ValueError(f"columns is {columns}, expected 1 or more")
-        self.output_dir = Path(output_dir)
+        self.output_dir = user_path(output_dir)
         self.columns = columns
         self.class_names = None if class_names is None else list(class_names)
         self.frames = frames

@@ -3,7 +3,7 @@
 from .bundle import find_bundle_root
 from .device import select_device, use_amp
 from .errors import first_cause, one_line_errors, plain_errors
-from .files import naming, replacing, text_file, user_path, writable_dir
+from .files import naming, path_in, replacing, text_file, user_path, writable_dir
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
@@ -21,6 +21,7 @@ __all__ = [
     "load_weights",
     "naming",
     "one_line_errors",
+    "path_in",
     "plain_errors",
     "refuse_used_folders",
     "release_folders",

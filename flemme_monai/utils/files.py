@@ -7,16 +7,27 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from .command_line import path_as_typed
 
 PART = ".part_"
 # what PyTorch's writer of checkpoints says when the system took less than it was given
 _CHECKPOINT_WRITER = re.compile(r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container")
 
 
-def user_path(path: str | os.PathLike) -> Path:
-    """A path as the user means it: ``~`` is the home folder, also where no shell has expanded it."""
-    return Path(path).expanduser()
+def user_path(path: Any) -> Path:
+    """A path as the user means it: ``~`` is the home folder, also where no shell has expanded it.
+
+    Args:
+        path: a path, or the number or list that the command line's parser made of one such as ``20240102``.
+    """
+    return Path(path if isinstance(path, Path) else path_as_typed(path)).expanduser()
+
+
+def path_in(folder: Any, name: str) -> str:
+    """The path of a file or folder inside a folder, which is as :func:`user_path` takes it."""
+    return f"{user_path(folder)}/{name}"
 
 
 @contextmanager

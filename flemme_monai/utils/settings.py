@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from monai.utils import ensure_tuple
 
 from .bundle import find_config
+from .command_line import overrides
 from .errors import did_you_mean, on_command_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _WORKFLOWS = ("train", "train_autoencoder", "train_diffusion", "inference")
 _TRAINED = re.compile(r"\$@trained\.get\('\w+', (.*)\)")  # of the weights' record, else a default
-_FLAG = re.compile(r"--|-[a-zA-Z]")
 
 
 def as_bool(value: bool | str) -> bool:
@@ -83,29 +83,6 @@ def check_overrides(arguments: Sequence[str]) -> None:
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
             _check_component(name, parser)
-
-
-def overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """The named values of a command line, read as ``fire`` reads them.
-
-    Args:
-        arguments: such as ``["--epochs", "3", "--amp=true", "--resume"]``.
-
-    Returns:
-        Values by name.
-    """
-    from fire.parser import DefaultParseValue
-
-    found: dict[str, Any] = {}
-    for argument, following in zip(arguments, [*arguments[1:], "--"]):
-        if argument == "--":
-            break
-        if _FLAG.match(argument):
-            name, equals, value = argument.lstrip("-").partition("=")
-            if not equals:
-                value = "True" if _FLAG.match(following) else following
-            found[name.replace("-", "_")] = DefaultParseValue(value)
-    return found
 
 
 def _check_component(name: str, parser: ConfigParser) -> None:

@@ -144,3 +144,28 @@ def test_mednist_has_six_classes(data_dir: Path) -> None:
     split = datalist(data_dir / "mednist", **{**CLASSIFICATION, "out_channels": 6})
     assert [len(cases) for cases in split.values()] == [1080, 360, 360]
     assert Counter(case["class_label"] for case in split["test"]) == dict.fromkeys(range(6), 60)
+
+
+def test_classes_below_train_and_test_are_divided_alike_with_and_without_classes(tmp_path: Path) -> None:
+    classes(tmp_path / "train", 8)
+    classes(tmp_path / "test", 2)
+    split = datalist(tmp_path, **CLASSIFICATION)
+    assert {part: Counter(case["class_name"] for case in cases) for part, cases in split.items()} == {
+        "train": {"chest": 6, "hand": 6, "head": 6},
+        "val": {"chest": 2, "hand": 2, "head": 2},
+        "test": {"chest": 2, "hand": 2, "head": 2},
+    }
+    assert all(case["case"].startswith("test/") for case in split["test"])
+    without = datalist(tmp_path, **UNCONDITIONAL)
+    for part, cases in split.items():
+        assert sorted(names(without[part])) == sorted(names(cases))
+        folds = [datalist(tmp_path, **task, fold=1) for task in (CLASSIFICATION, UNCONDITIONAL)]
+        assert len({tuple(sorted(names(found[part]))) for found in folds}) == 1
+
+
+def test_parts_with_other_classes_are_refused(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    for name in ("hand", "foot", "head"):
+        write_picture(tmp_path / "test" / name / "a.png", random_picture(0))
+    with pytest.raises(ValueError, match=r"train: has the classes chest, hand, head while .*test has foot, hand, head"):
+        datalist(tmp_path, **CLASSIFICATION)

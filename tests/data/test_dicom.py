@@ -474,3 +474,9 @@ def test_a_mutated_file_is_read_or_refused_in_one_line(tmp_path: Path, seed: int
         read_array(tmp_path)
     except ValueError:
         refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["RescaleSlope", "RescaleIntercept"])
+def test_an_empty_factor_is_refused(tmp_path: Path, name: str) -> None:
+    write_slices(tmp_path, VOLUME, **{name: " "})
+    assert f"0.dcm has an empty {name}; expected a number" in refusal(tmp_path)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_files import write_slice
+from dicom_files import write_slice, write_slices
 from image_files import random_picture, write_picture, write_series
 
 from flemme_monai.data.files import image_kind, image_stem, list_images
@@ -89,3 +90,15 @@ def test_a_pair_of_header_and_voxels_is_one_image(tmp_path) -> None:
     for name in ("a.hdr", "a.img", "B.HDR", "B.IMG", "alone.hdr", "disk.img", "c.mhd", "c.raw"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images(tmp_path)] == ["B.HDR", "a.hdr", "c.mhd"]
+
+
+@pytest.mark.parametrize("kind", ["481.3", "88.22", "11.1", "104.1"])
+def test_a_folder_of_dicom_without_images_is_passed_over(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume = np.zeros((4, 5, 3), np.int16)
+    write_slices(tmp_path / "ct", volume)
+    write_slice(tmp_path / "other" / "a.dcm", volume[..., 0], SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{kind}")
+    caplog.set_level("INFO")
+    assert list_images(tmp_path) == [tmp_path / "ct"]
+    assert f"{tmp_path / 'other'}: passed over 1 files (DICOM without an image)" in caplog.text

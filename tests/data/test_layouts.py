@@ -380,3 +380,59 @@ def test_masks_in_a_folder_of_the_images_name_are_its_instances(tmp_path: Path) 
         [str(tmp_path / "masks/a/1.png"), str(tmp_path / "masks/a/2.png")],
         str(tmp_path / "masks/b.png"),
     ]
+
+
+def test_train_and_val_of_a_list_are_parts(tmp_path: Path) -> None:
+    decathlon(tmp_path, 5)
+    training = json.loads((tmp_path / "dataset.json").read_text())["training"]
+    write_json(tmp_path / "dataset.json", {"train": training[:3], "val": training[3:4], "test": training[4:]})
+    found = find_cases(tmp_path, 1, labels=True)
+    assert [len(part) for part in (found.training, found.validation, found.test)] == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "form", ["{part}/images/{name}.png {part}/masks/{name}.png", "images/{part}/{name}.png labels/{part}/{name}.png"]
+)
+def test_folders_called_as_parts_are_parts(tmp_path: Path, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    for part, letters in (("train", "abc"), ("Valid", "de"), ("test", "f")):
+        for name in letters:
+            pictures(tmp_path, *form.format(part=part, name=name).split())
+    caplog.set_level("INFO")
+    found = find_cases(tmp_path, 1, labels=True)
+    assert names(found.training) == ["train/a", "train/b", "train/c"]
+    assert (names(found.validation), names(found.test)) == (["Valid/d", "Valid/e"], ["test/f"])
+    assert "the folders Valid, test, train are taken as parts of the split" in caplog.text
+
+
+@pytest.mark.parametrize("folders", [("train", "plane"), ("train", "training"), ("val", "test"), ("train",)], ids=str)
+def test_other_folders_are_no_parts(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        pictures(tmp_path, f"{folder}/a.png")
+    found = find_cases(tmp_path, 1, labels=False)
+    assert (len(found.training), found.validation, found.test) == (len(folders), [], [])
+
+
+def test_numbered_masks_beside_an_image_are_its_instances(tmp_path: Path) -> None:
+    """As the breast ultrasound images of Al-Dhabyani et al. (2020) have them."""
+    for k in range(2):
+        pictures(tmp_path / "benign", f"benign ({k}).png", f"benign ({k})_mask.png")
+    pictures(tmp_path / "benign", "benign (1)_mask_1.png", "benign (1)_mask_2.png")
+    first, second = find_cases(tmp_path, 1, labels=True).training
+    assert first["label"] == str(tmp_path / "benign" / "benign (0)_mask.png")
+    assert second["case"] == "benign/benign (1)"
+    assert [Path(path).stem[len("benign (1)") :] for path in second["label"]] == ["_mask", "_mask_1", "_mask_2"]
+
+
+def test_masks_of_two_endings_are_not_merged(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "a_mask_1.png", "a_seg.png")
+    with pytest.raises(ValueError, match=r"cannot be told apart|no image has this mask's name"):
+        find_cases(tmp_path, 1, labels=True)
+
+
+def test_a_series_in_folders_below_has_the_mask_of_the_first(tmp_path: Path) -> None:
+    for k in range(2):
+        write_series(tmp_path / "images" / f"p{k}" / "study" / "series", VOLUME)
+        write_nifti(tmp_path / "labels" / f"p{k}.nii.gz", VOLUME)
+    found = find_cases(tmp_path, 1, labels=True).training
+    assert names(found) == ["p0/study/series", "p1/study/series"]
+    assert [Path(case["label"]).name for case in found] == ["p0.nii.gz", "p1.nii.gz"]

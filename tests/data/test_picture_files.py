@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -176,3 +178,23 @@ def test_another_format_under_a_pictures_name_is_refused(tmp_path: Path) -> None
 def test_a_jpeg_called_png_is_read(tmp_path: Path) -> None:
     Image.fromarray(GRAY).save(tmp_path / "a.png", format="JPEG")
     assert read_array(tmp_path / "a.png")[0].shape == (1, 16, 12)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("scale", [np.uint8(1), np.uint16(257)])
+def test_a_plain_grey_tiff_is_turned_as_the_same_png_is(tmp_path: Path, scale: np.integer, orientation: int) -> None:
+    Image.fromarray(GRAY * scale).save(tmp_path / "a.tif", exif=exif(orientation))
+    Image.fromarray(GRAY).save(tmp_path / "a.png", exif=exif(orientation))
+    tiff_array, png_array = (read_array(tmp_path / name)[0] for name in ("a.tif", "a.png"))
+    np.testing.assert_array_equal(tiff_array, png_array * scale)
+
+
+def test_a_large_picture_is_read_without_a_warning_of_pillows(tmp_path: Path) -> None:
+    Image.fromarray(GRAY).save(tmp_path / "a.png")
+    program = (
+        "from PIL import Image\n"
+        "from flemme_monai.data.reading import read_array\n"
+        f"Image.MAX_IMAGE_PIXELS = 100\nread_array({str(tmp_path / 'a.png')!r})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Decompression" not in done.stderr

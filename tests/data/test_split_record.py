@@ -170,7 +170,7 @@ def test_training_cases_under_other_names_never_test(data: Path, record: Path, t
     pictures(tmp_path / "external" / "more", 3, first_seed=100)
     shutil.copy(data / "05.png", tmp_path / "external" / "more" / "copy.png")
     assert names(evaluated(tmp_path / "external", record)["test"]) == ["more/00", "more/01", "more/02"]
-    assert "1 cases are training cases under other names and left out: more/copy" in caplog.text
+    assert "1 cases train or validate under other names and are left out: more/copy" in caplog.text
     for k in range(3):
         (tmp_path / "external" / "more" / f"{k:02d}.png").unlink()
     with pytest.raises(ValueError, match=r"none of the test cases of .*split\.json is among the 1 cases"):
@@ -338,3 +338,30 @@ def test_names_that_the_terminals_encoding_cannot_hold_have_the_same_fingerprint
     undecoded = name.encode().decode("ascii", "surrogateescape")
     assert data_set_fingerprint({undecoded: "0"}) == data_set_fingerprint({name: "0"})
     assert fingerprint({"case": undecoded, "image": None}) == fingerprint({"case": name, "image": None})
+
+
+def test_validation_cases_under_other_names_never_test(data: Path, record: Path, tmp_path: Path) -> None:
+    split = trained(record.parent, data)
+    for k, path in enumerate(sorted(data.iterdir())):
+        write = tmp_path / "renamed" / f"z{k:02d}.png"
+        write.parent.mkdir(exist_ok=True)
+        shutil.copy(path, write)
+    found = evaluated(tmp_path / "renamed", record)
+    assert names(found["test"]) == [f"z{int(name)}" for name in names(split["test"])]
+
+
+def test_a_record_whose_training_cases_test_is_refused(data: Path, record: Path) -> None:
+    trained(record.parent, data)
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "test": content["test"] + content["train"][:1]}))
+    with pytest.raises(ValueError, match="00 trains and is held out"):
+        evaluated(data, record)
+
+
+def test_a_list_without_training_cases_is_refused(tmp_path: Path) -> None:
+    pictures(tmp_path, 4)
+    write_json(tmp_path / "dataset.json", {"training": [], "test": [f"{k:02d}.png" for k in range(4)]})
+    with pytest.raises(
+        ValueError, match=r"dataset\.json: has 0 cases for validation, 4 for test and none for training"
+    ):
+        datalist(tmp_path, **IMAGES)
