@@ -113,6 +113,7 @@ def check_picture(picture: Image.Image, path: str) -> None:
         bits = 8 if subsampled else sum(_bits(picture))
         ratio = _TIFF_RATIOS.get(picture.info.get("compression", "raw"))
     elif picture.format == "PNG":
+        _check_chunks(path)
         bits, ratio = _png_bits(path), DEFLATE_RATIO
     elif picture.format in ("BMP", "DIB"):
         bits, ratio = 1, 1 if picture.info.get("compression", 0) == 0 else DEFLATE_RATIO
@@ -127,6 +128,17 @@ def _bits(picture: Image.Image) -> tuple[int, ...]:
     """Bits of each sample of a TIFF."""
     bits = picture.tag_v2.get(258, (1,))
     return bits if isinstance(bits, tuple) else (bits,)
+
+
+def _check_chunks(path: str) -> None:
+    """Refuses a PNG with a chunk that is longer than what follows in the file."""
+    size, at, kind = os.path.getsize(path), 8, b""
+    with open(path, "rb") as file:
+        while kind != b"IEND" and at + 8 <= size:
+            file.seek(at)
+            length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+            check_held(length, size - at - 8, f"a chunk {kind.decode('latin-1')!r}")
+            at += length + 12  # its length, kind and checksum
 
 
 def _png_bits(path: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.utils import ensure_tuple
 
 from flemme_monai.data.class_folders import find_classes
+from flemme_monai.data.dataset_labels import fit_labels
 from flemme_monai.data.divide import PARTS, Split, divide
 from flemme_monai.data.files import image_kind
 from flemme_monai.data.groups import check_parts, group_names, propose_group_by
 from flemme_monai.data.layouts import DataSet, find_cases
 from flemme_monai.data.listing import LISTING
-from flemme_monai.data.masks import check_levels, mask_colors
 from flemme_monai.data.phantoms import class_phantoms, phantoms
 from flemme_monai.data.recorded_split import check_autoencoder_split, recorded_split
 from flemme_monai.data.split_record import Part, Source, read_split
@@ -90,8 +88,6 @@ def datalist(
     _check_task(task, in_channels, out_channels)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
-    if fold is not None and not isinstance(fold, int):
-        raise ValueError(f"fold is {fold!r}; a whole number from 0 is expected, or none for no cross-validation")
     size = _size(image_size, spatial_dims)
     given = _is_given(dataset_dir)
     if not given:
@@ -102,7 +98,7 @@ def datalist(
     else:
         data_set = find_cases(dataset_dir, in_channels, labels=task == "segmentation")
         _check_dims(data_set, spatial_dims)
-        _fit_labels(data_set, out_channels if task == "segmentation" else None)
+        fit_labels(data_set, out_channels if task == "segmentation" else None)
     settings = {
         "seed": seed,
         "shuffle_split": shuffle_split,
@@ -178,10 +174,10 @@ def inference_list(
     data_set = find_cases(dataset_dir, in_channels, labels=False)
     _check_dims(data_set, spatial_dims)
     try:
-        _fit_labels(data_set, out_channels if task == "segmentation" else None)
+        fit_labels(data_set, out_channels if task == "segmentation" else None)
     except ValueError as error:
         _logger.info("the labels are left out: %s", error)
-        _fit_labels(data_set, None)
+        fit_labels(data_set, None)
     return data_set.cases
 
 
@@ -242,47 +238,6 @@ def _check_dims(data_set: DataSet, spatial_dims: int) -> None:
         first = case["image"][0] if isinstance(case["image"], list) else case["image"]
         if spatial_dims == 3 and image_kind(first) == "picture":
             raise ValueError(f"{first}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
-
-
-def _fit_labels(data_set: DataSet, num_classes: int | None) -> None:
-    """Drops the labels without ``num_classes``; else gives each label the colours where the masks are coloured."""
-    if num_classes is None:
-        for case in data_set.cases:
-            case.pop("label", None)
-        return
-    labelled = [case for case in data_set.cases if "label" in case]
-    masks = [path for case in labelled for path in ensure_tuple(case["label"])]
-    colors = _colors(data_set.folder, masks, num_classes)
-    if colors is not None:
-        _logger.info("mask colours in class order: %s", ", ".join(map(str, colors)))
-        for case in labelled:
-            case["colors"] = colors
-    elif labelled:
-        check_levels(masks, num_classes)
-
-
-def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int, int, int]] | None:
-    path = folder / "colors.json"
-    if path.is_file():
-        try:
-            colors = json.loads(path.read_text(encoding="utf-8"))
-            table = np.array(colors)
-        except ValueError as error:
-            raise ValueError(f"{path}: is no list of colours ({error})") from None
-        if table.shape != (num_classes, 3) or table.dtype.kind != "i" or table.min() < 0 or table.max() > 255:
-            raise ValueError(
-                f"{path}: {num_classes} colours [r, g, b] of 0 to 255 are expected, one a class in order (num_classes)"
-            )
-        return [tuple(color) for color in table.tolist()]
-    colors = mask_colors([mask for mask in masks if image_kind(mask) == "picture"])
-    if colors is None or (len(colors) == num_classes and colors[0] == (0, 0, 0)):
-        return colors
-    found = ", ".join(map(str, colors[:8])) + (", ..." if len(colors) > 8 else "")
-    raise ValueError(
-        f"{folder}: the masks have {len(colors)} colours ({found}), num_classes is {num_classes}; as many colours as "
-        "classes with black for the background are expected; set num_classes, or list the colours in class order in "
-        "colors.json in that folder as [[r, g, b], ...]"
-    )
 
 
 def _split(

@@ -182,6 +182,8 @@ def _opened(path: str) -> Iterator[nibabel.spatialimages.SpatialImage]:
     file = volume.file_map["image"].filename
     if not os.path.exists(file):
         raise RefusalError(f"lacks its other half {os.path.basename(file)}, which holds the voxels; put it beside it")
+    if voxels.offset < 0:
+        raise RefusalError(f"says that its voxels begin at byte {voxels.offset}; it is damaged: replace it")
     claimed = voxels.offset + math.prod(map(int, voxels.shape)) * voxels.dtype.itemsize
     what = f"{_times(voxels.shape)} voxels of {voxels.dtype.name}"
     if not file.lower().endswith(".gz"):

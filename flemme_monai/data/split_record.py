@@ -167,7 +167,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
         _logger.info("%s is not there: which cases the weights were trained on is not known", path)
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
         slabs = {
             part: {name: (int(first), int(last)) for name, (first, last) in cases.items()}
             for part, cases in found.get("slabs", {}).items()

@@ -51,6 +51,8 @@ def by_fold(fold: int, num_folds: int) -> Division:
     Raises:
         ValueError: When the numbers do not fit.
     """
+    if not all(isinstance(value, int) and not isinstance(value, bool) for value in (fold, num_folds)):
+        raise ValueError(f"fold is {fold!r} of num_folds {num_folds!r}; whole numbers are expected, fold from 0")
     if num_folds < 3 or not 0 <= fold < num_folds:
         raise ValueError(
             f"fold is {fold} of num_folds {num_folds}; num_folds must be at least 3 and fold 0 to num_folds - 1"
@@ -110,7 +112,7 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
     if not split_file.is_file():
         raise FileNotFoundError(f"{split_file}: no such split file")
     try:
-        named = json.loads(split_file.read_text(encoding="utf-8"))
+        named = json.loads(split_file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{split_file}: is not JSON ({error})") from None
     shape = '{"train": [case, ...], "val": [...], "test": [...]}'
@@ -118,7 +120,9 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
         if "slabs" in named:
             raise ValueError(f"{split_file}: records a split by slabs, which names cannot tell; set split_by to slab")
         named = {part: names for part, names in named.items() if part in PARTS}
-    if not isinstance(named, dict) or not all(isinstance(names, list) for names in named.values()):
+    if not isinstance(named, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in named.values()
+    ):
         raise ValueError(f"{split_file}: {shape} is expected")
     if set(named) - set(PARTS) or not named.get("train") or not named.get("val"):
         raise ValueError(

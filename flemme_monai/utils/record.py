@@ -64,7 +64,7 @@ def read_record(weights: str | os.PathLike) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): {_mend(path)}") from error
     return checked_record(record, path)

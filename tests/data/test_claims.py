@@ -70,6 +70,14 @@ def png(path: Path) -> None:
     path.write_bytes(content)
 
 
+def chunk(path: Path) -> None:
+    """A whole PNG whose pixels' chunk claims 2 GB."""
+    write_picture(path, random_picture())
+    content = path.read_bytes()
+    at = content.index(b"IDAT") - 4
+    path.write_bytes(content[:at] + struct.pack(">I", 2**31) + content[at + 4 :])
+
+
 def jpeg(path: Path) -> None:
     write_picture(path, random_picture())
     content = bytearray(path.read_bytes())
@@ -111,6 +119,7 @@ FILES = {
     "a.mhd": lambda path: meta(path, source="a.raw"),
     "zip/a.mhd": lambda path: meta(path, True, source="a.zraw"),
     "a.png": png,
+    "chunk/a.png": chunk,
     "a.jpg": jpeg,
     "a.bmp": bmp,
     "a.tif": tiff,

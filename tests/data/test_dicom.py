@@ -480,3 +480,15 @@ def test_a_mutated_file_is_read_or_refused_in_one_line(tmp_path: Path, seed: int
 def test_an_empty_factor_is_refused(tmp_path: Path, name: str) -> None:
     write_slices(tmp_path, VOLUME, **{name: " "})
     assert f"0.dcm has an empty {name}; expected a number" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("length", [None, UNDEFINED])
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT, BIG_ENDIAN])
+def test_a_table_of_values_is_refused(tmp_path: Path, syntax: str, length: int | None) -> None:
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    item = struct.pack(f"{order}HHI", 0xFFFE, 0xE000, 10) + element(0x00283003, "LO", b"HU", syntax)
+    table = item + (struct.pack(f"{order}HHI", 0xFFFE, 0xE0DD, 0) if length else b"")
+    pixels = VOLUME[..., 0].astype(VOLUME.dtype.newbyteorder(order)).tobytes()
+    data = element(0x00283000, "SQ", table, syntax, length) + element(0x7FE00010, "OW", pixels, syntax)
+    write_slice(tmp_path / "0.dcm", VOLUME[..., 0], syntax, data)
+    assert "0.dcm has a Modality LUT, which is not applied" in refusal(tmp_path)

@@ -166,3 +166,12 @@ def test_interpolated_labels_stored_through_a_slope_are_refused(tmp_path: Path) 
     nibabel.save(volume, tmp_path / "a.nii")
     with pytest.raises(ValueError, match=r"the mask holds 0\.498"):
         to_label_map(read_array(tmp_path / "a.nii", indexed=True)[0], "a.nii", 2)
+
+
+def test_voxels_that_begin_before_the_file_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.hdr", VOLUME, kind=nibabel.AnalyzeImage)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 108, -1.0)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.hdr: says that its voxels begin at byte -1"):
+        read_array(path)

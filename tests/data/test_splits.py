@@ -73,12 +73,19 @@ def test_validation_serves_as_test_where_none_is_named(tmp_path: Path, caplog: p
         ({"train": ["00"], "val": ["99"]}, "val names case '99', which is not among the 10 cases"),
         ({"train": ["00"], "val": ["00"]}, "names case '00' twice"),
         ({"train": "00", "val": ["01"]}, "is expected"),
+        ({"train": [["00"]], "val": ["01"]}, "is expected"),
         ([], "is expected"),
     ],
 )
 def test_a_split_file_that_does_not_fit_is_named(tmp_path: Path, content, words: str) -> None:
     with pytest.raises(ValueError, match=rf"split\.json: .*{words}"):
         split_by_file(CASES, write_json(tmp_path / "split.json", content))
+
+
+def test_a_split_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["00"], "val": ["01"], "test": ["02"]}', encoding="utf-8-sig")
+    assert names(split_by_file(CASES, path)["test"]) == ["02"]
 
 
 def test_a_missing_or_malformed_split_file_is_named(tmp_path: Path) -> None:
