@@ -137,7 +137,11 @@ def _check_chunks(path: str) -> None:
         while kind != b"IEND" and at + 8 <= size:
             file.seek(at)
             length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
-            check_held(length, size - at - 8, f"a chunk {kind.decode('latin-1')!r}")
+            if length > size - at - 8:
+                raise RefusalError(
+                    f"cannot be read as .png: its chunk {kind.decode('latin-1')!r} claims {_size(length)} while "
+                    f"{_size(max(size - at - 8, 0))} follow; it is cut short or damaged: replace it"
+                )
             at += length + 12  # its length, kind and checksum
 
 

@@ -119,7 +119,6 @@ FILES = {
     "a.mhd": lambda path: meta(path, source="a.raw"),
     "zip/a.mhd": lambda path: meta(path, True, source="a.zraw"),
     "a.png": png,
-    "chunk/a.png": chunk,
     "a.jpg": jpeg,
     "a.bmp": bmp,
     "a.tif": tiff,
@@ -141,6 +140,12 @@ def test_more_is_claimed_than_held(tmp_path: Path, name: str) -> None:
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
     )  # kB; the claims are of 144 MB to 11 GB
     assert time.monotonic() - start < 5
+
+
+def test_a_chunk_that_is_longer_than_its_file_is_refused(tmp_path: Path) -> None:
+    chunk(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: cannot be read as \.png: its chunk 'IDAT' claims 2\.15 GB while"):
+        read_array(tmp_path / "a.png")
 
 
 def test_a_picture_beyond_the_limit_of_pixels_is_refused_in_our_words(tmp_path: Path, monkeypatch) -> None:
