@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import torch
 
+from ..ops.exported import are_nodes_whole
+
 SCANS = ("single", "simplified", "cross", "snake", "local", "hilbert")
 
 
@@ -167,8 +169,10 @@ def scan_tables(size: list[int], scan: str, flip: bool, device: torch.device) ->
     if not torch.jit.is_scripting():
         if torch.jit.is_tracing() and scan == "hilbert":
             size = [int(n) for n in size]  # its cubes depend on the size: the trace is for this one
-        elif not torch.jit.is_tracing() and not torch.compiler.is_exporting():
-            return _tables(size, scan, flip, device)
+        elif not torch.jit.is_tracing():
+            whole = are_nodes_whole() and scan in ("single", "simplified", "cross")
+            if whole or not torch.compiler.is_exporting():
+                return _tables(size, scan, flip, device)
     orders = scan_orders(size, scan, flip)
     return orders.int().to(device), orders.argsort(1).int().to(device)
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..ops.exported import are_nodes_whole
 from .linear import Linear
 from .token_block import TokenBlock
 
@@ -119,6 +120,20 @@ def window_tables(
     return tokens.view(-1, total), (blocks * total + inside).flatten(), regions.view(-1, total)
 
 
+@torch.library.custom_op("flemme_monai::window_tables", mutates_args=())
+def _tables(
+    size: list[int], window: list[int], shifted: bool, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The tables as one node of an exported program."""
+    return window_tables(size, window, shifted, device)
+
+
+@_tables.register_fake
+def _(size, window, shifted, device):
+    shape = (math.prod((n + w - 1) // w for n, w in zip(size, window)), math.prod(window))
+    return tuple(torch.empty(s, dtype=torch.long, device=device) for s in (shape, (math.prod(size),), shape))
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention in (shifted) windows with relative position bias (Liu et al. 2021, eq. 4).
 
@@ -182,7 +197,8 @@ class WindowAttention(nn.Module):
     def _exported(self, x: torch.Tensor) -> torch.Tensor:
         """As :meth:`forward`, of any size: no branch depends on it, and windows are gathered by tables."""
         size, batch, channels = list(x.shape[1:-1]), x.shape[0], x.shape[-1]
-        tokens, places, region = window_tables(size, self.window_size, self.shift, x.device)
+        tables = _tables if are_nodes_whole() else window_tables
+        tokens, places, region = tables(size, self.window_size, self.shift, x.device)
         windows, count = region.shape
         x = x.flatten(1, -2).index_select(1, tokens.flatten()).view(batch, windows, count, channels)
         # (B, M, N, 3C) -> 3 x (B, M, h, N, C / h)

@@ -1,10 +1,52 @@
-"""The selective scan as one loop of the exported program, of any length."""
+"""The selective scan as one loop of the exported program, of any length; for ONNX, as one node that is translated."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch._higher_order_ops import scan
+
+from . import reference
+
+_whole = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole_nodes() -> Iterator[None]:
+    """While exporting: scans and index tables stay one node each, for an exporter that has translations of them."""
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
+def are_nodes_whole() -> bool:
+    """Whether the program that is exported keeps scans and index tables as one node each."""
+    return torch.compiler.is_exporting() and _whole.get()
+
+
+@torch.library.custom_op("flemme_monai::exported_scan", mutates_args=())
+def _node(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    first: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`.reference.forward` without its skip, bias and softplus; ``delta`` is the step size."""
+    zero = torch.zeros_like(A[:, :, 0])
+    return reference.forward(u, delta, A, B, C, zero, zero, False, first)
+
+
+@_node.register_fake
+def _(u, delta, A, B, C, first):
+    return u.new_empty(u.shape), first.new_empty(first.shape)
 
 
 def forward(
@@ -28,6 +70,12 @@ def forward(
         h = torch.exp(dt_t.unsqueeze(-1) * A) * h + x_t.unsqueeze(-1) * B_t.unsqueeze(2)
         return h, (h * C_t.unsqueeze(2)).sum(-1)
 
-    rows = tuple(x.permute(2, 0, 1, 3) for x in (dt, dt * u, B, C))
-    last, y = scan(step, u.new_zeros(*u.shape[:2], *A.shape[1:]) if first is None else first, rows)
-    return y.permute(1, 2, 0, 3) + D.unsqueeze(1) * u, last
+    if first is None:
+        first = u.new_zeros(*u.shape[:2], *A.shape[1:])
+    if are_nodes_whole():
+        y, last = _node(u, dt, A, B, C, first)
+    else:
+        rows = tuple(x.permute(2, 0, 1, 3) for x in (dt, dt * u, B, C))
+        last, y = scan(step, first, rows)
+        y = y.permute(1, 2, 0, 3)
+    return y + D.unsqueeze(1) * u, last

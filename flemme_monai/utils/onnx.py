@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
+from ..ops.exported import whole_nodes
+
 
 def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
     """Write a network as one ONNX file; its inputs are called image, timesteps and context, its output pred.
@@ -22,10 +24,13 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
     Raises:
         torch._dynamo.exc.UserError: If sizes cannot stay symbols; a graph of one size only is never written.
     """
+    from .onnx_translations import TRANSLATIONS
+
     inputs, axes = example_inputs(network)
     training = network.training
     try:
-        program = torch.export.export(network.eval(), tuple(inputs.values()), dynamic_shapes=axes)
+        with whole_nodes():
+            program = torch.export.export(network.eval(), tuple(inputs.values()), dynamic_shapes=axes)
         # what several blocks compute alike, as tables of windows and scans, is translated once: half the nodes
         shared = CSEPass()(program.graph_module)
         program.graph_module.graph = shared.graph_module.graph
@@ -36,6 +41,7 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
             input_names=["image", *list(inputs)[1:]],
             output_names=["pred"],
             dynamic_shapes=axes,
+            custom_translation_table=TRANSLATIONS,
             dynamo=True,
             external_data=False,
             verbose=False,

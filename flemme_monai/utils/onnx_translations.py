@@ -1,0 +1,145 @@
+"""How the ONNX exporter writes what it would write badly: index tables, scans, and layer norms.
+
+Traced operation by operation, tables and scans take most of an export's time. This imports onnxscript, which only
+exports need.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+import torch
+from onnxscript import FLOAT, INT32, INT64
+from onnxscript import opset18 as op
+from torch.onnx._internal.exporter._torchlib.ops.hop import call_op
+
+from ..blocks.scan_order import axis_orders
+
+
+def _vector(numbers: Sequence[INT64]) -> INT64:
+    """Whole numbers, some of them known to the graph only, as a vector."""
+    return op.Concat(*(op.Reshape(n, op.Constant(value_ints=[-1])) for n in numbers), axis=0)
+
+
+def window_tables(
+    size: Sequence[INT64], window: Sequence[int], shifted: bool, device: str
+) -> tuple[INT64, INT64, INT64]:
+    """See :func:`flemme_monai.blocks.swin.window_tables`: axis by axis over padded places, then cut into windows."""
+    dims, places = len(size), None
+    cut: list[INT64] = []  # (m1, w1, m2, w2, ...)
+    for axis, (n, w) in enumerate(zip(size, window)):
+        count = op.Div(op.Add(n, w - 1), w)
+        padded = op.Mul(count, w)
+        place, position = op.Range(0, padded, 1), op.Range(0, n, 1)
+        label = op.Cast(op.GreaterOrEqual(place, op.Sub(padded, w)), to=ir.DataType.INT64)
+        source, back = place, position
+        if shifted:
+            shift = op.Mul(op.Cast(op.Greater(count, 1), to=ir.DataType.INT64), w // 2)
+            border = op.GreaterOrEqual(place, op.Sub(padded, shift))
+            label = op.Add(label, op.Cast(border, to=ir.DataType.INT64))
+            source = op.Mod(op.Add(place, shift), padded)
+            back = op.Mod(op.Sub(position, shift), padded)
+        label = op.Where(op.GreaterOrEqual(source, n), 3, label)
+        source = op.Min(source, op.Sub(n, 1))
+        block, inside = op.Div(back, w), op.Mod(back, w)
+        cut += [count, w]
+        if places is None:
+            tokens, regions, places, within = source, label, block, inside
+            continue
+        last = op.Constant(value_ints=[-1])
+        tokens = op.Add(op.Mul(op.Unsqueeze(tokens, last), n), source)
+        regions = op.Add(op.Mul(op.Unsqueeze(regions, last), 4), label)
+        places = op.Add(op.Mul(op.Unsqueeze(places, last), count), block)
+        within = op.Add(op.Mul(op.Unsqueeze(within, last), w), inside)
+    total, shape = math.prod(window), _vector(cut)
+    order = [2 * axis for axis in range(dims)] + [2 * axis + 1 for axis in range(dims)]
+
+    def windows(x: INT64) -> INT64:
+        return op.Reshape(op.Transpose(op.Reshape(x, shape), perm=order), op.Constant(value_ints=[-1, total]))
+
+    places = op.Reshape(op.Add(op.Mul(places, total), within), op.Constant(value_ints=[-1]))
+    return windows(tokens), places, windows(regions)
+
+
+def scan_tables(size: Sequence[INT64], scan: str, flip: bool, device: str) -> tuple[INT32, INT32]:
+    """See :func:`flemme_monai.blocks.scan_order.scan_tables`, for orders that are permutations of the axes."""
+    length = op.Constant(value_int=1)
+    for n in size:
+        length = op.Mul(length, n)
+    number, flat = op.Range(0, length, 1), op.Constant(value_ints=[1, -1])
+    orders, inverses = [], []
+    for axes in axis_orders(len(size), scan):
+        back = [axes.index(axis) for axis in range(len(size))]
+        orders.append(op.Reshape(op.Transpose(op.Reshape(number, _vector(size)), perm=axes), flat))
+        turned = op.Reshape(number, _vector([size[axis] for axis in axes]))
+        inverses.append(op.Reshape(op.Transpose(turned, perm=back), flat))
+    if flip:
+        backwards = [op.Constant(value_ints=[i]) for i in (-1, -(2**63), 1, -1)]  # start, end, axis, step
+        orders += [op.Slice(order, *backwards) for order in orders]
+        inverses += [op.Sub(op.Sub(length, 1), inverse) for inverse in inverses]
+    tables = (op.Concat(*rows, axis=0) for rows in (orders, inverses))
+    return tuple(op.Cast(table, to=ir.DataType.INT32) for table in tables)
+
+
+def exported_scan(u: FLOAT, delta: FLOAT, A: FLOAT, B: FLOAT, C: FLOAT, first: FLOAT) -> tuple[FLOAT, FLOAT]:
+    """See :func:`flemme_monai.ops.reference.forward`: one Scan along the steps."""
+    kind = ir.TensorType(u.dtype)
+    names = ("h", "dt", "x", "B", "C")  # (Z, G, W, N), (Z, G, W) twice, (Z, G, N) twice
+    ranks = (4, 3, 3, 3, 3)
+    inputs = [ir.Value(name=name, type=kind, shape=ir.Shape([None] * rank)) for name, rank in zip(names, ranks)]
+    h, dt, x, b, c = inputs
+    nodes: list[ir.Node] = []
+
+    def node(kind: str, *values: ir.Value, **attributes: int) -> ir.Value:
+        nodes.append(ir.node(kind, values, attributes))
+        return nodes[-1].outputs[0]
+
+    last, row = (op.Constant(value_ints=[axis]) for axis in (-1, 2))
+    decay = node("Exp", node("Mul", node("Unsqueeze", dt, last), A))
+    new = node("Mul", node("Unsqueeze", x, last), node("Unsqueeze", b, row))
+    state = node("Add", node("Mul", decay, h), new)
+    y = node("ReduceSum", node("Mul", state, node("Unsqueeze", c, row)), last, keepdims=0)
+    for value, name, rank in ((state, "state", 4), (y, "y", 3)):
+        value.name, value.type, value.shape = name, kind, ir.Shape([None] * rank)
+    body = ir.Graph(inputs, [state, y], nodes=nodes, name="step")
+    state, y = call_op(
+        "Scan",
+        first,
+        delta,
+        op.Mul(delta, u),
+        B,
+        C,
+        _num_outputs=2,
+        body=body,
+        num_scan_inputs=4,
+        scan_input_axes=[2] * 4,
+        scan_output_axes=[2],
+    )
+    return y, state
+
+
+def layer_norm(
+    x: FLOAT,
+    normalized_shape: Sequence[int],
+    weight: FLOAT | None = None,
+    bias: FLOAT | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> FLOAT:
+    """Layer norm of values whose mean is taken off first.
+
+    onnxruntime's own takes the variance as the mean square less the squared mean, which cancels where the mean is large.
+    """
+    axes = list(range(-len(normalized_shape), 0))
+    centred = op.Sub(x, op.ReduceMean(x, op.Constant(value_ints=axes)))
+    return op.LayerNormalization(centred, weight, bias, axis=axes[0], epsilon=eps)[0]
+
+
+TRANSLATIONS: dict[Callable, Callable] = {
+    torch.ops.flemme_monai.window_tables.default: window_tables,
+    torch.ops.flemme_monai.scan_tables.default: scan_tables,
+    torch.ops.flemme_monai.exported_scan.default: exported_scan,
+    torch.ops.aten.layer_norm.default: layer_norm,
+}
