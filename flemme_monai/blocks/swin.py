@@ -134,6 +134,57 @@ def _(size, window, shifted, device):
     return tuple(torch.empty(s, dtype=torch.long, device=device) for s in (shape, (math.prod(size),), shape))
 
 
+def table_attention(
+    qkv: torch.Tensor,
+    bias: torch.Tensor,
+    tokens: torch.Tensor,
+    places: torch.Tensor,
+    regions: torch.Tensor,
+    num_heads: int,
+) -> torch.Tensor:
+    """Attention in windows that are gathered by :func:`window_tables`.
+
+    Args:
+        qkv: queries, keys and values of every token (B, *s, 3C).
+        bias: added to the products (h, N, N).
+        tokens: tokens of each window (M, N).
+        places: of each token among the windows' (L).
+        regions: of the windows' tokens (M, N).
+        num_heads: heads h.
+
+    Returns:
+        (B, *s, C).
+    """
+    (windows, count), batch, channels = tokens.shape, qkv.shape[0], qkv.shape[-1] // 3
+    x = qkv.flatten(1, -2).index_select(1, tokens.flatten())
+    # (B, MN, 3C) -> 3 x (B, M, h, N, C / h)
+    x = x.view(batch, windows, count, 3, num_heads, channels // num_heads)
+    q, k, v = x.permute(3, 0, 1, 4, 2, 5).unbind(0)
+    apart = regions[:, None, :, None] != regions[:, None, None, :]  # (M, 1, N, N)
+    weight = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
+    x = weight.masked_fill(apart, float("-inf")).softmax(-1) @ v
+    x = x.transpose(2, 3).reshape(batch, windows * count, channels)
+    return x.index_select(1, places).view(list(qkv.shape[:-1]) + [channels])
+
+
+@torch.library.custom_op("flemme_monai::table_attention", mutates_args=())
+def _attention(
+    qkv: torch.Tensor,
+    bias: torch.Tensor,
+    tokens: torch.Tensor,
+    places: torch.Tensor,
+    regions: torch.Tensor,
+    num_heads: int,
+) -> torch.Tensor:
+    """The attention as one node of an exported program."""
+    return table_attention(qkv, bias, tokens, places, regions, num_heads)
+
+
+@_attention.register_fake
+def _(qkv, bias, tokens, places, regions, num_heads):
+    return qkv.new_empty(list(qkv.shape[:-1]) + [qkv.shape[-1] // 3])
+
+
 class WindowAttention(nn.Module):
     """Multi-head self-attention in (shifted) windows with relative position bias (Liu et al. 2021, eq. 4).
 
@@ -196,19 +247,9 @@ class WindowAttention(nn.Module):
 
     def _exported(self, x: torch.Tensor) -> torch.Tensor:
         """As :meth:`forward`, of any size: no branch depends on it, and windows are gathered by tables."""
-        size, batch, channels = list(x.shape[1:-1]), x.shape[0], x.shape[-1]
-        tables = _tables if are_nodes_whole() else window_tables
-        tokens, places, region = tables(size, self.window_size, self.shift, x.device)
-        windows, count = region.shape
-        x = x.flatten(1, -2).index_select(1, tokens.flatten()).view(batch, windows, count, channels)
-        # (B, M, N, 3C) -> 3 x (B, M, h, N, C / h)
-        qkv = self.qkv(x).view(batch, windows, count, 3, self.num_heads, channels // self.num_heads)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
-        apart = region[:, None, :, None] != region[:, None, None, :]  # (M, 1, N, N)
-        weight = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + self._bias(self.window_size)
-        x = weight.masked_fill(apart, float("-inf")).softmax(-1) @ v
-        x = self.proj(x.transpose(2, 3).reshape(batch, windows * count, channels))
-        return x.index_select(1, places).view([batch] + size + [channels])
+        make_tables, attend = (_tables, _attention) if are_nodes_whole() else (window_tables, table_attention)
+        tables = make_tables(list(x.shape[1:-1]), self.window_size, self.shift, x.device)
+        return self.proj(attend(self.qkv(x), self._bias(self.window_size), *tables, self.num_heads))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend in the windows of ``x`` (B, *s, C)."""

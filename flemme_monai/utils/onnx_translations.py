@@ -29,7 +29,7 @@ def window_tables(
     """See :func:`flemme_monai.blocks.swin.window_tables`: axis by axis over padded places, then cut into windows."""
     dims, places = len(size), None
     cut: list[INT64] = []  # (m1, w1, m2, w2, ...)
-    for axis, (n, w) in enumerate(zip(size, window)):
+    for n, w in zip(size, window):
         count = op.Div(op.Add(n, w - 1), w)
         padded = op.Mul(count, w)
         place, position = op.Range(0, padded, 1), op.Range(0, n, 1)
@@ -61,6 +61,26 @@ def window_tables(
 
     places = op.Reshape(op.Add(op.Mul(places, total), within), op.Constant(value_ints=[-1]))
     return windows(tokens), places, windows(regions)
+
+
+def table_attention(qkv: FLOAT, bias: FLOAT, tokens: INT64, places: INT64, regions: INT64, num_heads: int) -> FLOAT:
+    """See :func:`flemme_monai.blocks.swin.table_attention`."""
+    channels, count = qkv.shape[-1] // 3, bias.shape[-1]
+    width = channels // num_heads
+    axes = len(qkv.shape) - 1
+    rows = op.Reshape(qkv, op.Constant(value_ints=[0, -1, 3 * channels]))  # (B, L, 3C)
+    x = op.Gather(rows, op.Reshape(tokens, op.Constant(value_ints=[-1])), axis=1)
+    x = op.Reshape(x, op.Constant(value_ints=[0, -1, count, 3, num_heads, width]))
+    parts = op.Split(op.Transpose(x, perm=[3, 0, 1, 4, 2, 5]), num_outputs=3, axis=0)
+    q, k, v = (op.Squeeze(part, op.Constant(value_ints=[0])) for part in parts)  # (B, M, h, N, C / h)
+    columns, lines = (op.Unsqueeze(regions, op.Constant(value_ints=axes)) for axes in ([1, 2], [1, 3]))
+    together = op.Equal(columns, lines)  # (M, 1, N, N)
+    weight = op.Add(op.Mul(op.MatMul(q, op.Transpose(k, perm=[0, 1, 2, 4, 3])), width**-0.5), bias)
+    weight = op.Softmax(op.Where(together, weight, float("-inf")), axis=-1)
+    x = op.Transpose(op.MatMul(weight, v), perm=[0, 1, 3, 2, 4])
+    x = op.Gather(op.Reshape(x, op.Constant(value_ints=[0, -1, channels])), places, axis=1)  # (B, L, C)
+    shape = op.Concat(op.Shape(qkv, end=axes), op.Constant(value_ints=[channels]), axis=0)
+    return op.Reshape(x, shape)
 
 
 def scan_tables(size: Sequence[INT64], scan: str, flip: bool, device: str) -> tuple[INT32, INT32]:
@@ -130,7 +150,7 @@ def layer_norm(
 ) -> FLOAT:
     """Layer norm of values whose mean is taken off first.
 
-    onnxruntime's own takes the variance as the mean square less the squared mean, which cancels where the mean is large.
+    onnxruntime takes the variance as the mean square less the squared mean, which cancels where the mean is large.
     """
     axes = list(range(-len(normalized_shape), 0))
     centred = op.Sub(x, op.ReduceMean(x, op.Constant(value_ints=axes)))
@@ -139,6 +159,7 @@ def layer_norm(
 
 TRANSLATIONS: dict[Callable, Callable] = {
     torch.ops.flemme_monai.window_tables.default: window_tables,
+    torch.ops.flemme_monai.table_attention.default: table_attention,
     torch.ops.flemme_monai.scan_tables.default: scan_tables,
     torch.ops.flemme_monai.exported_scan.default: exported_scan,
     torch.ops.aten.layer_norm.default: layer_norm,
