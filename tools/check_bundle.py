@@ -2,6 +2,7 @@
 
     python tools/check_bundle.py sem_unet hae_swin
     python tools/check_bundle.py --all
+    python tools/check_bundle.py sem_unet --onnx
 
 Every bundle is copied to a temporary folder and checked there, so the tree is left as it was.
 """
@@ -25,6 +26,7 @@ import torch
 from bundle_checks import ExemptError, live_checks, temporary_copy
 from bundle_files import ROOT, STATIC_CHECKS, all_bundles, find_bundle, missing_weights
 from bundle_runs import silenced
+from onnx_checks import check_onnx
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,21 @@ def reason(error: BaseException) -> str:
     return line if root is error else f"{line} (in: {' '.join(str(error).split())[:100]})"
 
 
-def check_bundle(bundle: Path, verbose: bool = False) -> list[Result]:
+def check_bundle(bundle: Path, verbose: bool = False, onnx: bool = False) -> list[Result]:
     """Every check of one bundle; the ones that build or run it are left out when its files are not whole.
 
     Args:
         bundle: the bundle's folder, which is only read.
         verbose: print the traceback of a failure.
+        onnx: export it to ONNX too, which takes from 3 to 20 s.
     """
     results = [run_check(bundle, name, check, verbose) for name, check in STATIC_CHECKS.items()]
     if results[0].status == "FAIL":
         return results
     try:
         with temporary_copy(bundle) as copy:
-            results += [run_check(copy, name, check, verbose) for name, check in live_checks(copy).items()]
+            checks = live_checks(copy) | ({"onnx": check_onnx} if onnx else {})
+            results += [run_check(copy, name, check, verbose) for name, check in checks.items()]
             gc.collect()
     except Exception as error:
         results.append(Result(bundle.name, "temporary copy", "FAIL", reason(error), 0.0))
@@ -97,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="names in bundles/, or paths")
     parser.add_argument("--all", action="store_true", help="every bundle in bundles/")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="bundles checked at the same time")
+    parser.add_argument("--onnx", action="store_true", help="export to ONNX too, and compare numbers at two sizes")
     parser.add_argument("--verbose", action="store_true", help="print the traceback of every failure")
     args = parser.parse_args(argv)
     try:
@@ -107,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("name at least one bundle, or --all.")
 
     start, results = time.perf_counter(), []
-    for of_one in _check_each(bundles, min(args.jobs, len(bundles)), args.verbose):
+    for of_one in _check_each(bundles, min(args.jobs, len(bundles)), args.verbose, args.onnx):
         print(*of_one, sep="\n", flush=True)
         results += of_one
     failed = [result for result in results if result.status == "FAIL"]
@@ -122,13 +127,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _check_each(bundles: Sequence[Path], jobs: int, verbose: bool) -> Iterator[list[Result]]:
+def _check_each(bundles: Sequence[Path], jobs: int, verbose: bool, onnx: bool) -> Iterator[list[Result]]:
     if jobs <= 1:
-        yield from (check_bundle(bundle, verbose) for bundle in bundles)
+        yield from (check_bundle(bundle, verbose, onnx) for bundle in bundles)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield from pool.map(partial(check_bundle, verbose=verbose), bundles)
+        yield from pool.map(partial(check_bundle, verbose=verbose, onnx=onnx), bundles)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from ..ops.exported import whole_nodes
 def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
     """Write a network as one ONNX file; its inputs are called image, timesteps and context, its output pred.
 
-    Batch and sizes stay symbols: sizes are multiples of the network's total stride, at least two of them an axis. A
-    variational auto-encoder whose latent is a vector has the one size that it decodes to.
+    Batch and sizes stay symbols: sizes are multiples of the network's total stride, at least two of them an axis,
+    and the graph refuses what is no multiple. A variational auto-encoder whose latent is a vector has the one size that
+    it decodes to.
 
     Args:
         network: an architecture of this package.
@@ -24,7 +25,7 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
     Raises:
         torch._dynamo.exc.UserError: If sizes cannot stay symbols; a graph of one size only is never written.
     """
-    from .onnx_translations import TRANSLATIONS
+    from .onnx_translations import TRANSLATIONS, refuse_other_sizes
 
     inputs, axes = example_inputs(network)
     training = network.training
@@ -34,20 +35,20 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
         # what several blocks compute alike, as tables of windows and scans, is translated once: half the nodes
         shared = CSEPass()(program.graph_module)
         program.graph_module.graph = shared.graph_module.graph
-        torch.onnx.export(
+        exported = torch.onnx.export(
             program,
             tuple(inputs.values()),
-            os.fspath(path),
             input_names=["image", *list(inputs)[1:]],
             output_names=["pred"],
             dynamic_shapes=axes,
             custom_translation_table=TRANSLATIONS,
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
     finally:
         network.train(training)
+    refuse_other_sizes(exported.model, getattr(network, "backbone", network).encoder.size_divisor)
+    exported.save(os.fspath(path), external_data=False)
 
 
 def example_inputs(network: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, dict[int, object]]]:

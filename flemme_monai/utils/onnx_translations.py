@@ -157,6 +157,35 @@ def layer_norm(
     return op.LayerNormalization(centred, weight, bias, axis=axes[0], epsilon=eps)[0]
 
 
+def refuse_other_sizes(model: ir.Model, divisor: Sequence[int]) -> None:
+    """Let a graph fail at images whose size is no multiple of ``divisor``, where some would give numbers.
+
+    ONNX has no assertion: the image is reshaped to whole blocks and back, by a node whose name is the error's text.
+    """
+    if max(divisor) == 1:
+        return
+    graph = model.graph
+    image = graph.inputs[0]
+    uses, nodes = list(image.uses()), []
+
+    def node(kind: str, *values: ir.Value, name: str | None = None, **attributes: int | ir.TensorProtocol) -> ir.Value:
+        nodes.append(ir.node(kind, values, attributes, name=name or f"sizes_{len(nodes)}"))
+        nodes[-1].outputs[0].name = f"sizes_{len(nodes)}"
+        return nodes[-1].outputs[0]
+
+    shape, cut = node("Shape", image), [node("Shape", image, end=2)]
+    for axis, d in enumerate(divisor, start=2):
+        side = node("Constant", value=ir.tensor([d]))
+        cut += [node("Div", node("Shape", image, start=axis, end=axis + 1), side), side]
+    rule = f"sizes must be multiples of {' x '.join(map(str, divisor))}"
+    blocks = node("Reshape", image, node("Concat", *cut, axis=0), name=rule)
+    checked = node("Reshape", blocks, shape)
+    checked.type, checked.shape = image.type, image.shape
+    for use in uses:
+        use.node.replace_input_with(use.idx, checked)
+    graph.insert_before(graph[0], nodes)
+
+
 TRANSLATIONS: dict[Callable, Callable] = {
     torch.ops.flemme_monai.window_tables.default: window_tables,
     torch.ops.flemme_monai.table_attention.default: table_attention,

@@ -55,6 +55,28 @@ def test_a_graph_has_the_network_s_numbers_at_another_size_and_batch(kind, tmp_p
         torch.testing.assert_close(torch.from_numpy(found), net(*inputs), rtol=1e-3, atol=1e-4)
 
 
+def test_a_graph_refuses_a_size_that_its_network_refuses(tmp_path):
+    net = architectures.ClM(backbone("CNN", 2, num_blocks=1))
+    export_onnx(net, tmp_path / "net.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
+    for size in ((17, 24), (16, 28), (4, 24)):
+        with pytest.raises(ValueError, match="not divisible"):
+            net(torch.randn(1, 1, *size))
+        with pytest.raises(Exception, match="sizes must be multiples of 8 x 8"):
+            session.run(None, {"image": torch.randn(1, 1, *size).numpy()})
+
+
+def test_layer_norms_of_values_far_from_zero_keep_their_digits(tmp_path):
+    net = architectures.ClM(backbone("CNN", 2, num_blocks=1))
+    net.encoder.register_forward_hook(lambda _, __, out: (out[0] * 0.01 + 1, out[1]))
+    export_onnx(net, tmp_path / "net.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
+    x = torch.randn(2, 1, 16, 24)
+    (found,) = session.run(None, {"image": x.numpy()})
+    exact = net.eval().double()(x.double())
+    torch.testing.assert_close(torch.from_numpy(found).double(), exact, rtol=0, atol=2e-3)
+
+
 def test_a_graph_refuses_a_size_that_its_latent_vector_cannot_have(tmp_path):
     net = architectures.VAE(backbone("CNN", 2, 1, 1, num_blocks=1), latent_size=4, image_size=(16, 24))
     export_onnx(net, tmp_path / "net.onnx")

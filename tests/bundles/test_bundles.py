@@ -15,11 +15,13 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from bundle_checks import temporary_copy
 from bundle_files import workflows
 from bundle_runs import run_short
 from check_bundle import check_bundle
 from make_bundles import ARCHITECTURES, BUNDLES, PAIRS, differences, main, make_pair, write
 from monai.transforms import LoadImage
+from onnx_checks import check_onnx
 
 from flemme_monai.utils.settings import default_of
 
@@ -55,6 +57,14 @@ def test_a_kind_is_one_pair_of_each_architecture():
 def test_a_bundle_passes_every_check(pair):
     failed = [str(result) for result in check_bundle(BUNDLES / pair) if result.status != "ok"]
     assert failed == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", [*(pair for pair in PAIRS if pair.startswith("sem_")), *KINDS[1:], "clm_cnn"])
+def test_a_bundle_s_graph_has_the_network_s_numbers(pair):
+    pytest.importorskip("onnxruntime")
+    with temporary_copy(BUNDLES / pair) as copy:
+        check_onnx(copy)
 
 
 @pytest.mark.parametrize("pair", pairs(["hsem_swinu", "clm_vit", "sdm_vmambad"], IN_3D))
