@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
+from flemme_monai.backbones import MambaFamily
 from flemme_monai.utils.onnx import example_inputs, export_onnx
 from tests.networks import CONDITIONING, backbone, network
 
@@ -27,6 +28,9 @@ KINDS = {
     "attention": lambda: network("SeM", "ViT", 2, num_blocks=1),
     "windows": lambda: network("SeM", "SwinU", 2, num_blocks=2),
     "scans": lambda: network("SeM", "VMamba", 2, num_blocks=1),
+    "scans by heads": lambda: network(
+        "SeM", "VMamba", 2, num_blocks=1, family=MambaFamily(block="mamba2", state_size=2, expansion=1.0, head_width=4)
+    ),
 }
 QUICK = ("skips", "pooled to a grid", "latent vector", "variational")
 
