@@ -174,6 +174,7 @@ def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(bundle, 
     handler = f"$@train#trainer.add_event_handler(Events.ITERATION_STARTED, {exits})"
     imports = [
         *json.loads((small / "configs" / "train.json").read_text())["imports"],
+        "$import os",
         "$from ignite.engine import Events",
     ]
     stop = {"imports": imports, "run": [handler, "$@train#trainer.run()"]}
