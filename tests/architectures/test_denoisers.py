@@ -161,6 +161,12 @@ def test_every_level_of_edm_is_preconditioned_at_its_resolution():
         torch.testing.assert_close(level, c_skip * torch.nn.functional.avg_pool2d(x, stride) + c_out)
 
 
+def test_levels_of_edm_may_be_coarse_along_the_first_axis_alone():
+    net = EDM(backbone("UNet", 2, 2, 2, conditioning=TIME, patch_size=[2, 1], strides=[[2, 1], [2, 1]]), "cat").train()
+    _, *levels = net(*inputs("EDM", 2))
+    assert [tuple(level.shape[2:]) for level in levels] == [(SIZES[2][0] // n, SIZES[2][1]) for n in (8, 4, 2)]
+
+
 def test_edm_shows_its_backbone_a_scaled_image_and_the_logarithm_of_sigma():
     net, seen = EDM(backbone("UNet", 2, 2, 2, conditioning=TIME)).eval(), []
     net.backbone.register_forward_pre_hook(lambda module, args: seen.extend(args))

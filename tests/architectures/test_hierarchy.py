@@ -46,6 +46,27 @@ def test_both_fusions_train(fusion):
     assert all(p.grad is not None for p in net.parameters())
 
 
+@pytest.mark.parametrize("fusion", ["cat", "add"])
+def test_the_final_output_is_fused_of_all_levels_and_the_backbones_output(fusion):
+    net, seen = HSeM(backbone("UNet", 2), fusion=fusion).train(), {}
+    for position in net.pyramid.positions:
+        torch.nn.init.zeros_(position.grid)
+    net.backbone.register_forward_hook(lambda module, _, out: seen.update(output=out.output))
+    net.pyramid.fuse.register_forward_hook(lambda module, taken, out: seen.update(taken=taken[0]))
+    _, *levels = net(image(2))
+    maps = [torch.nn.functional.interpolate(level, SIZES[2], mode="bilinear") for level in levels] + [seen["output"]]
+    torch.testing.assert_close(seen["taken"], torch.cat(maps, 1) if fusion == "cat" else sum(maps))
+
+
+@pytest.mark.parametrize("architecture", [HSeM, HAE])
+def test_levels_that_are_coarse_along_the_first_axis_alone_reach_full_size(architecture):
+    net = architecture(backbone("UNet", 2, 1, 1, patch_size=[2, 1], strides=[[2, 1], [2, 1]])).train()
+    final, *levels = net(image(2))
+    assert final.shape[2:] == SIZES[2]
+    assert [tuple(level.shape[2:]) for level in levels] == [(SIZES[2][0] // n, SIZES[2][1]) for n in (8, 4, 2)]
+    assert net.num_levels == 3
+
+
 def test_another_fusion_is_refused():
     with pytest.raises(ValueError, match="fusion is 'sum'; expected one of cat, add"):
         HSeM(backbone("UNet", 2), fusion="sum")
@@ -110,7 +131,8 @@ def test_standardising_has_no_weights(architecture):
 @pytest.mark.parametrize("architecture", [AE, HAE])
 def test_a_residual_network_starts_with_a_tenth_of_its_output(architecture):
     net = architecture(backbone("UNet", 2, out_channels=1), residual=True)
-    torch.testing.assert_close(net.residual.scale, torch.full_like(net.residual.scale, 0.1))
+    outputs = 1 if architecture is AE else 1 + net.num_levels
+    torch.testing.assert_close(net.residual.scale, torch.full((outputs,), 0.1))
 
 
 def test_a_residual_level_corrects_the_image_at_its_resolution():

@@ -99,6 +99,8 @@ def test_folders_that_are_called_as_patients_stay_whole_which_is_said(
     assert [len(cases) for cases in split.values()] == [30, 10, 10]
     assert "10 sub-folders are called as patients (Patient_0, Patient_1, Patient_2, ...)" in caplog.text
     assert "--group_by folder" in caplog.text
+    with pytest.raises(ValueError, match=r'folders such as Patient_0 stay whole, --group_by "\.\+" divides them$'):
+        datalist(tmp_path, **IMAGES, fold=0, num_folds=11)
 
 
 def test_a_small_folder_beside_large_ones_is_divided_with_the_last(tmp_path: Path) -> None:
@@ -223,6 +225,12 @@ def test_a_patient_that_dataset_json_names_for_test_too_is_refused(tmp_path: Pat
 def test_where_others_test_the_last_quarter_validates() -> None:
     split = divide([{"case": f"{k}"} for k in range(8)], for_validation("set"))
     assert list(named(split).values()) == [list("012345"), list("67"), []]
+    uneven = dict(zip("01234567", "aaaaabcc"))  # 5, 1 and 2 cases: 6 and 2 of groups that keep their shares
+    assert [len(part) for part in divide([{"case": c} for c in uneven], for_validation("set"), uneven).values()] == [
+        6,
+        2,
+        0,
+    ]
     groups = {f"{k}": f"{k // 2}" for k in range(8)}
     assert list(named(divide([{"case": f"{k}"} for k in range(8)], for_validation("set"), groups)).values())[1] == [
         "6",
@@ -231,7 +239,7 @@ def test_where_others_test_the_last_quarter_validates() -> None:
 
 
 def test_too_few_groups_for_the_folds_are_refused(ten_patients: Path) -> None:
-    with pytest.raises(ValueError, match="num_folds is 11 for 10 groups of 100 cases; set num_folds to 10 or less"):
+    with pytest.raises(ValueError, match=r"num_folds is 11 for 10 groups of 100 cases; set num_folds to 10 or less$"):
         datalist(ten_patients, **IMAGES, group_by=r"p\d+", fold=0, num_folds=11)
 
 
@@ -244,6 +252,13 @@ def test_shares_are_as_equal_as_groups_allow(seed: int) -> None:
     pieces = [np.array(p) for p in itertools.product(range(3), repeat=6) if len(set(p)) == 3]
     best = min(sum((np.bincount(p, sizes, 3) - goal) ** 2) for p in pieces)
     assert sum((np.array([len(found) for found in split.values()]) - goal) ** 2) == pytest.approx(best)
+
+
+def test_the_size_of_a_part_weighs_as_much_as_its_classes() -> None:
+    """Of 6, 10, 6 and 10 cases, 20 train: with other groups for a class's sake it were 16."""
+    counts = np.array([[0, 0, 3, 3], [1, 3, 2, 4], [4, 0, 0, 2], [4, 4, 0, 2]])  # of four classes in four groups
+    pieces = balanced(counts, [0, 1, 2, 0], (0.6, 0.2, 0.2))
+    assert np.bincount(pieces, counts.sum(1)).tolist() == [20, 6, 6]
 
 
 @pytest.mark.parametrize("sizes", [[90, 5, 1], [35, 35, 30]])

@@ -150,6 +150,12 @@ def test_another_split_without_training_cases_is_taken_and_told(
     assert "fold 3 makes another split than" in caplog.text
 
 
+@pytest.mark.parametrize("again", [{"num_folds": 5}, {"split_by": "case"}, {"fold": 2}], ids=str)
+def test_a_setting_of_the_training_may_be_repeated(data: Path, record: Path, again: dict) -> None:
+    split = trained(record.parent, data, fold=2)
+    assert named(evaluated(data, record, **again)) == named(split)
+
+
 def test_a_seed_alone_makes_no_other_split(data: Path, record: Path) -> None:
     split = trained(record.parent, data, shuffle_split=True, seed=4)
     assert named(evaluated(data, record, seed=9)) == named(split)

@@ -52,6 +52,12 @@ def test_both_images_are_read_as_the_transform_says(pictures):
     assert torch.equal(way[1]["other"], expected[1])
 
 
+def test_both_images_are_of_one_class(pictures):
+    way = ImageWay(pictures, 3, READ, spatial_dims=2, num_classes=4, class_label=2)
+    assert [int(way[i]["class_label"]) for i in range(3)] == [2, 2, 2]
+    assert "class_label" not in ImageWay(pictures, 3, READ, spatial_dims=2)[0]
+
+
 def test_an_auto_encoder_has_no_seeds():
     with pytest.raises(ValueError, match=r"between is \[3, 17\]; expected two image files.*no prior to draw"):
         ImageWay([3, 17], 3, READ, spatial_dims=2)

@@ -49,6 +49,24 @@ def test_sigmas_are_log_normal_and_weighted():
     torch.testing.assert_close(target, step["scales"] * images)
 
 
+def test_higher_quantiles_have_more_noise():
+    images = torch.zeros(3, 1, 2, 2)
+    _, step = SigmaPrepareBatch().get_step(images, images, torch.tensor([0.1, 0.5, 0.9]))
+    # exp(-1.2 + 1.2 z), z = -1.2816, 0, 1.2816
+    torch.testing.assert_close(step["sigmas"], torch.tensor([0.064709, 0.301194, 1.401946]), atol=1e-4, rtol=0)
+
+
+def test_images_are_standardised_by_their_condition():
+    condition = torch.tensor([0.2, 0.2, 0.6, 0.6]).view(1, 1, 2, 2)  # mean 0.4, deviation 0.4 / sqrt 3
+    prepare = DenoisingPrepareBatch(
+        make_scheduler("ddpm", prediction_type="sample"), "label", "image", standardise=True
+    )
+    images, target, _, step = prepare({"label": torch.full((1, 1, 2, 2), 0.8), "image": condition})
+    torch.testing.assert_close(images, torch.full((1, 1, 2, 2), 3**0.5))
+    assert torch.equal(target, images)
+    torch.testing.assert_close(step["condition"].flatten(), torch.tensor([-1.0, -1, 1, 1]) * 3**0.5 / 2)
+
+
 def prepare_batches(seed):
     return [DenoisingPrepareBatch(make_scheduler("ddpm"), seed=seed), SigmaPrepareBatch(seed=seed)]
 

@@ -139,6 +139,11 @@ def test_churn_is_algorithm_2():
     assert sampler.churned[0] == sampler.sigmas[0]  # 80 is above churn_max
 
 
+def test_two_heun_steps_are_both_ends():
+    assert HeunSampler(2, sigma_min=0.002, sigma_max=80).sigmas == pytest.approx([80, 0.002, 0])
+    assert HeunSampler(1, sigma_min=0.002, sigma_max=80).sigmas == pytest.approx([80, 0])
+
+
 def test_one_heun_step_is_the_mean():
     mean, std = mean_and_std(HeunSampler(1), exact_denoiser)
     assert mean == pytest.approx(MEAN, abs=1e-4)

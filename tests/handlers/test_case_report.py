@@ -24,6 +24,7 @@ from monai.metrics import SSIMMetric
 from monai.transforms import AsDiscreted
 
 from flemme_monai.handlers import CaseReport
+from flemme_monai.handlers.case_report import per_case
 from flemme_monai.metrics import AbsentClassVolume, OverlapMetric
 
 PAIR = from_engine(["pred", "label"])
@@ -160,6 +161,14 @@ def test_names_that_do_not_fit_the_classes_are_refused(tmp_path):
     report = CaseReport(tmp_path, class_names=["a", "b", "c", "d"])
     with pytest.raises(ValueError, match="do not fit the 2 columns of dice"):
         report._columns("dice", 2)
+    assert report._columns("dice", 4) == ["a", "b", "c", "d"]
+    assert report._columns("dice", 3) == ["b", "c", "d"]  # without the background
+
+
+def test_metrics_of_a_confusion_matrix_are_named_as_files_name_them():
+    matrix = torch.tensor([[[3.0, 1.0, 5.0, 1.0]]])  # tp, fp, tn, fn of one case and class
+    assert per_case("true_negative_rate", matrix).tolist() == [[pytest.approx(5 / 6)]]
+    assert per_case("val_recall", matrix).tolist() == [[0.75]]
 
 
 def test_a_metric_without_details_is_named(tmp_path):

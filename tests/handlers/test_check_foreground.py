@@ -42,6 +42,7 @@ def test_without_foreground_to_validate_the_loss_chooses_and_it_is_said(make_run
     )
     with caplog.at_level(logging.WARNING):
         run.trainer.run()
+    assert not run.evaluator.metric_cmp_fn(0.5, 0.5)  # an equal loss is no better one
     best = min(losses, key=losses.get)
     assert best > 1
     assert run.evaluator.state.best_metric_epoch == best

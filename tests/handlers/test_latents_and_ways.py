@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from flemme_monai.handlers import LatentPicture, SaveWay
+from flemme_monai.handlers.save_way import END_MS, STEP_MS
 
 
 def evaluate(handler, items, batch_size=4):
@@ -88,11 +89,13 @@ def test_a_way_is_one_row_and_goes_there_and_back(tmp_path):
     row = np.asarray(Image.open(tmp_path / "way.png"))[-1, ::98, 0]
     assert row.tolist() == [0, 64, 128, 191, 255]
     with Image.open(tmp_path / "way.gif") as animation:
-        levels = []
+        levels, shown = [], []
         for frame in range(animation.n_frames):
             animation.seek(frame)
             levels.append(np.asarray(animation.convert("L"))[0, 0].item())
+            shown.append(animation.info["duration"])
     assert levels == [0, 64, 128, 191, 255, 191, 128, 64]
+    assert shown == [END_MS, *[STEP_MS] * 3, END_MS, *[STEP_MS] * 3]
 
 
 def test_a_way_of_two_points_and_of_colours_is_written(tmp_path):
@@ -101,3 +104,4 @@ def test_a_way_of_two_points_and_of_colours_is_written(tmp_path):
     assert Image.open(tmp_path / "way.png").size == (2 * 96 + 2, 96)
     with Image.open(tmp_path / "way.gif") as animation:
         assert animation.n_frames == 2
+        assert np.ptp(np.asarray(animation.convert("RGB")), axis=-1).any()

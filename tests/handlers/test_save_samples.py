@@ -59,6 +59,11 @@ def test_colours_are_kept_and_of_other_channels_the_first_is_shown(tmp_path):
     assert np.asarray(Image.open(tmp_path / "samples.png")).min() == 255
 
 
+def test_a_picture_of_one_column_has_a_row_a_sample(tmp_path):
+    generate(samples(3, (1, 96, 96)), SaveSamples(tmp_path, columns=1), batch_size=3)
+    assert Image.open(tmp_path / "samples.png").size == (96, 3 * 96 + 2 * GAP)
+
+
 def test_files_name_the_class_and_the_picture_has_a_row_a_class(tmp_path):
     items = samples(5, (1, 96, 96), classes=[2, 0, 2, 2, 2])
     generate(items, SaveSamples(tmp_path, columns=3, class_names=["hand", "head", "chest"]), batch_size=2)

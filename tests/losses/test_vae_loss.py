@@ -24,6 +24,12 @@ def test_a_standard_normal_latent_costs_nothing():
     assert VAELoss(torch.nn.MSELoss())([image, torch.zeros(2, 3), torch.ones(2, 3)], image) == 0
 
 
+def test_the_divergence_weighs_1_unless_set():
+    image = torch.zeros(1, 1, 2, 2)
+    output = [image, torch.ones(1, 4), torch.ones(1, 4)]  # 1/2 a latent, over 4 values
+    assert VAELoss(torch.nn.MSELoss())(output, image).item() == pytest.approx(0.5)
+
+
 def test_it_does_not_depend_on_the_batch_or_the_number_of_copies():
     mean, deviation, image = torch.randn(1, 4), torch.rand(1, 4) + 0.1, torch.rand(1, 1, 4, 4)
     one = VAELoss(torch.nn.MSELoss())([image, mean, deviation], image)
