@@ -165,7 +165,8 @@ def test_an_external_data_set_tests_whole(data: Path, record: Path, tmp_path: Pa
     trained(record.parent, data)
     caplog.set_level("INFO")
     external = pictures(tmp_path / "external", 7, first_seed=100)
-    assert names(evaluated(external, record)["test"]) == [f"{k:02d}" for k in range(7)]
+    split = named(evaluated(external, record))
+    assert split == {part: [f"{k:02d}" for k in range(7)] for part in ("train", "val", "test")}
     assert "all 7 cases that" in caplog.text
     assert "7 of them have names of its cases, but another content: 00, 01, 02, ..." in caplog.text
 
@@ -189,6 +190,7 @@ def test_cases_that_came_later_are_left_out(data: Path, record: Path, caplog) ->
     (data / "39.png").unlink()
     caplog.set_level("INFO")
     assert names(evaluated(data, record)["test"]) == names(split["test"])[:-1]
+    assert f"the split is the training's: {record}" in caplog.text
     assert "1 of its 8 test cases are not among the cases" in caplog.text
     assert "1 cases that it does not know are left out: 000" in caplog.text
 
