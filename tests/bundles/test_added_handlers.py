@@ -52,7 +52,12 @@ def run(architecture: str, folder: Path, first: list) -> tuple[list[dict[str, st
     return rows, torch.load(folder / "m" / "last.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+SLOW = ("hsem", "ae", "edm", "ldm")  # their siblings have the same handlers
+
+
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(a, marks=[pytest.mark.slow] * (a in SLOW)) for a in ARCHITECTURES]
+)
 def test_statistics_before_all_others_change_nothing(architecture, tmp_path, capsys):
     statistics = StatsHandler(iteration_log=False, output_transform=from_engine(["loss"], first=True))
     rows, state = run(architecture, tmp_path / "own", [])
