@@ -27,6 +27,7 @@ class Known(torch.nn.Module):
 
 
 def pair_of(architecture: str) -> str:
+    """The first pair of an architecture."""
     return next(pair for pair in PAIRS if pair.startswith(f"{architecture}_"))
 
 
@@ -38,6 +39,7 @@ def config(pair: str, *names: str) -> dict[str, Any]:
 
 
 def parsed(architecture: str, *names: str, network: torch.nn.Module | None = None, **settings: Any) -> ConfigParser:
+    """The configs of an architecture's first pair, for images of 4 x 4, with a network in the place of its own."""
     parser = ConfigParser(config(pair_of(architecture), *names))
     parser.update({"device": "cpu", "image_size": [4, 4], **settings})
     if network is not None:
@@ -47,4 +49,5 @@ def parsed(architecture: str, *names: str, network: torch.nn.Module | None = Non
 
 
 def train_config(architecture: str) -> str:
+    """The config that trains an architecture's network."""
     return "train_diffusion" if architecture == "ldm" else "train"
