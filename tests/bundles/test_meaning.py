@@ -333,3 +333,19 @@ def test_the_loss_and_the_key_metric_of_a_denoiser_are_the_squared_error(archite
     assert loss(torch.full((1, 1, 4, 4), 0.5), torch.zeros(1, 1, 4, 4)) == 0.25
     better = parsed(architecture, *names, network=network).get_parsed_content("validate#evaluator#metric_cmp_fn")
     assert (better(0.1, 0.2), better(0.2, 0.1)) == (True, False)
+
+
+# ---- intensities
+
+CHANNELS = torch.tensor([[0.0, 2.0, 4.0, 6.0], [10.0, 10.0, 30.0, 30.0]]).view(2, 2, 2)
+STANDARD = torch.tensor([[-3.0, -1.0, 1.0, 3.0], [-1.0, -1.0, 1.0, 1.0]]) / torch.tensor([[5.0**0.5], [1.0]])
+
+
+@pytest.mark.parametrize("architecture", SEGMENTATION)
+@pytest.mark.parametrize("part", ["train", "validate"])
+def test_every_channel_of_a_segmentation_has_mean_0_and_deviation_1(architecture, part):
+    parser = parsed(architecture, "train")
+    listed = parser[f"{part}#preprocessing#transforms"]
+    (index,) = [i for i, transform in enumerate(listed) if transform["_target_"].endswith("NormalizeIntensityd")]
+    found = parser.get_parsed_content(f"{part}#preprocessing#transforms#{index}")({"image": CHANNELS.clone()})
+    torch.testing.assert_close(torch.as_tensor(found["image"]).view(2, 4), STANDARD)
