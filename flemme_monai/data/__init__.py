@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flemme_monai.data.autoencoding import AutoencodingPrepareBatch
 from flemme_monai.data.context import ContextPrepareBatch
-from flemme_monai.data.datalist import datalist, inference_list
+from flemme_monai.data.datalist import inference_list, split_datalist
+from flemme_monai.data.datalist import split_datalist as datalist  # its name in bundles of version 0.3.0
 from flemme_monai.data.dataset import CaseDataset
 from flemme_monai.data.loader import CaseLoader
 from flemme_monai.data.phantoms import class_phantoms, phantoms
@@ -20,4 +21,5 @@ __all__ = [
     "inference_list",
     "phantoms",
     "rank_sampler",
+    "split_datalist",
 ]

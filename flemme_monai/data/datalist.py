@@ -29,7 +29,7 @@ _PHANTOM_CLASSES = 4
 _logger = logging.getLogger(__name__)
 
 
-def datalist(
+def split_datalist(
     dataset_dir: str | os.PathLike | None,
     task: str,
     spatial_dims: int,

@@ -23,7 +23,7 @@ class CaseDataset(CacheDataset):
     on each access.
 
     Args:
-        data: items, see ``flemme_monai.data.datalist``.
+        data: items, see ``flemme_monai.data.split_datalist``.
         transform: the transforms, which may be nested; the first load the case.
         slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item, with its index as ``slice``.
         num_workers: number of threads that load the cases at the start, at least one.

@@ -128,7 +128,7 @@ class OrientVolumesd(Orientationd):
 
 
 class LoadCased(MapTransform):
-    """Reads ``image`` and, with ``num_classes``, ``label`` of an item made by ``flemme_monai.data.datalist``.
+    """Reads ``image`` and, with ``num_classes``, ``label`` of an item made by ``flemme_monai.data.split_datalist``.
 
     It is what the preprocessing of a bundle begins with, as one transform.
 

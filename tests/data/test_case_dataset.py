@@ -19,7 +19,7 @@ from monai.transforms import (
     ScaleIntensityd,
 )
 
-from flemme_monai.data import CaseDataset, datalist
+from flemme_monai.data import CaseDataset, split_datalist
 from flemme_monai.transforms import LoadCased
 
 NOISE = RandGaussianNoised("image", prob=1.0)
@@ -180,14 +180,14 @@ def test_a_log_file_gets_no_progress_bar(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_phantoms_are_cases() -> None:
-    split = datalist(None, "segmentation", 3, 1, 3, 16)
+    split = split_datalist(None, "segmentation", 3, 1, 3, 16)
     data = CaseDataset(split["val"], Compose([LoadCased(1, 3, 2)]), slices=True, progress=False)
     assert len(data) == 4 * 16
     assert data[20]["label"].shape == (1, 16, 16)
 
 
 def test_volumes_feed_2d_networks_slice_by_slice(data_dir: Path) -> None:
-    split = datalist(data_dir / "Task04_Hippocampus", "segmentation", 2, 1, 3, 32)
+    split = split_datalist(data_dir / "Task04_Hippocampus", "segmentation", 2, 1, 3, 32)
     data = CaseDataset(split["val"][:4], Compose([LoadCased(1, 3)]), slices=True, progress=False)
     assert {item["case"] for item in data} == {case["case"] for case in split["val"][:4]}
     assert np.unique(np.concatenate([item["label"].numpy().ravel() for item in data])).tolist() == [0, 1, 2]

@@ -11,7 +11,7 @@ from image_files import random_picture, write_json, write_nifti, write_picture
 from monai.data import DataLoader
 from monai.transforms import Compose
 
-from flemme_monai.data import CaseDataset, datalist, inference_list
+from flemme_monai.data import CaseDataset, inference_list, split_datalist
 from flemme_monai.transforms import LoadCased
 
 CLASSIFICATION = {
@@ -45,7 +45,7 @@ def test_classes_are_numbered_in_the_order_of_their_folders(tmp_path: Path, task
 
 
 def test_every_part_has_its_share_of_every_class(tmp_path: Path) -> None:
-    split = datalist(classes(tmp_path), **CLASSIFICATION)
+    split = split_datalist(classes(tmp_path), **CLASSIFICATION)
     counts = {part: Counter(case["class_label"] for case in cases) for part, cases in split.items()}
     assert counts == {"train": {0: 3, 1: 3, 2: 3}, "val": {0: 1, 1: 1, 2: 1}, "test": {0: 1, 1: 1, 2: 1}}
     assert names(split["train"])[:4] == ["chest/00", "chest/01", "chest/02", "hand/00"]
@@ -54,7 +54,7 @@ def test_every_part_has_its_share_of_every_class(tmp_path: Path) -> None:
 
 def test_over_all_folds_each_case_tests_once_and_each_fold_has_every_class(tmp_path: Path) -> None:
     classes(tmp_path)
-    folds = [datalist(tmp_path, **CLASSIFICATION, fold=fold, num_folds=4)["test"] for fold in range(4)]
+    folds = [split_datalist(tmp_path, **CLASSIFICATION, fold=fold, num_folds=4)["test"] for fold in range(4)]
     assert sorted(name for cases in folds for name in names(cases)) == sorted(
         names(inference_list(tmp_path, **CLASSIFICATION))
     )
@@ -62,40 +62,40 @@ def test_over_all_folds_each_case_tests_once_and_each_fold_has_every_class(tmp_p
 
 
 def test_a_shuffled_split_has_its_share_of_every_class(tmp_path: Path) -> None:
-    split = datalist(classes(tmp_path), **CLASSIFICATION, shuffle_split=True, seed=3)
+    split = split_datalist(classes(tmp_path), **CLASSIFICATION, shuffle_split=True, seed=3)
     assert Counter(case["class_label"] for case in split["train"]) == {0: 3, 1: 3, 2: 3}
-    assert names(split["train"]) != names(datalist(tmp_path, **CLASSIFICATION)["train"])
+    assert names(split["train"]) != names(split_datalist(tmp_path, **CLASSIFICATION)["train"])
 
 
 def test_a_split_file_names_cases_with_their_folder(tmp_path: Path) -> None:
     file = write_json(tmp_path / "split.json", {"train": ["hand/00", "head/01"], "val": ["chest/02"]})
-    split = datalist(classes(tmp_path / "set"), **CLASSIFICATION, split_file=file)
+    split = split_datalist(classes(tmp_path / "set"), **CLASSIFICATION, split_file=file)
     assert names(split["train"]) == ["hand/00", "head/01"]
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_another_number_of_folders_than_classes_is_refused(tmp_path: Path, num_classes: int) -> None:
     with pytest.raises(ValueError, match=rf"has 3 folders while num_classes is {num_classes}.*chest/, hand/, head/"):
-        datalist(classes(tmp_path), **{**CLASSIFICATION, "out_channels": num_classes})
+        split_datalist(classes(tmp_path), **{**CLASSIFICATION, "out_channels": num_classes})
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     (classes(tmp_path) / "hand").rename(tmp_path / "foot")
     (tmp_path / "hand").mkdir()
     with pytest.raises(ValueError, match=r"hand: holds no image"):
-        datalist(tmp_path, **{**CLASSIFICATION, "out_channels": 4})
+        split_datalist(tmp_path, **{**CLASSIFICATION, "out_channels": 4})
 
 
 def test_a_class_of_two_cases_cannot_be_divided(tmp_path: Path) -> None:
     (classes(tmp_path, count=3) / "hand" / "01.png").unlink()
     with pytest.raises(ValueError, match=r"class hand \(1\): .*has 2 cases to divide"):
-        datalist(tmp_path, **CLASSIFICATION)
+        split_datalist(tmp_path, **CLASSIFICATION)
 
 
 def test_an_image_beside_the_classes_is_refused(tmp_path: Path) -> None:
     write_picture(classes(tmp_path) / "stray.png", random_picture())
     with pytest.raises(ValueError, match=r"stray\.png: lies beside the folders"):
-        datalist(tmp_path, **CLASSIFICATION)
+        split_datalist(tmp_path, **CLASSIFICATION)
 
 
 def test_files_of_the_operating_system_are_no_classes(tmp_path: Path) -> None:
@@ -114,14 +114,14 @@ def test_inference_needs_no_classes(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_generation_without_classes_takes_any_images(tmp_path: Path) -> None:
-    split = datalist(classes(tmp_path), **UNCONDITIONAL)
+    split = split_datalist(classes(tmp_path), **UNCONDITIONAL)
     assert sum(map(len, split.values())) == 15
     assert not any("class_label" in case for cases in split.values() for case in cases)
 
 
 def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a 2D image while spatial_dims is 3"):
-        datalist(classes(tmp_path), **{**CLASSIFICATION, "spatial_dims": 3, "image_size": 16})
+        split_datalist(classes(tmp_path), **{**CLASSIFICATION, "spatial_dims": 3, "image_size": 16})
 
 
 def test_a_batch_has_its_classes_as_int64(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_slices_have_the_class_of_their_volume(tmp_path: Path) -> None:
 
 
 def test_mednist_has_six_classes(data_dir: Path) -> None:
-    split = datalist(data_dir / "mednist", **{**CLASSIFICATION, "out_channels": 6})
+    split = split_datalist(data_dir / "mednist", **{**CLASSIFICATION, "out_channels": 6})
     assert [len(cases) for cases in split.values()] == [1080, 360, 360]
     assert Counter(case["class_label"] for case in split["test"]) == dict.fromkeys(range(6), 60)
 
@@ -149,17 +149,17 @@ def test_mednist_has_six_classes(data_dir: Path) -> None:
 def test_classes_below_train_and_test_are_divided_alike_with_and_without_classes(tmp_path: Path) -> None:
     classes(tmp_path / "train", 8)
     classes(tmp_path / "test", 2)
-    split = datalist(tmp_path, **CLASSIFICATION)
+    split = split_datalist(tmp_path, **CLASSIFICATION)
     assert {part: Counter(case["class_name"] for case in cases) for part, cases in split.items()} == {
         "train": {"chest": 6, "hand": 6, "head": 6},
         "val": {"chest": 2, "hand": 2, "head": 2},
         "test": {"chest": 2, "hand": 2, "head": 2},
     }
     assert all(case["case"].startswith("test/") for case in split["test"])
-    without = datalist(tmp_path, **UNCONDITIONAL)
+    without = split_datalist(tmp_path, **UNCONDITIONAL)
     for part, cases in split.items():
         assert sorted(names(without[part])) == sorted(names(cases))
-        folds = [datalist(tmp_path, **task, fold=1) for task in (CLASSIFICATION, UNCONDITIONAL)]
+        folds = [split_datalist(tmp_path, **task, fold=1) for task in (CLASSIFICATION, UNCONDITIONAL)]
         assert len({tuple(sorted(names(found[part]))) for found in folds}) == 1
 
 
@@ -168,4 +168,4 @@ def test_parts_with_other_classes_are_refused(tmp_path: Path) -> None:
     for name in ("hand", "foot", "head"):
         write_picture(tmp_path / "test" / name / "a.png", random_picture(0))
     with pytest.raises(ValueError, match=r"train: has the classes chest, hand, head while .*test has foot, hand, head"):
-        datalist(tmp_path, **CLASSIFICATION)
+        split_datalist(tmp_path, **CLASSIFICATION)

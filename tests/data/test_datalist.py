@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
-from flemme_monai.data import datalist, inference_list
+from flemme_monai.data import inference_list, split_datalist
 from flemme_monai.transforms import LoadCased
 
 SEGMENTATION = {"task": "segmentation", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "image_size": [16, 16]}
@@ -39,7 +39,7 @@ def decathlon(folder: Path, **parts: int) -> Path:
 
 
 def test_a_data_set_is_divided_in_the_order_of_names(tmp_path: Path) -> None:
-    split = datalist(pairs(tmp_path), **SEGMENTATION)
+    split = split_datalist(pairs(tmp_path), **SEGMENTATION)
     assert {part: len(cases) for part, cases in split.items()} == {"train": 6, "val": 2, "test": 2}
     assert names(split["train"]) == [f"{k:02d}" for k in range(6)]
 
@@ -47,33 +47,33 @@ def test_a_data_set_is_divided_in_the_order_of_names(tmp_path: Path) -> None:
 def test_a_shuffled_split_is_decided_by_its_seed(tmp_path: Path) -> None:
     pairs(tmp_path)
     first, again, other = (
-        names(datalist(tmp_path, **SEGMENTATION, shuffle_split=True, seed=seed)["train"]) for seed in (1, 1, 2)
+        names(split_datalist(tmp_path, **SEGMENTATION, shuffle_split=True, seed=seed)["train"]) for seed in (1, 1, 2)
     )
     assert first == again != other
 
 
 def test_a_fold_tests_its_own_cases(tmp_path: Path) -> None:
-    split = datalist(pairs(tmp_path), **SEGMENTATION, fold=1, num_folds=5)
+    split = split_datalist(pairs(tmp_path), **SEGMENTATION, fold=1, num_folds=5)
     assert names(split["test"]) == ["01", "06"]
     assert len(split["train"]) == 6
 
 
 def test_a_split_file_decides(tmp_path: Path) -> None:
     file = write_json(tmp_path / "split.json", {"train": ["09"], "val": ["00"], "test": ["05"]})
-    split = datalist(pairs(tmp_path / "set"), **SEGMENTATION, split_file=file, fold=1)
+    split = split_datalist(pairs(tmp_path / "set"), **SEGMENTATION, split_file=file, fold=1)
     assert [names(cases) for cases in split.values()] == [["09"], ["00"], ["05"]]
 
 
 def test_named_parts_decide(tmp_path: Path) -> None:
-    split = datalist(decathlon(tmp_path, training=4, validation=2, test=3), **SEGMENTATION)
+    split = split_datalist(decathlon(tmp_path, training=4, validation=2, test=3), **SEGMENTATION)
     assert [len(cases) for cases in split.values()] == [4, 2, 3]
 
 
 def test_named_test_cases_never_train(tmp_path: Path) -> None:
     decathlon(tmp_path, training=8, test=3)
-    split = datalist(tmp_path, **SEGMENTATION)
+    split = split_datalist(tmp_path, **SEGMENTATION)
     assert [len(cases) for cases in split.values()] == [6, 2, 3]
-    split = datalist(tmp_path, **SEGMENTATION, fold=0, num_folds=4)
+    split = split_datalist(tmp_path, **SEGMENTATION, fold=0, num_folds=4)
     assert [len(cases) for cases in split.values()] == [6, 2, 3]
     assert all(name.startswith("test") for name in names(split["test"]))
 
@@ -84,7 +84,7 @@ def test_named_test_cases_neither_train_nor_validate_in_slabs(tmp_path: Path) ->
             write_nifti(tmp_path / f"{part}_{k}.nii.gz", random_picture(k, (8, 8, 10)))
     listing = {part: [f"{part}_{k}.nii.gz" for k in range(2)] for part in ("training", "test")}
     write_json(tmp_path / "dataset.json", listing)
-    split = datalist(tmp_path, **RECONSTRUCTION, split_by="slab")
+    split = split_datalist(tmp_path, **RECONSTRUCTION, split_by="slab")
     assert [names(cases) for cases in split.values()] == [
         ["training_0", "training_1"],
         ["training_0", "training_1"],
@@ -95,19 +95,19 @@ def test_named_test_cases_neither_train_nor_validate_in_slabs(tmp_path: Path) ->
 
 
 def test_reconstruction_takes_no_labels(tmp_path: Path) -> None:
-    split = datalist(pairs(tmp_path), **RECONSTRUCTION)
+    split = split_datalist(pairs(tmp_path), **RECONSTRUCTION)
     assert not any("label" in case for cases in split.values() for case in cases)
 
 
 def test_too_few_cases_name_the_ways_out(tmp_path: Path) -> None:
     write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(ValueError, match=r"has 1 case to divide.*split_by to slab.*split_file"):
-        datalist(tmp_path, **RECONSTRUCTION)
+        split_datalist(tmp_path, **RECONSTRUCTION)
 
 
 def test_one_volume_is_divided_by_slabs(tmp_path: Path) -> None:
     write_nifti(tmp_path / "a.nii.gz", random_picture(size=(8, 8, 10)))
-    split = datalist(tmp_path, **RECONSTRUCTION, split_by="slab")
+    split = split_datalist(tmp_path, **RECONSTRUCTION, split_by="slab")
     assert [cases[0]["slab"] for cases in split.values()] == [(0, 6), (6, 8), (8, 10)]
 
 
@@ -116,7 +116,7 @@ def test_one_volume_is_divided_by_slabs(tmp_path: Path) -> None:
 )
 def test_no_folder_makes_phantoms_and_says_so(task: dict, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    split = datalist(None, **task)
+    split = split_datalist(None, **task)
     assert all(cases[0]["image"].shape == (1, 16, 16) for cases in split.values())
     assert ("label" in split["train"][0]) == (task is SEGMENTATION)
     assert "80 phantoms of 16x16 voxels" in caplog.text
@@ -124,7 +124,7 @@ def test_no_folder_makes_phantoms_and_says_so(task: dict, caplog: pytest.LogCapt
 
 def test_a_missing_folder_makes_no_phantoms(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone: no such folder"):
-        datalist(tmp_path / "gone", **SEGMENTATION)
+        split_datalist(tmp_path / "gone", **SEGMENTATION)
     with pytest.raises(FileNotFoundError, match="gone: no such folder"):
         inference_list(tmp_path / "gone", **SEGMENTATION)
 
@@ -132,7 +132,7 @@ def test_a_missing_folder_makes_no_phantoms(tmp_path: Path) -> None:
 def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
     three = {**SEGMENTATION, "spatial_dims": 3, "image_size": [16, 16, 16]}
     with pytest.raises(ValueError, match=r"00\.png: is a 2D image while spatial_dims is 3"):
-        datalist(pairs(tmp_path), **three)
+        split_datalist(pairs(tmp_path), **three)
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,11 @@ def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
 )
 def test_a_setting_that_does_not_fit_is_named(setting: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        datalist(None, **{**SEGMENTATION, **setting})
+        split_datalist(None, **{**SEGMENTATION, **setting})
 
 
 def test_one_number_is_the_size_of_every_axis() -> None:
-    split = datalist(None, **{**SEGMENTATION, "image_size": 24})
+    split = split_datalist(None, **{**SEGMENTATION, "image_size": 24})
     assert split["val"][0]["image"].shape == (1, 24, 24)
 
 
@@ -170,7 +170,7 @@ def coloured(folder: Path, colors: np.ndarray = COLORS) -> Path:
 
 
 def test_every_mask_of_a_coloured_data_set_gets_the_same_colours(tmp_path: Path) -> None:
-    split = datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": 3})
+    split = split_datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": 3})
     expected = [tuple(color) for color in COLORS.tolist()]
     assert all(case["colors"] == expected for cases in split.values() for case in cases)
 
@@ -178,17 +178,17 @@ def test_every_mask_of_a_coloured_data_set_gets_the_same_colours(tmp_path: Path)
 @pytest.mark.parametrize("num_classes", [2, 4])
 def test_another_number_of_colours_than_classes_is_refused(tmp_path: Path, num_classes: int) -> None:
     with pytest.raises(ValueError, match=rf"have 3 colours .* num_classes is {num_classes}.*colors\.json"):
-        datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": num_classes})
+        split_datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": num_classes})
 
 
 def test_colours_without_black_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="black for the background"):
-        datalist(coloured(tmp_path, COLORS[1:]), **SEGMENTATION)
+        split_datalist(coloured(tmp_path, COLORS[1:]), **SEGMENTATION)
 
 
 def test_a_file_of_colours_gives_their_classes(tmp_path: Path) -> None:
     write_json(tmp_path / "colors.json", COLORS[::-1].tolist())
-    split = datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": 3})
+    split = split_datalist(coloured(tmp_path), **{**SEGMENTATION, "out_channels": 3})
     assert split["train"][0]["colors"] == [(255, 0, 0), (0, 255, 0), (0, 0, 0)]
 
 
@@ -196,7 +196,7 @@ def test_a_file_of_colours_gives_their_classes(tmp_path: Path) -> None:
 def test_a_malformed_file_of_colours_is_named(tmp_path: Path, content) -> None:
     write_json(tmp_path / "colors.json", content)
     with pytest.raises(ValueError, match=r"colors\.json: "):
-        datalist(coloured(tmp_path), **SEGMENTATION)
+        split_datalist(coloured(tmp_path), **SEGMENTATION)
 
 
 def test_inference_takes_every_case_and_needs_no_labels(tmp_path: Path) -> None:
@@ -223,16 +223,16 @@ def test_inference_leaves_out_masks_that_do_not_fit_and_says_so(
 
 
 def test_inference_without_folder_takes_the_test_phantoms() -> None:
-    assert names(inference_list(None, **SEGMENTATION)) == names(datalist(None, **SEGMENTATION)["test"])
+    assert names(inference_list(None, **SEGMENTATION)) == names(split_datalist(None, **SEGMENTATION)["test"])
 
 
 def test_the_nuclei_are_divided_as_their_page_says(data_dir: Path) -> None:
-    split = datalist(data_dir / "nuclei", **SEGMENTATION)
+    split = split_datalist(data_dir / "nuclei", **SEGMENTATION)
     assert [len(cases) for cases in split.values()] == [120, 40, 40]
 
 
 def test_the_hippocampus_is_a_decathlon(data_dir: Path) -> None:
-    split = datalist(data_dir / "Task04_Hippocampus", **{**SEGMENTATION, "out_channels": 3})
+    split = split_datalist(data_dir / "Task04_Hippocampus", **{**SEGMENTATION, "out_channels": 3})
     assert [len(cases) for cases in split.values()] == [120, 40, 40]
 
 
@@ -248,7 +248,7 @@ def test_instance_masks_become_one_label_map(tmp_path: Path) -> None:
         write_picture(tmp_path / f"id{k}" / "images" / f"id{k}.png", random_picture(k, (8, 8)))
         for i, mask in enumerate(masks):
             write_picture(tmp_path / f"id{k}" / "masks" / f"{i}.png", mask)
-    split = datalist(tmp_path, "segmentation", 2, 1, 2, 8)
+    split = split_datalist(tmp_path, "segmentation", 2, 1, 2, 8)
     assert [[case["case"] for case in cases] for cases in split.values()] == [["id0", "id1", "id2"], ["id3"], ["id4"]]
     label = LoadCased(1, 2)(split["test"][0])["label"][0].T
     assert label.sum() == 3 * 8 + 3 * 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flemme_monai.data import class_phantoms, datalist, phantoms
+from flemme_monai.data import class_phantoms, phantoms, split_datalist
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 32), (32, 32, 24)])
@@ -60,7 +60,7 @@ def test_the_seed_decides_the_phantoms_of_classes() -> None:
 
 
 def test_a_class_is_seen_in_its_image() -> None:
-    split = datalist(None, "classification", 2, 1, 4, 32)
+    split = split_datalist(None, "classification", 2, 1, 4, 32)
     parts = {}
     for part, cases in split.items():
         images = torch.stack([case["image"].as_tensor().flatten() for case in cases])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
-from flemme_monai.data import datalist
+from flemme_monai.data import split_datalist
 from flemme_monai.data.fingerprint import data_set_fingerprint, fingerprint
 from flemme_monai.data.split_record import read_split, save_split, settle_split
 
@@ -34,7 +34,7 @@ def pictures(folder: Path, count: int = 40, first_seed: int = 0) -> Path:
 
 def trained(folder: Path, data: Path | None, **settings) -> dict:
     """The split of a training, whose record is in a folder."""
-    split = datalist(data, **{**IMAGES, **settings})
+    split = split_datalist(data, **{**IMAGES, **settings})
     folder.mkdir(exist_ok=True)
     save_split(SimpleNamespace(dataset=SimpleNamespace(data=split["train"])), folder)
     return split
@@ -51,7 +51,7 @@ def record(tmp_path: Path) -> Path:
 
 
 def evaluated(data: Path | None, record: Path, **settings) -> dict:
-    return datalist(data, **{**IMAGES, **settings}, record=record)
+    return split_datalist(data, **{**IMAGES, **settings}, record=record)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_fingerprint_is_of_names_and_content(data: Path, tmp_path: Path) -> 
 
 def test_a_record_is_a_split_file(data: Path, record: Path) -> None:
     split = trained(record.parent, data, fold=2)
-    assert named(datalist(data, **IMAGES, split_file=record)) == named(split)
+    assert named(split_datalist(data, **IMAGES, split_file=record)) == named(split)
 
 
 def test_the_split_is_that_of_the_same_cases_elsewhere(data: Path, record: Path, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_without_its_test_cases_there_is_nothing_to_test(data: Path, record: Pat
 
 def test_without_a_record_one_line_says_so(data: Path, record: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    assert named(evaluated(data, record)) == named(datalist(data, **IMAGES))
+    assert named(evaluated(data, record)) == named(split_datalist(data, **IMAGES))
     assert f"{record} is not there: which cases the weights were trained on is not known" in caplog.text
 
 
@@ -228,7 +228,7 @@ def test_a_malformed_record_is_named(data: Path, record: Path, content: str) -> 
 def test_a_run_goes_on_with_its_split(data: Path, record: Path) -> None:
     split = trained(record.parent, data, fold=2)
     write_picture(data / "000.png", random_picture(500, (6, 6)))
-    assert named(datalist(data, **IMAGES, record=record, resume=True)) == named(split)
+    assert named(split_datalist(data, **IMAGES, record=record, resume=True)) == named(split)
 
 
 @pytest.mark.parametrize(("name", "words"), [("missing", r"missing \(07, 39\)"), ("changed", r"changed \(07, 39\)")])
@@ -240,14 +240,14 @@ def test_a_run_does_not_go_on_with_other_cases(data: Path, record: Path, name: s
         else:
             write_picture(data / f"{case}.png", random_picture(500, (6, 6)))
     with pytest.raises(ValueError, match=rf"2 of 40 cases in .*split\.json are {words}"):
-        datalist(data, **IMAGES, record=record, resume=True)
+        split_datalist(data, **IMAGES, record=record, resume=True)
 
 
 @pytest.mark.parametrize("fold", [1, 3])
 def test_a_run_does_not_go_on_with_another_split(data: Path, record: Path, fold: int) -> None:
     trained(record.parent, data, fold=2)
     with pytest.raises(ValueError, match=f"fold {fold} .*leave out fold"):
-        datalist(data, **IMAGES, record=record, resume=True, fold=fold)
+        split_datalist(data, **IMAGES, record=record, resume=True, fold=fold)
 
 
 def test_slabs_are_kept(tmp_path: Path, record: Path) -> None:
@@ -260,7 +260,7 @@ def test_slabs_are_kept(tmp_path: Path, record: Path) -> None:
     with pytest.raises(ValueError, match="twice"):
         evaluated(tmp_path / "data", record, split_file=file)
     with pytest.raises(ValueError, match="records a split by slabs"):
-        datalist(tmp_path / "data", **IMAGES, split_file=record)
+        split_datalist(tmp_path / "data", **IMAGES, split_file=record)
 
 
 def test_a_whole_volume_of_which_a_slab_was_trained_on_does_not_test(tmp_path: Path, record: Path) -> None:
@@ -281,10 +281,10 @@ def test_phantoms_are_known_by_their_seed(record: Path, caplog: pytest.LogCaptur
 def test_an_autoencoders_training_cases_do_not_test(data: Path, record: Path, caplog) -> None:
     trained(record.parent, data, fold=2)
     with pytest.raises(ValueError, match=r"autoencoder was trained on 4 of the 8 test cases \(34, 35, 36, .*is fold 2"):
-        datalist(data, **IMAGES, autoencoder_record=record)
-    datalist(data, **IMAGES, fold=2, autoencoder_record=record)
+        split_datalist(data, **IMAGES, autoencoder_record=record)
+    split_datalist(data, **IMAGES, fold=2, autoencoder_record=record)
     caplog.set_level("INFO")
-    datalist(data, **IMAGES, autoencoder_record=record.with_name("gone.json"))
+    split_datalist(data, **IMAGES, autoencoder_record=record.with_name("gone.json"))
     assert "gone.json is not there" in caplog.text
 
 
@@ -299,7 +299,7 @@ def test_weights_that_outlive_their_record_do_not_test_on_their_training_cases(d
     assert named(evaluated(data, record)) == named(split)
     trained(record.parent, data, fold=0)
     settle_split(record.parent)
-    assert named(evaluated(data, record)) == named(datalist(data, **IMAGES, fold=0))
+    assert named(evaluated(data, record)) == named(split_datalist(data, **IMAGES, fold=0))
 
 
 def test_data_of_another_origin_leave_no_record(data: Path, record: Path) -> None:
@@ -372,4 +372,4 @@ def test_a_list_without_training_cases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"dataset\.json: has 0 cases for validation, 4 for test and none for training"
     ):
-        datalist(tmp_path, **IMAGES)
+        split_datalist(tmp_path, **IMAGES)

@@ -12,7 +12,7 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import EnsureChannelFirst, LoadImage
 from PIL import Image
 
-from flemme_monai.data import datalist, inference_list
+from flemme_monai.data import inference_list, split_datalist
 from flemme_monai.transforms import LoadCased
 
 GREY = random_picture()
@@ -126,7 +126,7 @@ def test_a_slab_is_cut_out_and_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_cutting_a_slab_leaves_the_volume_as_it_was() -> None:
-    case = datalist(None, "segmentation", 3, 1, 3, 16, split_by="slab")["test"][0]
+    case = split_datalist(None, "segmentation", 3, 1, 3, 16, split_by="slab")["test"][0]
     before = case["image"].affine.clone()
     loaded = LoadCased(1, 3, 3)(case)
     assert torch.equal(case["image"].affine, before)
@@ -167,7 +167,7 @@ def test_a_picture_is_refused_in_3d(tmp_path: Path) -> None:
 
 
 def test_tensors_pass_the_same_checks() -> None:
-    case = datalist(None, "segmentation", 2, 1, 3, 16)["val"][0]
+    case = split_datalist(None, "segmentation", 2, 1, 3, 16)["val"][0]
     loaded = LoadCased(1, 3)(case)
     assert torch.equal(loaded["image"], case["image"])
     assert loaded["image"].meta["filename_or_obj"].endswith(".png")
