@@ -151,7 +151,7 @@ def ended(tmp_path: Path, program: str, **options) -> subprocess.CompletedProces
     """What ``python -m monai.bundle run`` is when this is what it runs."""
     main = tmp_path / "monai" / "bundle" / "__main__.py"
     main.parent.mkdir(parents=True)
-    main.write_text("from flemme_monai.utils import plain_errors\nplain_errors()\n" + program)
+    main.write_text("from flemme_monai.utils import plain_errors\nplain_errors()\n" + program, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **options}
     command = [sys.executable, str(main), "run"]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
