@@ -122,7 +122,7 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     budget = {"settings": settings, "parameters": parameters}
     result = folder / "result.json"
     if result.exists():
-        found = json.loads(result.read_text())
+        found = json.loads(result.read_text(encoding="utf-8"))
         if found["budget"] != budget:
             raise ValueError(f"{result} was found with other settings; name another --output or remove {folder}.")
         return found["row"]

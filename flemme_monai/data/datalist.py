@@ -194,11 +194,11 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
             f"out_channels is {out_channels} while in_channels is {in_channels}; a reconstruction has the image's own "
             "channels, set both to one number"
         )
-    if (task == "classification" or _has_classes(task, out_channels)) and not (
+    if (task in ("classification", "segmentation") or _has_classes(task, out_channels)) and not (
         isinstance(out_channels, int) and out_channels > 1
     ):
         none = ", or none for no classes" if task == "generation" else ""
-        raise ValueError(f"num_classes is {out_channels} for {task}; a number from 2 is expected{none}")
+        raise ValueError(f"num_classes is {out_channels!r} for {task}; a number from 2 is expected{none}")
 
 
 def _has_classes(task: str, out_channels: int | None) -> bool:

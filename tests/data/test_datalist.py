@@ -252,3 +252,9 @@ def test_instance_masks_become_one_label_map(tmp_path: Path) -> None:
     assert [[case["case"] for case in cases] for cases in split.values()] == [["id0", "id1", "id2"], ["id3"], ["id4"]]
     label = LoadCased(1, 2)(split["test"][0])["label"][0].T
     assert label.sum() == 3 * 8 + 3 * 4
+
+
+@pytest.mark.parametrize("num_classes", ["3", 1, None, 2.0])
+def test_the_classes_of_a_segmentation_are_a_number(num_classes) -> None:
+    with pytest.raises(ValueError, match=f"num_classes is {num_classes!r} for segmentation; a number from 2"):
+        split_datalist(None, **{**SEGMENTATION, "out_channels": num_classes})
