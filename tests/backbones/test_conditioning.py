@@ -131,7 +131,7 @@ def test_every_combination_is_heard_where_it_should_be_and_nowhere_else(conditio
 @pytest.mark.parametrize(
     ("encoder", "dims", "conditioning"),
     [
-        pytest.param(encoder, dims, c, id=f"{encoder}{dims}d-{name(c)}")
+        pytest.param(encoder, dims, c, id=f"{encoder}{dims}d-{name(c)}", marks=[] if dims == 2 else pytest.mark.slow)
         for i, (encoder, dims) in enumerate(product(PLAIN, (2, 3)))
         for c in few(i)
     ],

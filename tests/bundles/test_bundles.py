@@ -159,7 +159,10 @@ def small_denoiser(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("bundle", "parts"), [("small", ["network"]), ("small_denoiser", ["network", "ema"])])
+@pytest.mark.parametrize(
+    ("bundle", "parts"),
+    [pytest.param("small", ["network"], marks=pytest.mark.slow), ("small_denoiser", ["network", "ema"])],
+)
 def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(bundle, parts, tmp_path, request):
     small = request.getfixturevalue(bundle)
 
@@ -204,6 +207,7 @@ def test_two_processes_train_together(bundle, tmp_path, request):
     assert done.stdout.count("epoch 1/3") == 1
 
 
+@pytest.mark.slow
 def test_a_dicom_series_comes_back_as_nifti_with_its_affine(small, data_dir, tmp_path):
     folders = ["--ckpt_dir", str(tmp_path / "m"), "--output_dir", str(tmp_path / "o")]
     assert run(small, ["train"], "--epochs", "1", *folders).returncode == 0
