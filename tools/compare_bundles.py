@@ -110,7 +110,8 @@ def task_of(architecture: str) -> str:
 def summary(lines: Iterable[str]) -> dict[str, float]:
     """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
     rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
-    return {row["metric"]: float(row["mean"] if "mean" in row else row["value"]) for row in rows}
+    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in rows}
+    return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined
 
 
 def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
