@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Export the bundles named on the command line, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundles", nargs="+", help="names in bundles/, or paths")
-    parser.add_argument("--output", type=Path, default=Path("onnx"), help="folder of the graphs")
+    parser.add_argument("--output", type=Path, default=Path("exported"), help="folder of the graphs")
     args = parser.parse_args(argv)
     import onnx
 
