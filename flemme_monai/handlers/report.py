@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from math import isnan
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -42,7 +43,8 @@ class Report:
 
     def _metrics(self, engine: Engine) -> list[str]:
         if self.evaluator is None:
-            return [f"{name:<24} {value:.4f}" for name, value in scalars(engine.state.metrics).items()]
+            found = scalars(engine.state.metrics)
+            return [f"{name:<24} {'not defined' if isnan(value) else f'{value:.4f}'}" for name, value in found.items()]
         state = self.evaluator.state
         if state.best_metric_epoch == -1:
             return [f"epoch {engine.state.epoch} of {engine.state.max_epochs}, without validation"]

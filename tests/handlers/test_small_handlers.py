@@ -148,9 +148,11 @@ def test_the_report_names_the_metric_and_the_files(make_run, tmp_path, capsys):
 
 def test_the_report_of_an_evaluation_lists_its_metrics(make_run, tmp_path, capsys):
     run = make_run()
+    run.evaluator.add_event_handler(Events.COMPLETED, lambda engine: engine.state.metrics.update(absent=float("nan")))
     Report([tmp_path]).attach(run.evaluator)
     run.evaluator.run()
     out = capsys.readouterr().out
+    assert "absent                   not defined" in out
     assert f"val_mean_dice            {run.evaluator.state.metrics['val_mean_dice']:.4f}" in out
     assert "nothing was written" in out
 
