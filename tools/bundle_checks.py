@@ -98,7 +98,7 @@ def forward_arguments(network: nn.Module, batch: int, size: tuple[int, ...]) -> 
     Returns:
         Arguments of its ``forward``.
     """
-    settings = getattr(network, "backbone", network).conditions.settings
+    settings = network.backbone.conditioning
     arguments = {}
     if settings and settings.timesteps:
         arguments["timesteps"] = torch.linspace(1, 50, batch)

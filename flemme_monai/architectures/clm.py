@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from ..backbones import Backbone
 from ..blocks import area_resize
 from ..utils.network_config import ConfiguredModule
 
@@ -22,21 +23,22 @@ class ClM(ConfiguredModule):
         dropout: probability that a value is dropped before each of these layers.
 
     Raises:
-        ValueError: for a backbone with a dense latent, or one that is told a condition in the decoder.
+        ValueError: If the backbone has no latent, or passes it through a vector, or is told a condition in the decoder.
     """
 
     def __init__(
-        self, backbone: nn.Module, grid_size: int = 1, hidden: Sequence[int] = (), dropout: float = 0.0
+        self, backbone: Backbone, grid_size: int = 1, hidden: Sequence[int] = (), dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if not isinstance(backbone.latent_vector, nn.Identity):
+        backbone.require("encode", "ClM")
+        if backbone.bottleneck is not None:
             raise ValueError("latent_size has no use in a ClM, which has no decoder; set grid_size and hidden instead.")
-        conditioning = backbone.conditions.settings
+        conditioning = backbone.conditioning
         if conditioning is not None and conditioning.side == "decoder":
             raise ValueError("side='decoder' has no use in a ClM, which has no decoder; set it to 'encoder'.")
         if grid_size < 1:
             raise ValueError(f"grid_size is {grid_size}; expected 1, which is the mean, or more.")
-        self.conditions, self.encoder = backbone.conditions, backbone.encoder
+        self.backbone = backbone.without_decoder()
         self.grid = [grid_size] * backbone.spatial_dims
         self.norm = nn.LayerNorm(backbone.latent_channels)
         layers: list[nn.Module] = []
@@ -44,7 +46,7 @@ class ClM(ConfiguredModule):
         for out in hidden:
             layers += [nn.Dropout(dropout), nn.Linear(width, out), nn.GELU()]
             width = out
-        self.dense = nn.Sequential(*layers)
+        self.mlp = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, backbone.out_channels))
 
     @torch.jit.export
@@ -52,10 +54,8 @@ class ClM(ConfiguredModule):
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Image (B, in_channels, *S) to what the linear layer sees, (B, F)."""
-        time, told = self.conditions(x.shape[0], x.shape[2:], timesteps, context)
-        latent, _ = self.encoder(x, time, told)
-        pooled = area_resize(latent, self.grid)  # (B, C, *grid)
-        return self.dense(self.norm(pooled.movedim(1, -1)).flatten(1))
+        pooled = area_resize(self.backbone(x, timesteps, context), self.grid)  # (B, C, *grid)
+        return self.mlp(self.norm(pooled.movedim(1, -1)).flatten(1))
 
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
+from ..backbones import Backbone
 from .denoiser import Denoiser
 
 
@@ -26,10 +26,7 @@ class DDPM(Denoiser):
         In evaluation an image alone is taken at time step 0, under no context, for tools that check shapes.
         """
         timesteps, context = self.given(x, timesteps, context)
-        out = self.predict(x, timesteps, context)
-        if self.pyramid is not None and self.training and not torch.jit.is_scripting():
-            return out
-        return out[0]
+        return self.for_loss(self.predict(x, timesteps, context))
 
 
 class SDM(DDPM):
@@ -43,9 +40,9 @@ class SDM(DDPM):
         ValueError: for a backbone that takes none.
     """
 
-    def __init__(self, backbone: nn.Module, fusion: str | None = None) -> None:
+    def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__(backbone, fusion)
-        if backbone.conditions.settings.context != "image":
+        if backbone.conditioning.context != "image":
             raise ValueError("SDM needs a backbone under an image: set conditioning#context to 'image'.")
 
 
@@ -60,6 +57,6 @@ class LDM(DDPM):
         scale_factor: latents times this have unit deviation; computed from data and saved with the weights; 0 before.
     """
 
-    def __init__(self, backbone: nn.Module, fusion: str | None = None) -> None:
+    def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__(backbone, fusion)
         self.register_buffer("scale_factor", torch.zeros(()))

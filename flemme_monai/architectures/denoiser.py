@@ -5,44 +5,36 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..utils.network_config import ConfiguredModule
-from .pyramid import Pyramid
+from ..backbones import Backbone
+from .predictor import Predictor
 
 
-class Denoiser(ConfiguredModule):
+class Denoiser(Predictor):
     """A backbone that looks at a noisy image and is told how noisy it is.
 
     Args:
         backbone: a backbone with ``conditioning#timesteps``.
-        fusion: None, or ``cat`` or ``add`` for a hierarchical denoiser, which predicts at the latent and at every
-            decoder stage too and fuses these (:class:`Pyramid`).
+        fusion: as :class:`Predictor`.
 
     Attributes:
         default_step: the time step of an image that comes alone.
 
     Raises:
-        ValueError: for a backbone that takes no time steps.
+        ValueError: If the backbone takes no time steps, or has no output layer at full resolution.
     """
 
-    def __init__(self, backbone: nn.Module, fusion: str | None = None) -> None:
-        super().__init__()
-        conditioning = backbone.conditions.settings
+    def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
+        backbone.require("denoise", type(self).__name__)
+        conditioning = backbone.conditioning
         if conditioning is None or not conditioning.timesteps:
             raise ValueError(
                 f"{type(self).__name__} needs a backbone that takes time steps: set conditioning#timesteps to true."
             )
-        self.backbone = backbone
+        super().__init__(backbone, fusion)
         self.default_step = 0.0
         self.null_context = conditioning.context or ""
         self.null_channels = 0 if self.null_context in ("", "class") else conditioning.context_size
-        self.pyramid = None if fusion is None else Pyramid(backbone, fusion)
-        last = backbone.decoder.patch_recovery if self.pyramid is None else self.pyramid.fuse
-        begin_with_zero(last)
-
-    @property
-    def num_levels(self) -> int:
-        """Levels of the pyramid beside the final output; 0 without one."""
-        return 0 if self.pyramid is None else self.pyramid.num_levels
+        zero_init_last_conv(backbone.output_layer() if self.pyramid is None else self.pyramid.fuse)
 
     def given(
         self, x: torch.Tensor, timesteps: torch.Tensor | None, context: torch.Tensor | None
@@ -67,16 +59,8 @@ class Denoiser(ConfiguredModule):
             context = torch.full(size, -1.0, device=x.device)  # -1 is none
         return torch.full([x.shape[0]], self.default_step, device=x.device), context
 
-    def predict(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None) -> list[torch.Tensor]:
-        """The final prediction (B, C, *S), then those of the levels."""
-        out = self.backbone(x, timesteps, context)
-        if self.pyramid is None:
-            return [out.output]
-        final, levels = self.pyramid(out.output, out.features, out.latent, out.time, out.context)
-        return [final] + levels
 
-
-def begin_with_zero(module: nn.Module) -> None:
+def zero_init_last_conv(module: nn.Module) -> None:
     """Make a module's last layer give 0 at first, so that training begins at the mean (Dhariwal and Nichol 2021)."""
     last = [layer for layer in module.modules() if isinstance(layer, nn.modules.conv._ConvNd)][-1]
     nn.init.zeros_(last.weight)

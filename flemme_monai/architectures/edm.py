@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
+from ..backbones import Backbone
+from ..blocks import resized_like
 from ..diffusion import Preconditioning
 from .denoiser import Denoiser
 
@@ -24,7 +24,7 @@ class EDM(Denoiser):
         ValueError: for a backbone whose output cannot be added to its input.
     """
 
-    def __init__(self, backbone: nn.Module, fusion: str | None = None, sigma_data: float = 0.5) -> None:
+    def __init__(self, backbone: Backbone, fusion: str | None = None, sigma_data: float = 0.5) -> None:
         super().__init__(backbone, fusion)
         if backbone.in_channels != backbone.out_channels:
             raise ValueError(
@@ -49,11 +49,6 @@ class EDM(Denoiser):
         # the embedding tells whole steps apart, as those of a DDPM, and c_noise is about 1
         outputs = self.predict(c.c_in(sigma) * x, 1000.0 * c.c_noise(sigma).flatten(), context)
         images: list[torch.Tensor] = []
-        if not self.training:
-            outputs = outputs[:1]
         for output in outputs:
-            base = x if output.shape[2:] == x.shape[2:] else F.interpolate(x, size=output.shape[2:], mode="area")
-            images.append(c.c_skip(sigma) * base + c.c_out(sigma) * output)
-        if self.pyramid is not None and self.training and not torch.jit.is_scripting():
-            return images
-        return images[0]
+            images.append(c.c_skip(sigma) * resized_like(x, output) + c.c_out(sigma) * output)
+        return self.for_loss(images)

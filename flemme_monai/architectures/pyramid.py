@@ -7,17 +7,41 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..blocks import PositionEmbedding
+from ..backbones import Backbone, BackboneOutput
+from ..blocks import ConditionEmbeddings, PositionEmbedding
 
 FUSIONS = ("cat", "add")
+MAX_CHANNELS = 256
+
+
+class PyramidLevel(nn.Module):
+    """A residual block of the backbone's family and a 1x1 projection: a prediction at a feature's resolution.
+
+    Args:
+        backbone: the backbone that makes the block.
+        channels: channels of the feature; above 256 a 1x1 convolution reduces them first, since a block's weights grow
+            with their square.
+        level: of the feature, counted from the finest decoder stage (0) to the latent.
+    """
+
+    def __init__(self, backbone: Backbone, channels: int, level: int) -> None:
+        super().__init__()
+        conv, width = Conv["conv", backbone.spatial_dims], min(channels, MAX_CHANNELS)
+        self.reduction = None if channels == width else conv(channels, width, 1)
+        self.block = backbone.pyramid_block(width, level)
+        self.head = conv(width, backbone.out_channels, 1)
+
+    def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None) -> torch.Tensor:
+        """A feature (B, C, *s) to a prediction (B, out_channels, *s)."""
+        if self.reduction is not None:
+            x = self.reduction(x)
+        return self.head(self.block(x) if conditions is None else self.block(x, conditions))
 
 
 class Pyramid(nn.Module):
-    """Outputs at the latent and at every decoder stage, and their fusion with the backbone's own output.
+    """Predictions at the latent and at every decoder stage, and their fusion with the backbone's own output.
 
-    Each feature gets one residual block of the backbone's family, told what the decoder's stages are told, and a 1x1
-    projection: a level, at the feature's resolution. All levels and the output are resized to full size, given a
-    position embedding, fused and projected.
+    All levels and the output are resized to full size, given a position embedding, fused and projected.
 
     Args:
         backbone: the backbone whose features come in.
@@ -27,52 +51,42 @@ class Pyramid(nn.Module):
         num_levels: the latent and the decoder's stages.
 
     Raises:
-        ValueError: for another fusion.
+        ValueError: If the fusion is another, or the backbone has no features.
     """
 
-    def __init__(self, backbone: nn.Module, fusion: str = "cat") -> None:
+    def __init__(self, backbone: Backbone, fusion: str = "cat") -> None:
         super().__init__()
         if fusion not in FUSIONS:
             raise ValueError(f"fusion is {fusion!r}; expected one of {', '.join(FUSIONS)}.")
+        backbone.require("pyramid", "a hierarchical architecture")
         dims, out_channels = backbone.spatial_dims, backbone.out_channels
         widths = [backbone.latent_channels, *backbone.feature_channels]
         self.num_levels = len(widths)
         self.cat = fusion == "cat"
         self.mode = "bilinear" if dims == 2 else "trilinear"
-        # level i of the pyramid lies on level depth - i of the backbone
-        self.blocks = nn.ModuleList(
-            [backbone.family.residual_stage(dims, c, len(widths) - 1 - i) for i, c in enumerate(widths)]
-        )
-        for block in self.blocks:
-            backbone.conditions.inject(block, "decoder")
-        conv = Conv["conv", dims]
-        self.heads = nn.ModuleList([conv(c, out_channels, 1) for c in widths])
+        self.levels = nn.ModuleList([PyramidLevel(backbone, c, len(widths) - 1 - i) for i, c in enumerate(widths)])
         self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(widths) + 1)])
-        self.fuse = conv(out_channels * (len(widths) + 1) if self.cat else out_channels, out_channels, 1)
+        fused = out_channels * (len(widths) + 1) if self.cat else out_channels
+        self.fuse = Conv["conv", dims](fused, out_channels, 1)
 
-    def forward(
-        self,
-        output: torch.Tensor,
-        features: list[torch.Tensor],
-        latent: torch.Tensor,
-        time: torch.Tensor | None = None,
-        context: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """What the backbone returned (:class:`flemme_monai.backbones.BackboneOutput`), to the final output
-        (B, C, *S) and the levels (B, C, *s_i), coarse to fine."""
-        inputs = [latent] + features
+    def forward(self, out: BackboneOutput) -> list[torch.Tensor]:
+        """What the backbone returned, to ``[final, level_0, ...]``: the final prediction (B, C, *S) and the levels
+        (B, C, *s_i), coarse to fine."""
+        inputs = [out.latent] + out.features
         levels: list[torch.Tensor] = []
-        for i, (block, head) in enumerate(zip(self.blocks, self.heads)):
-            levels.append(head(block(inputs[i], time, context)))
+        for i, level in enumerate(self.levels):
+            feature = inputs[i]
+            levels.append(level(feature) if out.conditions is None else level(feature, out.conditions))
+        size = out.output.shape[2:]
         maps: list[torch.Tensor] = []
         for i, position in enumerate(self.positions):
-            level = output if i == len(levels) else levels[i]
-            if level.shape[2:] != output.shape[2:]:
-                level = F.interpolate(level, size=output.shape[2:], mode=self.mode, align_corners=False)
-            maps.append(position(level))
+            prediction = out.output if i == len(levels) else levels[i]
+            if prediction.shape[2:] != size:
+                prediction = F.interpolate(prediction, size=size, mode=self.mode, align_corners=False)
+            maps.append(position(prediction))
         if self.cat:
-            return self.fuse(torch.cat(maps, dim=1)), levels
+            return [self.fuse(torch.cat(maps, dim=1))] + levels
         total = maps[0]
-        for level in maps[1:]:
-            total = total + level
-        return self.fuse(total), levels
+        for prediction in maps[1:]:
+            total = total + prediction
+        return [self.fuse(total)] + levels

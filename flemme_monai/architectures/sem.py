@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
-from ..utils.network_config import ConfiguredModule
+from ..backbones import Backbone
+from .predictor import Predictor
 
 
-class SeM(ConfiguredModule):
-    """Segmentation model: the backbone's output are the logits of the classes.
+class SeM(Predictor):
+    """Segmentation model: the backbone's output are the logits of the classes; side outputs are supervised too.
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of classes, the background counted.
+
+    Attributes:
+        num_levels: the backbone's side outputs in training.
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.num_levels = backbone.num_sides
 
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Image (B, in_channels, *S) to logits (B, num_classes, *S)."""
-        return self.backbone(x, timesteps, context).output
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Image (B, in_channels, *S) to logits (B, num_classes, *S); in training, where the backbone has side outputs,
+        ``[logits, side_0, ...]``, the finest first."""
+        out = self.backbone(x, timesteps, context)
+        return self.for_loss([out.output] + out.sides)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from ..backbones import Backbone
 from ..blocks import area_resize
 from ..utils.network_config import ConfiguredModule
 
@@ -31,20 +32,16 @@ class VAE(ConfiguredModule):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         latent_channels: int = 4,
         latent_size: int | None = None,
         image_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if backbone.connection != "none":
-            raise ValueError(
-                f"a VAE with {backbone.connection} connections would show its decoder the image past the latent, and "
-                "could not make an image from a latent alone; use a plain encoder: CNN, ViT, Swin or VMamba."
-            )
-        if not isinstance(backbone.latent_vector, nn.Identity):
+        backbone.require("decode", "VAE")
+        if backbone.bottleneck is not None:
             raise ValueError("the backbone's latent_size would come before the VAE's latent; give it to the VAE alone.")
-        conditioning = backbone.conditions.settings
+        conditioning = backbone.conditioning
         if conditioning is not None and conditioning.timesteps:
             raise ValueError("a VAE is told no time: set conditioning#timesteps to false.")
         if (latent_size is None) != (image_size is None):
@@ -53,8 +50,8 @@ class VAE(ConfiguredModule):
         self.spatial_dims = dims = backbone.spatial_dims
         self.latent_channels = latent_channels
         width, conv = backbone.latent_channels, Conv["conv", dims]
-        self.vector = latent_size is not None
-        self.size = [1] * dims  # of the decoder's input, where the latent is a vector
+        self.has_vector_latent = latent_size is not None
+        self.bottleneck_size = [1] * dims  # of the decoder's input, where the latent is a vector
         self.grid = [GRID] * dims
         self.mode = "bilinear" if dims == 2 else "trilinear"
         if latent_size is None or image_size is None:
@@ -67,16 +64,16 @@ class VAE(ConfiguredModule):
                 f"image_size is {list(image_size)}; expected {dims} multiples of the total stride "
                 f"{list(backbone.size_divisor)}."
             )
-        self.size = [n // d for n, d in zip(image_size, backbone.size_divisor)]
+        self.bottleneck_size = [n // d for n, d in zip(image_size, backbone.size_divisor)]
         self.to_moments = nn.Linear(width * GRID**dims, 2 * latent_size)
         self.from_latent = nn.Linear(latent_size, width * GRID**dims)
 
     @torch.jit.export
     def encode(self, x: torch.Tensor, context: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (B, C, *S) to mean and deviation of its latent, (B, latent_channels, *s) or (B, latent_size) each."""
-        time, told = self.backbone.conditions(x.shape[0], x.shape[2:], None, context)
-        feature, _ = self.backbone.encoder(x, time, told)
-        if self.vector:
+        conditions = self.backbone.embed(x.shape[0], x.shape[2:], None, context)
+        feature, _ = self.backbone.encode(x, conditions)
+        if self.has_vector_latent:
             feature = area_resize(feature, self.grid).flatten(1)
         mean, log_variance = self.to_moments(feature).chunk(2, 1)
         return mean, torch.exp(0.5 * log_variance.clamp(-30, 20))
@@ -90,13 +87,13 @@ class VAE(ConfiguredModule):
     def decode(self, z: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Latent (B, latent_channels, *s) or (B, latent_size) to image (B, C, *S)."""
         feature = self.from_latent(z)
-        if self.vector:
+        if self.has_vector_latent:
             feature = feature.view([z.shape[0], -1] + self.grid)
-            feature = F.interpolate(feature, size=self.size, mode=self.mode, align_corners=False)
+            feature = F.interpolate(feature, size=self.bottleneck_size, mode=self.mode, align_corners=False)
         size = [n * d for n, d in zip(feature.shape[2:], self.backbone.size_divisor)]
-        time, told = self.backbone.conditions(z.shape[0], size, None, context)
-        kept: list[torch.Tensor] = []
-        return self.backbone.decoder(feature, kept, time, told)[0]
+        conditions = self.backbone.embed(z.shape[0], size, None, context)
+        skips: list[torch.Tensor] = []
+        return self.backbone.decode(feature, skips, conditions).output
 
     def reconstruct(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Image (B, C, *S) through the mean of its latent to an image."""

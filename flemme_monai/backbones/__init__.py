@@ -1,13 +1,12 @@
 """Backbones: a block family and a connection make an encoder-decoder."""
 
-from .conditioning import Conditioning, Conditions
-from .connections import DenseConnection, NoConnection, SkipConnection
+from .backbone import Backbone, BackboneOutput, DecoderOutput, ImageEncoder, check_image
+from .conditioning import ConditionEmbedder, Conditioning
+from .connections import Connection, DenseConnection, NoConnection, SkipConnection
 from .conv import CNN, ConvFamily, DNet, UNet
-from .decoder import Decoder
-from .encoder import Encoder
-from .encoder_decoder import EncoderDecoder
+from .encoder_decoder import Decoder, Encoder, EncoderDecoder
 from .family import BlockFamily
-from .output import BackboneOutput
+from .layout import StageLayout
 from .sequence import SequenceFamily
 from .swin import Swin, SwinD, SwinFamily, SwinU
 from .vit import ViT, ViTD, ViTFamily, ViTU
@@ -15,20 +14,25 @@ from .vmamba import MambaFamily, VMamba, VMambaD, VMambaU
 
 __all__ = [
     "CNN",
+    "Backbone",
     "BackboneOutput",
     "BlockFamily",
+    "ConditionEmbedder",
     "Conditioning",
-    "Conditions",
+    "Connection",
     "ConvFamily",
     "DNet",
     "Decoder",
+    "DecoderOutput",
     "DenseConnection",
     "Encoder",
     "EncoderDecoder",
+    "ImageEncoder",
     "MambaFamily",
     "NoConnection",
     "SequenceFamily",
     "SkipConnection",
+    "StageLayout",
     "Swin",
     "SwinD",
     "SwinFamily",
@@ -41,4 +45,5 @@ __all__ = [
     "ViTD",
     "ViTFamily",
     "ViTU",
+    "check_image",
 ]

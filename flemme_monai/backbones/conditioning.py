@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -11,11 +14,12 @@ from ..blocks import (
     INJECTIONS,
     BlockInjection,
     ClassContext,
-    Combine,
+    ConditionEmbeddings,
+    ContextFusion,
     ImageContext,
     PositionContext,
     Stage,
-    StepEmbedding,
+    TimestepEmbedding,
     injection,
 )
 from .family import BlockFamily
@@ -23,7 +27,8 @@ from .family import BlockFamily
 CONTEXTS = ("class", "image", "position")
 COMBINES = ("injection", "add", "cat")
 SIDES = ("both", "encoder", "decoder")
-SUMS = ("bias", "cross_attention", "add", "cat")  # of a condition without extent: one number more for a whole channel
+SHIFTS = ("bias", "cross_attention", "add", "cat")  # a condition without extent adds a constant to each channel
+INJECTION_HEADS = 4
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Conditioning:
         ):
             if getattr(self, name) and not used:
                 raise ValueError(f"{name}={getattr(self, name)} {why} has no use; leave it out.")
-        adds = self.time_injection in SUMS and (self.injection == "bias" or "injection" in self.flat_sums)
+        adds = self.time_injection in SHIFTS and (self.injection == "bias" or "injection" in self.channel_shifts)
         if self.condition_first and (adds or self.time_injection == self.injection == "gate"):
             raise ValueError(
                 f"condition_first has no use: time_injection={self.time_injection!r} and injection={self.injection!r} "
@@ -103,10 +108,10 @@ class Conditioning:
             )
 
     @property
-    def flat_sums(self) -> list[str]:
-        """The settings that add one number to a whole channel: sums of what has no extent, as all but an image."""
+    def channel_shifts(self) -> list[str]:
+        """The settings by which a condition without extent adds a constant to a channel; only an image has extent."""
         names = ["time_injection"] if self.context == "image" else ["time_injection", "injection", "combine"]
-        return [name for name in names if getattr(self, name) in SUMS]
+        return [name for name in names if getattr(self, name) in SHIFTS]
 
     def on(self, side: str) -> bool:
         """Whether that side of the network is told the context."""
@@ -118,49 +123,45 @@ class Conditioning:
         return self.combine in (None, "injection")
 
 
-class Conditions(nn.Module):
+class ConditionEmbedder(nn.Module):
     """Checks and embeds what a network is told, and gives its halves the modules that use it.
 
     Args:
-        settings: which conditions; None takes none.
+        settings: which conditions.
         spatial_dims: 2 or 3.
-        family: makes the encoder of an image.
-        patch_size: of that encoder.
+        families: block families of the encoder and of the decoder; the encoder's looks at an image.
+        patch_size: of an image as context, along each axis.
 
     Attributes:
         settings: as given.
 
     Raises:
-        ValueError: for a condition that the family's blocks would forget.
+        ValueError: If the norm of a family's blocks would remove a condition.
     """
 
     def __init__(
-        self, settings: Conditioning | None, spatial_dims: int, family: BlockFamily, patch_size: list[int]
+        self,
+        settings: Conditioning,
+        spatial_dims: int,
+        families: tuple[BlockFamily, BlockFamily],
+        patch_size: Sequence[int],
     ) -> None:
         super().__init__()
         self.settings, self.spatial_dims = settings, spatial_dims
-        self.time: nn.Module | None = None
-        self.context: nn.Module | None = None
-        if settings is None:
-            return
-        if family.forgets_bias and settings.flat_sums:
-            name = settings.flat_sums[0]
-            raise ValueError(
-                f"{name}={getattr(settings, name)!r} has no effect: it adds one number to a whole channel, and the "
-                "blocks' norm takes it away; use a gate, or another norm."
-            )
+        for side, family in zip(("encoder", "decoder"), families):
+            _check_norm(settings, side, family)
         size, width, drop = settings.context_size, settings.channels, settings.drop
-        if settings.timesteps:
-            self.time = StepEmbedding(spatial_dims, width)
+        self.time: nn.Module | None = TimestepEmbedding(spatial_dims, width) if settings.timesteps else None
+        self.context: nn.Module | None = None
         if settings.context == "class":
             self.context = ClassContext(size, spatial_dims, width, drop)
         elif settings.context == "position":
             self.context = PositionContext(size, spatial_dims, width, drop)
         elif settings.context == "image":
-            layers = [family.patch_embedding(spatial_dims, size, width, patch_size)]
+            layers = OrderedDict(patch_embedding=families[0].patch_embedding(spatial_dims, size, width, patch_size))
             if settings.image_depth:
-                layers.append(family.stage(spatial_dims, width, width, 0, [0.0] * settings.image_depth))
-            self.context = ImageContext(nn.Sequential(*layers), size, spatial_dims, width, drop)
+                layers["stage"] = families[0].stage(spatial_dims, width, width, 0, [0.0] * settings.image_depth)
+            self.context = ImageContext(nn.Sequential(layers), size, spatial_dims, width, drop)
 
     def forward(
         self,
@@ -168,8 +169,8 @@ class Conditions(nn.Module):
         size: list[int],
         timesteps: torch.Tensor | None = None,
         context: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """What the network is told beside the image: time and context, embedded (B, E, *s); None what it does not take.
+    ) -> ConditionEmbeddings:
+        """Embed time steps and context; None: not used.
 
         Args:
             batch: number of images B.
@@ -178,24 +179,24 @@ class Conditions(nn.Module):
             context: classes (B), indices (B, n) or (B) for one, or an image (B, C, *S).
 
         Raises:
-            ValueError: for a condition that the network was not built for, one that is missing, or of another shape.
+            ValueError: If a condition is given that the network was not built for, is missing, or has another shape.
         """
         if not torch.jit.is_scripting():
             self._check(batch, list(size), timesteps, context)
-        time: torch.Tensor | None = None
+        time_emb: torch.Tensor | None = None
         if self.time is not None and timesteps is not None:
-            time = self.time(timesteps.reshape(-1))
-        told: torch.Tensor | None = None
+            time_emb = self.time(timesteps.reshape(-1))
+        context_emb: torch.Tensor | None = None
         if self.context is not None and context is not None:
-            told = self.context(context)
-        return time, told
+            context_emb = self.context(context)
+        return ConditionEmbeddings(time_emb, context_emb)
 
     @torch.jit.unused
     def _check(self, batch: int, size: list[int], timesteps: torch.Tensor | None, context: torch.Tensor | None) -> None:
         if torch.compiler.is_exporting():  # sizes are symbols, whose values a check would fix
             return
         settings = self.settings
-        takes = {"timesteps": settings and settings.timesteps, "context": settings and settings.context}
+        takes = {"timesteps": settings.timesteps, "context": settings.context}
         for name, given in ("timesteps", timesteps), ("context", context):
             if given is not None and not takes[name]:
                 raise ValueError(f"{name} given, but this backbone was built without; set its conditioning#{name}.")
@@ -208,32 +209,76 @@ class Conditions(nn.Module):
         count = settings.context_size
         expected = {"class": (batch,), "position": (batch, count), "image": (batch, count, *size)}[settings.context]
         shape = tuple(context.shape)
-        one = {(batch,), (batch, 1)}  # a number a sample, with or without an axis of its own
+        one = {(batch,), (batch, 1)}  # a number per sample, with or without an axis of its own
         if shape != expected and not {shape, expected} <= one:
             raise ValueError(
                 f"context has shape {shape}; a context '{settings.context}' for {batch} images of size {tuple(size)} "
                 f"has {expected}."
             )
 
-    def inject(self, stage: Stage, side: str) -> None:
-        """Let every block of a stage on that side be told, if there is anything to tell."""
-        settings, dims, heads = self.settings, self.spatial_dims, 4
-        if settings is None or not (settings.timesteps or (settings.on(side) and settings.injects)):
-            return
+    def attach(self, half: nn.Module, side: str) -> None:
+        """Give every stage inside a module what it needs to be told the conditions of a side.
 
-        def make(channels: int) -> BlockInjection:
-            time, told = None, None
-            if settings.timesteps:
-                time = injection(settings.time_injection or "gate_bias", dims, settings.channels, channels, heads)
-            if settings.on(side) and settings.injects:
-                told = injection(settings.injection or "gate_bias", dims, settings.channels, channels, heads)
-            return BlockInjection(time, told, settings.condition_first)
+        A context that is added or concatenated where a side begins needs a place there: a half with one has
+        ``input_channels``, and an ``input_conditioning`` that is None.
 
-        stage.inject(make)
+        Args:
+            half: an encoder or a decoder, or a stage.
+            side: "encoder" or "decoder".
 
-    def entrance(self, side: str, channels: int) -> nn.Module | None:
-        """Where a side begins: the context added or concatenated, or None."""
+        Raises:
+            ValueError: If nothing in it can be told.
+        """
         settings = self.settings
-        if settings is None or settings.injects or not settings.on(side):
-            return None
-        return Combine(self.spatial_dims, settings.channels, channels, settings.combine == "cat")
+        with_context = settings.on(side) and settings.injects
+        if not (settings.timesteps or with_context):
+            return
+        stages = [module for module in half.modules() if isinstance(module, Stage)]
+        if not stages:
+            raise ValueError(
+                f"conditioning: the {side} {type(half).__name__} has no flemme_monai.blocks.Stage, which is what can "
+                "be told a condition: make its layers stages, or leave conditioning out."
+            )
+        for stage in stages:
+            stage.inject(partial(self._injection, with_context))
+
+    def attach_input(self, half: nn.Module, side: str) -> None:
+        """Add or concatenate the context where a side begins, if the settings say so.
+
+        Args:
+            half: an encoder or a decoder with a place for it: ``input_channels``, and an ``input_conditioning`` that
+                is None.
+            side: "encoder" or "decoder".
+
+        Raises:
+            ValueError: If the half has no such place.
+        """
+        settings = self.settings
+        if settings.injects or not settings.on(side):
+            return
+        if not hasattr(half, "input_conditioning"):
+            raise ValueError(
+                f"combine={settings.combine!r}: the {side} {type(half).__name__} has no place to do it at; set combine "
+                "to 'injection'."
+            )
+        concat = settings.combine == "cat"
+        half.input_conditioning = ContextFusion(self.spatial_dims, settings.channels, half.input_channels, concat)
+
+    def _injection(self, with_context: bool, channels: int) -> BlockInjection:
+        settings, time, context = self.settings, None, None
+        sizes = (self.spatial_dims, settings.channels, channels, INJECTION_HEADS)
+        if settings.timesteps:
+            time = injection(settings.time_injection or "gate_bias", *sizes)
+        if with_context:
+            context = injection(settings.injection or "gate_bias", *sizes)
+        return BlockInjection(time, context, settings.condition_first)
+
+
+def _check_norm(settings: Conditioning, side: str, family: BlockFamily) -> None:
+    """Refuse what adds one number to a whole channel on a side whose norm subtracts it again."""
+    shifts = [name for name in settings.channel_shifts if name == "time_injection" or settings.on(side)]
+    if family.norm_removes_channel_shift and shifts:
+        raise ValueError(
+            f"{shifts[0]}={getattr(settings, shifts[0])!r} has no effect: it adds one number to a whole channel, and "
+            f"the norm of the {side}'s {type(family).__name__} takes it away; use a gate, or another norm."
+        )

@@ -1,43 +1,25 @@
-"""Which earlier features a stage sees, resampled to its resolution and concatenated to its input."""
+"""Which earlier features a stage sees, resampled to its resolution and concatenated to its input.
+
+A connection is a small object beside a block family. An encoder-decoder asks it, for each stage, for the module that
+joins the stage's input with earlier features, and how many channels that makes.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..blocks import InterpolateDown, InterpolateUp
+from .layout import FeatureSpec
 
 
-class Resample(nn.Sequential):
-    """A feature of another stage brought to this stage's width and resolution: 1x1 convolution, interpolation.
-
-    Args:
-        spatial_dims: 2 or 3.
-        in_channels: channels of the feature.
-        out_channels: channels it is given.
-        source: total stride of the feature along each axis.
-        target: total stride of this stage along each axis.
-    """
-
-    def __init__(
-        self, spatial_dims: int, in_channels: int, out_channels: int, source: Sequence[int], target: Sequence[int]
-    ) -> None:
-        up = [max(s // t, 1) for s, t in zip(source, target)]
-        down = [max(t // s, 1) for s, t in zip(source, target)]
-        layers: list[nn.Module] = []
-        if max(down) > 1:
-            layers.append(InterpolateDown(spatial_dims, in_channels, out_channels, down))
-        elif max(up) > 1:
-            layers.append(InterpolateUp(spatial_dims, in_channels, out_channels, up))
-        elif in_channels != out_channels:
-            layers.append(Conv["conv", spatial_dims](in_channels, out_channels, 1))
-        super().__init__(*layers)
-
-
-class NoConnection(nn.Module):
+class InputOnly(nn.Module):
     """The stage sees its input alone."""
 
     def forward(self, x: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
@@ -45,8 +27,8 @@ class NoConnection(nn.Module):
         return x
 
 
-class SkipConnection(nn.Module):
-    """The stage also sees one earlier feature of its own resolution (U-Net, Ronneberger et al. 2015).
+class ConcatSkip(nn.Module):
+    """The stage also sees one earlier feature of its own resolution.
 
     Args:
         index: which of the earlier features.
@@ -61,8 +43,8 @@ class SkipConnection(nn.Module):
         return torch.cat([x, earlier[self.index]], dim=1)
 
 
-class DenseConnection(nn.Module):
-    """The stage also sees every earlier feature (DenseNet, Huang et al. 2017, between stages).
+class ConcatResampled(nn.Module):
+    """The stage also sees earlier features of any resolution, each brought to its width and resolution.
 
     Args:
         resamplers: one for each earlier feature that is used, from the first on.
@@ -78,3 +60,113 @@ class DenseConnection(nn.Module):
         for i, resample in enumerate(self.resamplers):
             features.append(resample(earlier[i]))
         return torch.cat(features, dim=1)
+
+
+class Connection(ABC):
+    """Which earlier features the stages of an encoder-decoder see.
+
+    Attributes:
+        name: what the registry and error messages call it.
+        bypasses_latent: whether the decoder sees features of the encoder beside the latent.
+    """
+
+    name: ClassVar[str]
+    bypasses_latent: ClassVar[bool]
+
+    @abstractmethod
+    def encoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+    ) -> tuple[nn.Module, int]:
+        """What an encoder stage sees.
+
+        Args:
+            spatial_dims: 2 or 3.
+            own: the stage's input.
+            earlier: every feature that was made before the one that the input comes from.
+
+        Returns:
+            a module from the stage's input and the earlier features to what the stage sees, and its channels.
+        """
+
+    @abstractmethod
+    def decoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+    ) -> tuple[nn.Module, int]:
+        """What a decoder stage sees; as :meth:`encoder_fuse`.
+
+        Args:
+            spatial_dims: 2 or 3.
+            own: the stage's input.
+            earlier: the encoder's features, fine to coarse, the latent, then those of earlier decoder stages.
+            level: level of the stage, which is also the index of the encoder's feature of its resolution.
+        """
+
+
+@dataclass(frozen=True)
+class NoConnection(Connection):
+    """A stage sees its input alone."""
+
+    name = "none"
+    bypasses_latent = False
+
+    def encoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+    ) -> tuple[nn.Module, int]:
+        """The input."""
+        return InputOnly(), own.channels
+
+    def decoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+    ) -> tuple[nn.Module, int]:
+        """The input."""
+        return InputOnly(), own.channels
+
+
+@dataclass(frozen=True)
+class SkipConnection(NoConnection):
+    """A decoder stage also sees the encoder's feature of its level (U-Net, Ronneberger et al. 2015)."""
+
+    name = "skip"
+    bypasses_latent = True
+
+    def decoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+    ) -> tuple[nn.Module, int]:
+        """The input and the encoder's feature of its level."""
+        return ConcatSkip(level), own.channels + earlier[level].channels
+
+
+@dataclass(frozen=True)
+class DenseConnection(Connection):
+    """A stage also sees every earlier feature (DenseNet, Huang et al. 2017, between stages)."""
+
+    name = "dense"
+    bypasses_latent = True
+
+    def encoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+    ) -> tuple[nn.Module, int]:
+        """The input and all earlier features, each at the input's width."""
+        if not earlier:
+            return InputOnly(), own.channels
+        resamplers = [resample(spatial_dims, feature, own) for feature in earlier]
+        return ConcatResampled(resamplers), own.channels * (1 + len(resamplers))
+
+    def decoder_fuse(
+        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+    ) -> tuple[nn.Module, int]:
+        """As in the encoder."""
+        return self.encoder_fuse(spatial_dims, own, earlier)
+
+
+def resample(spatial_dims: int, source: FeatureSpec, target: FeatureSpec) -> nn.Module:
+    """A module that gives a feature another's width and resolution: a 1x1 convolution and interpolation."""
+    up = [max(s // t, 1) for s, t in zip(source.strides, target.strides)]
+    down = [max(t // s, 1) for s, t in zip(source.strides, target.strides)]
+    if max(down) > 1:
+        return InterpolateDown(spatial_dims, source.channels, target.channels, down)
+    if max(up) > 1:
+        return InterpolateUp(spatial_dims, source.channels, target.channels, up)
+    if source.channels != target.channels:
+        return Conv["conv", spatial_dims](source.channels, target.channels, 1)
+    return nn.Identity()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,6 +24,7 @@ from ..blocks import (
     StridedConv,
     TransposedConv,
 )
+from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import BlockFamily, at_level
 
@@ -67,7 +69,7 @@ class ConvFamily(BlockFamily):
     down_mode: str = "conv"
     up_mode: str = "conv"
 
-    channels_last: ClassVar[bool] = False
+    has_drop_path: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -87,12 +89,12 @@ class ConvFamily(BlockFamily):
         return StridedConv(spatial_dims, in_channels, channels, patch_size)
 
     @property
-    def min_positions(self) -> int:
+    def min_latent_positions(self) -> int:
         """An instance norm needs two."""
         return 2 if self.norm == "instance" else 1
 
     @property
-    def forgets_bias(self) -> bool:
+    def norm_removes_channel_shift(self) -> bool:
         """An instance norm does."""
         return self.norm == "instance"
 
@@ -120,7 +122,7 @@ class ConvFamily(BlockFamily):
         widths = [out_channels] * len(drop_path) + [0] * (len(blocks) - len(drop_path))
         return Stage(blocks, widths)
 
-    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+    def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One residual convolution block."""
         return Stage([self._block("res_conv", spatial_dims, channels, channels)], [channels])
 
@@ -144,7 +146,8 @@ class ConvFamily(BlockFamily):
         if self.up_mode == "conv":
             return self.up(spatial_dims, in_channels, out_channels, patch_size)
         project = Conv["conv", spatial_dims](in_channels, out_channels, 1)
-        return nn.Sequential(project, self.up(spatial_dims, out_channels, out_channels, patch_size))
+        up = self.up(spatial_dims, out_channels, out_channels, patch_size)
+        return nn.Sequential(OrderedDict(proj=project, up=up))
 
     def _block(self, name: str, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
         return BLOCKS[name](
@@ -164,18 +167,18 @@ class CNN(EncoderDecoder):
     """Plain convolutional encoder-decoder: a stage sees its input alone."""
 
     family_type = ConvFamily
-    connection = "none"
+    connection = NoConnection()
 
 
 class UNet(EncoderDecoder):
     """U-shaped convolutional encoder-decoder (Ronneberger et al. 2015)."""
 
     family_type = ConvFamily
-    connection = "skip"
+    connection = SkipConnection()
 
 
 class DNet(EncoderDecoder):
     """Densely connected convolutional encoder-decoder: a stage sees all earlier features."""
 
     family_type = ConvFamily
-    connection = "dense"
+    connection = DenseConnection()

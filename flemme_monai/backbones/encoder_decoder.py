@@ -1,4 +1,4 @@
-"""The one encoder-decoder behind every composed backbone."""
+"""The one encoder-decoder behind every composed backbone: a block family and a connection."""
 
 from __future__ import annotations
 
@@ -6,86 +6,214 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from ..blocks import Stage, area_resize
-from ..utils.network_config import ConfiguredModule
-from .conditioning import Conditioning, Conditions
-from .decoder import Decoder
-from .encoder import Encoder
+from ..blocks import ConditionEmbeddings, PositionEmbedding, Stage, VectorBottleneck
+from .backbone import Backbone, DecoderOutput, check_image
+from .conditioning import ConditionEmbedder, Conditioning
+from .connections import Connection
 from .family import BlockFamily
-from .levels import Levels
-from .output import BackboneOutput
+from .layout import FeatureSpec, StageLayout
 
 
-class DenseLatent(nn.Module):
-    """A latent vector: the feature is pooled to a small grid, made a vector, and unfolded again.
+class Encoder(nn.Module):
+    """image -> patch embedding -> [fuse -> blocks -> keep -> down] x stages -> middle blocks -> latent.
 
     Args:
-        spatial_dims: 2 or 3.
-        channels: channels of the feature.
-        size: length of the vector.
-        grid_size: points along each axis; features of any size are pooled to it, so no weight depends on an image's.
+        layout: resolutions, widths and depths.
+        family: makes the blocks.
+        connection: which earlier features a stage sees.
+        in_channels: channels of the image.
+        use_position_embedding: whether an absolute position embedding is added after the patch embedding.
+        use_channels_last: whether features are channels_last in memory.
+        drop_path: largest probability that a sample skips a residual branch.
+
+    Attributes:
+        size_divisor: total stride along each axis; image sizes must be multiples of it.
+        latent_channels: channels of the latent.
+        features: every feature that a later stage may see, the latent last.
     """
 
-    def __init__(self, spatial_dims: int, channels: int, size: int, grid_size: int = 4) -> None:
+    def __init__(
+        self,
+        layout: StageLayout,
+        family: BlockFamily,
+        connection: Connection,
+        in_channels: int,
+        use_position_embedding: bool,
+        use_channels_last: bool,
+        drop_path: float,
+    ) -> None:
         super().__init__()
-        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
-        self.grid = [grid_size] * spatial_dims
-        points = grid_size**spatial_dims
-        self.to_vector = nn.Linear(channels * points, size)
-        self.to_feature = nn.Linear(size, channels * points)
+        dims, width = layout.spatial_dims, layout.patch_channels
+        rates = layout.encoder_drop_path_rates(drop_path)
+        self.spatial_dims, self.in_channels, self.use_channels_last = dims, in_channels, use_channels_last
+        self.size_divisor = layout.total_strides[-1]
+        self.min_latent_positions = family.min_latent_positions
+        self.patch_embedding = family.patch_embedding(dims, in_channels, width, layout.patch)
+        self.position_embedding = PositionEmbedding(dims, width) if use_position_embedding else None
+        self.input_channels = width
+        self.input_conditioning: nn.Module | None = None
+        self.fuse, self.stages, self.down = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.features = []
+        for level, channels in enumerate(layout.channels):
+            fuse, fused = connection.encoder_fuse(dims, layout.feature(width, level), self.features[:-1])
+            self.fuse.append(fuse)
+            self.stages.append(family.stage(dims, fused, channels, level, rates[level]))
+            self.down.append(family.down(dims, channels, layout.stage_strides[level]))
+            self.features.append(layout.feature(channels, level))
+            width = channels
+        self.middle_fuse, width = connection.encoder_fuse(dims, layout.feature(width, layout.depth), self.features[:-1])
+        self.middle = nn.ModuleList()
+        for channels, rate in zip(layout.middle_channels, rates[layout.depth :]):
+            self.middle.append(family.stage(dims, width, channels, layout.depth, rate))
+            width = channels
+        self.features.append(layout.feature(width, layout.depth))
+        self.latent_channels = width
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, C, *s) through a vector (B, size) back to (B, C, *s)."""
-        pooled = area_resize(x, self.grid).flatten(1)
-        vector = self.to_vector(pooled)
-        feature = self.to_feature(vector).view([x.shape[0], x.shape[1]] + self.grid)
-        return F.interpolate(feature, size=x.shape[2:], mode=self.mode, align_corners=False)
+    def forward(
+        self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The image (B, in_channels, *S) to its latent (B, C, *s) and the stages' features, fine to coarse.
+
+        Args:
+            x: the image.
+            conditions: what the stages are told.
+
+        Raises:
+            ValueError: If the image does not fit.
+        """
+        if not torch.jit.is_scripting():
+            check_image(x, self.spatial_dims, self.in_channels, self.size_divisor, self.min_latent_positions)
+        if self.use_channels_last:
+            x = x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+        x = self.patch_embedding(x)  # (B, C_0, *(S / patch))
+        if self.position_embedding is not None:
+            x = self.position_embedding(x)
+        if self.input_conditioning is not None and conditions is not None:
+            x = self.input_conditioning(x, conditions)
+        skips: list[torch.Tensor] = []
+        for fuse, stage, down in zip(self.fuse, self.stages, self.down):
+            x = fuse(x, skips)
+            x = stage(x) if conditions is None else stage(x, conditions)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_fuse(x, skips)
+        for stage in self.middle:
+            x = stage(x) if conditions is None else stage(x, conditions)
+        return x, skips
 
 
-class EncoderDecoder(ConfiguredModule):
+class Decoder(nn.Module):
+    """latent -> [up -> fuse -> blocks] x stages -> final blocks -> patch recovery -> output.
+
+    Args:
+        layout: resolutions, widths and depths.
+        family: makes the blocks.
+        connection: which earlier features a stage sees.
+        features: the encoder's features, the latent last.
+        out_channels: channels of the output.
+        drop_path: largest probability that a sample skips a residual branch.
+
+    Attributes:
+        feature_channels: channels of the stages' features, coarse to fine.
+    """
+
+    def __init__(
+        self,
+        layout: StageLayout,
+        family: BlockFamily,
+        connection: Connection,
+        features: Sequence[FeatureSpec],
+        out_channels: int,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        dims, width = layout.spatial_dims, features[-1].channels
+        rates = layout.decoder_drop_path_rates(drop_path)
+        self.input_channels = width
+        self.input_conditioning: nn.Module | None = None
+        self.up, self.fuse, self.stages = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        earlier = list(features)
+        for level, rate in zip(reversed(range(layout.depth)), rates):
+            channels = layout.channels[level]
+            self.up.append(family.up(dims, width, channels, layout.stage_strides[level]))
+            fuse, fused = connection.decoder_fuse(dims, layout.feature(channels, level), earlier[:-1], level)
+            self.fuse.append(fuse)
+            self.stages.append(family.stage(dims, fused, channels, level, rate))
+            earlier.append(layout.feature(channels, level))
+            width = channels
+        self.feature_channels = list(layout.channels[::-1])
+        self.num_sides = 0
+        self.final = nn.ModuleList()
+        for channels, rate in zip(layout.final_channels, rates[layout.depth :]):
+            self.final.append(family.stage(dims, width, channels, 0, rate))
+            width = channels
+        self.output_layer = family.patch_recovery(dims, width, out_channels, layout.patch)
+
+    def forward(
+        self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
+    ) -> DecoderOutput:
+        """A latent (B, C, *s) to the output (B, out_channels, *S) and the stages' features, coarse to fine.
+
+        Args:
+            latent: what the encoder made.
+            skips: the encoder's features, fine to coarse; without connections none is looked at.
+            conditions: what the stages are told.
+        """
+        x = latent
+        if self.input_conditioning is not None and conditions is not None:
+            x = self.input_conditioning(x, conditions)
+        earlier = skips + [latent]
+        features: list[torch.Tensor] = []
+        for up, fuse, stage in zip(self.up, self.fuse, self.stages):
+            x = fuse(up(x), earlier)
+            x = stage(x) if conditions is None else stage(x, conditions)
+            earlier.append(x)
+            features.append(x)
+        for stage in self.final:
+            x = stage(x) if conditions is None else stage(x, conditions)
+        sides: list[torch.Tensor] = []
+        return DecoderOutput(self.output_layer(x), features, sides)
+
+
+class EncoderDecoder(Backbone):
     """An encoder-decoder made of a block family and a connection.
 
-    image -> patch embedding -> [blocks -> keep -> down] x stages -> middle blocks -> latent -> [up -> fuse -> blocks]
-    x stages -> final blocks -> patch recovery -> output.
+    image -> patch embedding -> [fuse -> blocks -> keep -> down] x stages -> middle blocks -> latent -> [up -> fuse ->
+    blocks] x stages -> final blocks -> patch recovery -> output.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         out_channels: channels of the output.
         family: settings of the blocks; None takes the family's defaults.
-        patch_size: the image's pixels a feature, one number or one an axis.
+        patch_size: pixels of a patch, which becomes one position; one number or one per axis.
         patch_channels: width of the patch embedding.
         channels: width of each stage, fine to coarse; the decoder mirrors them.
         middle_channels: width of each group of middle blocks.
         final_channels: width of each group of blocks between the last stage and the patch recovery.
-        num_blocks: blocks a stage; one number, or one a level (the stages fine to coarse, then the middle).
-        strides: downsampling after each stage: one number, or one entry a stage, each a number or one number an axis
+        num_blocks: blocks per stage; one number, or one per level (the stages fine to coarse, then the middle).
+        strides: downsampling after each stage: one number, or one entry per stage, each a number or one number per axis
             (thin volumes: ``[[2, 2, 1], [2, 2, 2]]``).
         drop_path: largest probability that a sample skips a residual branch; grows linearly along the encoder, falls
-            along the decoder.
-        latent_size: length of a dense latent vector, for plain encoders only; None keeps the latent a feature.
+            along the decoder. Halves whose family has no such branches, as convolutional ones, skip none.
+        latent_size: length of a vector that the latent passes, for plain encoders only; None keeps the latent a
+            feature.
         position_embedding: whether an absolute position embedding is added after the patch embedding; None takes the
             family's.
         conditioning: time steps and context that the network takes; None takes neither.
         checkpointing: recompute each stage's activations in the backward pass instead of keeping them.
         channels_last: memory format of the features; None takes the family's.
+        decoder_family: settings of the decoder's blocks, of any family; None takes the encoder's.
 
     Attributes:
-        family_type: the class of block family that a subclass is made of.
-        connection: which earlier features a stage sees: ``none``, ``skip`` (the encoder's of the same level) or
-            ``dense`` (all).
-        size_divisor: total stride along each axis; image sizes must be multiples of it.
-        latent_channels, feature_channels: widths of what :class:`BackboneOutput` holds.
-
-    Raises:
-        ValueError: for settings that do not fit each other; the message names them.
+        family_type: the family of the encoder's blocks.
+        connection: which earlier features a stage sees.
     """
 
     family_type: ClassVar[type[BlockFamily]]
-    connection: ClassVar[str]
+    connection: ClassVar[Connection]
 
     def __init__(
         self,
@@ -106,31 +234,21 @@ class EncoderDecoder(ConfiguredModule):
         conditioning: Conditioning | None = None,
         checkpointing: bool = False,
         channels_last: bool | None = None,
+        decoder_family: BlockFamily | None = None,
     ) -> None:
-        super().__init__()
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims is {spatial_dims}; expected 2 or 3.")
         family = self.family_type() if family is None else family
         if not isinstance(family, self.family_type):
             raise ValueError(
                 f"{type(self).__name__} is made of {self.family_type.__name__} blocks, but family is a "
                 f"{type(family).__name__}."
             )
-        if latent_size is not None and self.connection != "none":
+        decoder_family = family if decoder_family is None else decoder_family
+        if drop_path and not (family.has_drop_path or decoder_family.has_drop_path):
             raise ValueError(
-                f"latent_size={latent_size} with {self.connection} connections: the kept features would bypass the "
-                "latent vector; use a plain encoder."
+                f"drop_path is {drop_path}: {type(family).__name__} blocks drop no paths; set it to 0, or use dropout."
             )
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.family = family
-        located = family.position_embedding if position_embedding is None else position_embedding
-        last = family.channels_last if channels_last is None else channels_last
-        levels = Levels(
+        layout = StageLayout(
             spatial_dims,
-            family,
-            self.connection,
             patch_size,
             patch_channels,
             channels,
@@ -138,37 +256,43 @@ class EncoderDecoder(ConfiguredModule):
             final_channels,
             num_blocks,
             strides,
-            drop_path,
         )
-        self.conditions = Conditions(conditioning, spatial_dims, family, levels.patch)
-        self.encoder = Encoder(levels, in_channels, self.conditions, located, last)
-        self.latent_channels = self.encoder.latent_channels
-        self.latent_vector: nn.Module = nn.Identity()
+        refusals = {}
+        if self.connection.bypasses_latent:
+            refusals["decode"] = (
+                f"its {self.connection.name} connections show the decoder the image past the latent; use an encoder "
+                "without connections, such as CNN."
+            )
+            if latent_size is not None:
+                raise ValueError(
+                    f"latent_size={latent_size} with {self.connection.name} connections: the encoder's features would "
+                    "bypass the latent vector; use an encoder without connections."
+                )
+        conditions = None
+        if conditioning is not None:
+            conditions = ConditionEmbedder(conditioning, spatial_dims, (family, decoder_family), layout.patch)
+        encoder = Encoder(
+            layout,
+            family,
+            self.connection,
+            in_channels,
+            family.use_position_embedding if position_embedding is None else position_embedding,
+            family.use_channels_last if channels_last is None else channels_last,
+            drop_path if family.has_drop_path else 0.0,
+        )
+        encoder.min_latent_positions = max(family.min_latent_positions, decoder_family.min_latent_positions)
+        bottleneck = None
         if latent_size is not None:
-            self.latent_vector = DenseLatent(spatial_dims, self.latent_channels, latent_size)
-        self.decoder = Decoder(levels, self.encoder.kept, out_channels, self.conditions)
-        self.size_divisor = self.encoder.size_divisor
-        self.feature_channels = self.decoder.feature_channels
+            bottleneck = VectorBottleneck(spatial_dims, encoder.latent_channels, latent_size)
+        decoder = Decoder(
+            layout,
+            decoder_family,
+            self.connection,
+            encoder.features,
+            out_channels,
+            drop_path if decoder_family.has_drop_path else 0.0,
+        )
+        super().__init__(encoder, decoder, out_channels, decoder_family, conditions, bottleneck, refusals)
         for module in self.modules():
             if isinstance(module, Stage):
                 module.checkpointing = checkpointing
-
-    def forward(
-        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
-    ) -> BackboneOutput:
-        """The image (B, in_channels, *S) to the output and all that an architecture may need.
-
-        Args:
-            x: image.
-            timesteps: (B) or (1).
-            context: classes (B), indices (B, n), or an image (B, C, *S).
-
-        Raises:
-            ValueError: for a shape that does not fit, a condition that this backbone was not built for, or one that is
-                missing.
-        """
-        time, told = self.conditions(x.shape[0], x.shape[2:], timesteps, context)
-        feature, kept = self.encoder(x, time, told)
-        latent = self.latent_vector(feature)
-        output, features = self.decoder(latent, kept, time, told)
-        return BackboneOutput(output, features, latent, time, told)

@@ -1,4 +1,4 @@
-"""What a block family promises to the encoder-decoder."""
+"""What a block family promises to an encoder-decoder."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from ..blocks import Stage
 class BlockFamily(ABC):
     """How one kind of block embeds patches, makes features, changes resolution and recovers the image.
 
-    A family is a small object of settings. The encoder-decoder asks it for modules; ``level`` counts from the finest
-    stage (0) to the middle blocks (the number of stages), and encoder and decoder share the settings of a level.
+    A family is a small object of settings. An encoder-decoder asks it for modules; ``level`` counts from the finest
+    stage (0) to the middle blocks (the number of stages).
 
     Attributes:
-        channels_last: the memory format in which the family's blocks run fastest.
-        position_embedding: whether the blocks need an absolute position embedding to know where they are.
+        use_channels_last: whether channels_last is the memory format in which the family's blocks run fastest.
+        use_position_embedding: whether the blocks need an absolute position embedding to know where they are.
+        has_drop_path: whether the blocks have residual branches that a sample can skip.
     """
 
-    channels_last: ClassVar[bool] = False
-    position_embedding: ClassVar[bool] = False
+    use_channels_last: ClassVar[bool] = False
+    use_position_embedding: ClassVar[bool] = False
+    has_drop_path: ClassVar[bool] = True
 
     @property
-    def min_positions(self) -> int:
-        """Positions that the smallest feature needs."""
+    def min_latent_positions(self) -> int:
+        """Positions that the latent needs in training."""
         return 1
 
     @property
-    def forgets_bias(self) -> bool:
-        """Whether a block's norm takes away what is added to a channel as a whole."""
+    def norm_removes_channel_shift(self) -> bool:
+        """Whether a block's norm subtracts each channel's mean, and with it a number that is added to a channel."""
         return False
 
     @abstractmethod
@@ -48,7 +50,7 @@ class BlockFamily(ABC):
         """``len(drop_path)`` blocks from (B, in_channels, *s) to (B, out_channels, *s)."""
 
     @abstractmethod
-    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+    def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One residual block, (B, channels, *s) to the same: what a level of the pyramid adds to its feature."""
 
     @abstractmethod
@@ -67,10 +69,10 @@ class BlockFamily(ABC):
 
 
 def at_level(setting: Any, level: int, name: str) -> Any:
-    """The value of a setting at a level: a sequence holds one value a level, anything else holds everywhere.
+    """The value of a setting at a level: a sequence holds one value per level, anything else holds everywhere.
 
     Raises:
-        ValueError: when the sequence has no value for that level.
+        ValueError: If the sequence has no value for that level.
     """
     if not isinstance(setting, (list, tuple)):
         return setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +11,16 @@ from typing import ClassVar
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..blocks import ChannelLayerNorm, InterpolateUp, Linear, PatchExpand, Shortcut, Stage, StridedConv, TransposedConv
+from ..blocks import (
+    ChannelLayerNorm,
+    InterpolateUp,
+    Linear,
+    PatchExpand,
+    ResidualSequential,
+    Stage,
+    StridedConv,
+    TransposedConv,
+)
 from .family import BlockFamily
 
 UP = ("conv", "interpolate")
@@ -38,16 +48,16 @@ class SequenceFamily(BlockFamily):
     dropout: float = 0.0
     up_mode: str = "interpolate"
 
-    channels_last: ClassVar[bool] = True
+    use_channels_last: ClassVar[bool] = True
     block_names: ClassVar[tuple[str, ...]]
-    counts: ClassVar[tuple[str, ...]] = ()  # settings that are None, a whole number above 0, or one of these a level
+    positive_int_settings: ClassVar[tuple[str, ...]] = ()  # each one value or one per level, None allowed
 
     def __post_init__(self) -> None:
         blocks = tuple(prefix + name for name in self.block_names for prefix in ("", "double_", "res_"))
         for name, value, allowed in (("block", self.block, blocks), ("up_mode", self.up_mode, UP)):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
-        for name in self.counts:
+        for name in self.positive_int_settings:
             value = getattr(self, name)
             for n in value if isinstance(value, (list, tuple)) else [value]:
                 if n is not None and (not isinstance(n, int) or n < 1):
@@ -69,7 +79,7 @@ class SequenceFamily(BlockFamily):
         self, spatial_dims: int, in_channels: int, out_channels: int, level: int, drop_path: Sequence[float]
     ) -> Stage:
         """``len(drop_path)`` blocks; a linear map widens the feature after the first of them, or narrows it before."""
-        blocks: list[tuple[nn.Module, int]] = []  # each with the channels at which it is told a condition
+        blocks: list[tuple[nn.Module, int]] = []  # each with its injection channels
         if in_channels > out_channels:
             blocks.append((Linear(in_channels, out_channels), 0))
         widths = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
@@ -78,21 +88,21 @@ class SequenceFamily(BlockFamily):
                 blocks.append((self.make_block(spatial_dims, width, level, i, rate), width))
             else:
                 pair = [self.make_block(spatial_dims, width, level, index, rate) for index in (0, 1)]
-                row = [Shortcut(*pair)] if self.block.startswith("res_") else pair
+                row = [ResidualSequential(*pair)] if self.block.startswith("res_") else pair
                 blocks += [(block, width) for block in row]
             if width < out_channels:
                 blocks.append((Linear(width, out_channels), 0))
-        modules, told = zip(*blocks)
-        return Stage(modules, told, channel_last_view=True)
+        modules, injection_channels = zip(*blocks)
+        return Stage(modules, injection_channels, channel_last_view=True)
 
-    def residual_stage(self, spatial_dims: int, channels: int, level: int) -> Stage:
+    def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One block."""
         return Stage([self.make_block(spatial_dims, channels, level, 0, 0.0)], [channels], channel_last_view=True)
 
     def down(self, spatial_dims: int, channels: int, stride: Sequence[int]) -> nn.Module:
         """Patch merging: neighbouring tokens to one by a linear map, then a layer norm."""
         merge = StridedConv(spatial_dims, channels, channels, stride, overlap=False, bias=False)
-        return nn.Sequential(merge, ChannelLayerNorm(channels))
+        return nn.Sequential(OrderedDict(reduction=merge, norm=ChannelLayerNorm(channels)))
 
     def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
         """By ``up_mode``, then a layer norm."""
@@ -100,7 +110,7 @@ class SequenceFamily(BlockFamily):
             up: nn.Module = InterpolateUp(spatial_dims, in_channels, out_channels, stride)
         else:
             up = TransposedConv(spatial_dims, in_channels, out_channels, stride, overlap=False)
-        return nn.Sequential(up, ChannelLayerNorm(out_channels))
+        return nn.Sequential(OrderedDict(up=up, norm=ChannelLayerNorm(out_channels)))
 
     def patch_recovery(
         self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from ..blocks import SwinBlock
+from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import at_level
 from .sequence import SequenceFamily, heads_of_32
@@ -30,7 +31,7 @@ class SwinFamily(SequenceFamily):
     num_heads: int | Sequence[int] | None = None
 
     block_names: ClassVar[tuple[str, ...]] = ("swin",)
-    counts: ClassVar[tuple[str, ...]] = ("num_heads",)
+    positive_int_settings: ClassVar[tuple[str, ...]] = ("num_heads",)
 
     def make_block(self, spatial_dims: int, channels: int, level: int, index: int, drop_path: float) -> nn.Module:
         """A Swin block, shifted where its index is odd."""
@@ -57,18 +58,18 @@ class Swin(EncoderDecoder):
     """Plain shifted-window transformer encoder-decoder."""
 
     family_type = SwinFamily
-    connection = "none"
+    connection = NoConnection()
 
 
 class SwinU(EncoderDecoder):
     """U-shaped shifted-window transformer (Swin-Unet, Cao et al. 2021)."""
 
     family_type = SwinFamily
-    connection = "skip"
+    connection = SkipConnection()
 
 
 class SwinD(EncoderDecoder):
     """Densely connected shifted-window transformer."""
 
     family_type = SwinFamily
-    connection = "dense"
+    connection = DenseConnection()

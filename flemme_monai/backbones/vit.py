@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from ..blocks import ViTBlock
+from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import at_level
 from .sequence import SequenceFamily, heads_of_32
@@ -29,8 +30,8 @@ class ViTFamily(SequenceFamily):
     spatial_reduction: int | Sequence[int] = 1
 
     block_names: ClassVar[tuple[str, ...]] = ("vit",)
-    counts: ClassVar[tuple[str, ...]] = ("num_heads", "spatial_reduction")
-    position_embedding: ClassVar[bool] = True
+    positive_int_settings: ClassVar[tuple[str, ...]] = ("num_heads", "spatial_reduction")
+    use_position_embedding: ClassVar[bool] = True
 
     def make_block(self, spatial_dims: int, channels: int, level: int, index: int, drop_path: float) -> nn.Module:
         """A transformer block."""
@@ -50,18 +51,18 @@ class ViT(EncoderDecoder):
     """Plain transformer encoder-decoder."""
 
     family_type = ViTFamily
-    connection = "none"
+    connection = NoConnection()
 
 
 class ViTU(EncoderDecoder):
     """U-shaped transformer."""
 
     family_type = ViTFamily
-    connection = "skip"
+    connection = SkipConnection()
 
 
 class ViTD(EncoderDecoder):
     """Densely connected transformer."""
 
     family_type = ViTFamily
-    connection = "dense"
+    connection = DenseConnection()

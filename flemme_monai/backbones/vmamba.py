@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..blocks import MambaBlock, MambaMixer, SelectiveScan, StateSpaceDuality, num_orders
+from ..blocks import MambaMixer, MetaFormerBlock, SelectiveScan, StateSpaceDuality, num_orders
+from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import at_level
 from .sequence import SequenceFamily
@@ -41,7 +42,7 @@ class MambaFamily(SequenceFamily):
     flip: bool = True
 
     block_names: ClassVar[tuple[str, ...]] = ("mamba", "mamba2")
-    counts: ClassVar[tuple[str, ...]] = ("state_size", "dt_rank", "head_width")
+    positive_int_settings: ClassVar[tuple[str, ...]] = ("state_size", "dt_rank", "head_width")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,25 +66,25 @@ class MambaFamily(SequenceFamily):
             rank = at_level(self.dt_rank, level, "dt_rank") or -(-channels // 16)
             core = SelectiveScan(inner, orders, states or 1, rank, self.dt_range)
         mixer = MambaMixer(spatial_dims, channels, inner, core, self.kernel_size, self.scan, self.flip)
-        return MambaBlock(channels, mixer, self.mlp_ratio, self.act, self.dropout, drop_path)
+        return MetaFormerBlock(channels, mixer, self.mlp_ratio, self.act, self.dropout, drop_path)
 
 
 class VMamba(EncoderDecoder):
     """Plain Mamba encoder-decoder."""
 
     family_type = MambaFamily
-    connection = "none"
+    connection = NoConnection()
 
 
 class VMambaU(EncoderDecoder):
     """U-shaped Mamba encoder-decoder."""
 
     family_type = MambaFamily
-    connection = "skip"
+    connection = SkipConnection()
 
 
 class VMambaD(EncoderDecoder):
     """Densely connected Mamba encoder-decoder."""
 
     family_type = MambaFamily
-    connection = "dense"
+    connection = DenseConnection()

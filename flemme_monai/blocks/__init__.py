@@ -1,30 +1,32 @@
 """The vocabulary of one stage: blocks, attention, resampling. Nothing here knows a whole network."""
 
-from .area import area_resize
+from .area import area_resize, resized_like
 from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
+from .bottleneck import VectorBottleneck
 from .context import (
     INJECTIONS,
     BlockInjection,
     ClassContext,
-    Combine,
+    ContextFusion,
     CrossAttention,
+    FiLM,
     ImageContext,
-    Modulation,
     PositionContext,
-    StepEmbedding,
+    TimestepEmbedding,
     injection,
 )
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
 from .embedding import PositionEmbedding
 from .linear import Linear
-from .mamba import MambaBlock, MambaMixer, SelectiveScan, StateSpaceDuality
+from .mamba import MambaMixer, SelectiveScan, StateSpaceDuality
+from .metaformer import MetaFormerBlock
 from .mlp import MLP
 from .norm import ChannelLayerNorm, make_norm
 from .resampling import InterpolateDown, InterpolateUp, PatchExpand, PoolDown, StridedConv, TransposedConv
 from .scan_order import SCANS, num_orders, scan_orders
-from .stage import Shortcut, Stage
+from .stage import ConditionEmbeddings, ResidualSequential, Stage
 from .swin import SwinBlock, WindowAttention
-from .vit import GlobalAttention, ViTBlock
+from .vit import SpatialReductionAttention, ViTBlock
 
 __all__ = [
     "INJECTIONS",
@@ -34,38 +36,41 @@ __all__ = [
     "ChannelAttention",
     "ChannelLayerNorm",
     "ClassContext",
-    "Combine",
+    "ConditionEmbeddings",
+    "ContextFusion",
     "ConvBlock",
     "CrossAttention",
     "DoubleConvBlock",
     "EfficientChannelAttention",
-    "GlobalAttention",
+    "FiLM",
     "ImageContext",
     "InterpolateDown",
     "InterpolateUp",
     "Linear",
-    "MambaBlock",
     "MambaMixer",
-    "Modulation",
+    "MetaFormerBlock",
     "PatchExpand",
     "PoolDown",
     "PositionContext",
     "PositionEmbedding",
     "ResConvBlock",
+    "ResidualSequential",
     "SelectiveScan",
-    "Shortcut",
+    "SpatialReductionAttention",
     "SpatialSelfAttention",
     "Stage",
     "StateSpaceDuality",
-    "StepEmbedding",
     "StridedConv",
     "SwinBlock",
+    "TimestepEmbedding",
     "TransposedConv",
+    "VectorBottleneck",
     "ViTBlock",
     "WindowAttention",
     "area_resize",
     "injection",
     "make_norm",
     "num_orders",
+    "resized_like",
     "scan_orders",
 ]

@@ -14,6 +14,11 @@ def area_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:
     return F.interpolate(x, size=size, mode="area")
 
 
+def resized_like(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """``x`` (B, C, *s) at the size of another feature or image, by :func:`area_resize` where the sizes differ."""
+    return x if x.shape[2:] == other.shape[2:] else area_resize(x, other.shape[2:])
+
+
 def _by_matrices(x: torch.Tensor, size: list[int]) -> torch.Tensor:
     """The same by a matrix of weights an axis: exporters fix the windows of adaptive pooling to the size they see."""
     for axis, cells in enumerate(size, start=2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ class ChannelAttention(nn.Module):
         super().__init__()
         self.axes = list(range(2, 2 + spatial_dims))
         hidden = max(1, channels // reduction)
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        fc1, fc2 = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.ReLU(), fc2=fc2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh the channels of ``x`` (B, C, *s)."""
@@ -52,7 +54,7 @@ class EfficientChannelAttention(nn.Module):
 
 
 class SpatialSelfAttention(nn.Module):
-    """Multi-head self-attention over all positions, added to its input (the attention of an Attention U-Net stage).
+    """Multi-head self-attention over all positions, added to its input (non-local block, Wang et al. 2018).
 
     Args:
         spatial_dims: 2 or 3.

@@ -1,7 +1,7 @@
-"""What else a block is told than its feature: the time of a diffusion, a class, an image, a position.
+"""Conditions of a network beside its image: time steps, a class, an image, a position.
 
-A condition is embedded once, to a map (B, E, *s), whose s is 1 for what has no extent, and then injected into blocks,
-or added to a feature, or concatenated with it.
+Each is embedded once, to a map (B, E, *s) whose s is 1 for what has no extent, and then injected into blocks, or added
+to a feature, or concatenated with it.
 
 Glossary: B batch, E channels of the embedding, C channels of a feature, s size of a feature along each axis.
 """
@@ -9,18 +9,20 @@ Glossary: B batch, E channels of the embedding, C channels of a feature, s size 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from .area import area_resize
+from .area import area_resize, resized_like
+from .stage import ConditionEmbeddings
 
 INJECTIONS = ("gate_bias", "gate", "bias", "cross_attention")
 
 
-class StepEmbedding(nn.Module):
+class TimestepEmbedding(nn.Module):
     """Numbers as sinusoids (Ho et al. 2020), then an MLP.
 
     Args:
@@ -39,7 +41,8 @@ class StepEmbedding(nn.Module):
         frequencies = torch.exp(-math.log(10000) * torch.arange(channels // 2) / (channels // 2))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.ones = [1] * spatial_dims
-        self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.SiLU(), nn.Linear(channels, channels))
+        fc1, fc2 = nn.Linear(channels, channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.SiLU(), fc2=fc2))
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         """``steps`` (B) to (B, E, 1, ...)."""
@@ -49,32 +52,32 @@ class StepEmbedding(nn.Module):
 
 
 class Context(nn.Module):
-    """A condition that may be absent: a learned embedding stands for it then (Ho and Salimans 2022).
+    """A context that a sample may be without: a learned null embedding stands for it (Ho and Salimans 2022).
 
     Args:
         spatial_dims: 2 or 3.
         channels: width E of the embedding.
-        drop: probability that a sample's condition is taken away in training.
+        drop: probability that a sample's context is replaced by the null embedding in training.
     """
 
     def __init__(self, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
         super().__init__()
         self.spatial_dims = spatial_dims
         self.drop = drop
-        self.absent = nn.Parameter(torch.randn([1, channels] + [1] * spatial_dims) * 0.02)
+        self.null_embedding = nn.Parameter(torch.randn([1, channels] + [1] * spatial_dims) * 0.02)
 
-    def _or_absent(self, embedding: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
+    def _or_null(self, embedding: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
         """The embedding (B, E, *s), but the learned one for samples whose ``absent`` (B) is true."""
         if self.training and self.drop > 0:
             absent = absent | (torch.rand(absent.shape, device=absent.device) < self.drop)
-        return torch.where(absent.view([-1] + [1] * (self.spatial_dims + 1)), self.absent, embedding)
+        return torch.where(absent.view([-1] + [1] * (self.spatial_dims + 1)), self.null_embedding, embedding)
 
 
 class ClassContext(Context):
     """The class of an image.
 
     Args:
-        num_classes: classes are 0 to this number, which does not count; -1 is none.
+        num_classes: number of classes; labels are 0 to ``num_classes - 1``, or -1 for no class.
         spatial_dims, channels, drop: as :class:`Context`.
     """
 
@@ -92,7 +95,7 @@ class ClassContext(Context):
         if not torch.jit.is_scripting() and not torch.compiler.is_compiling():
             self._check(label)
         embedding = self.embedding(label.long().clamp_min(0))
-        return self._or_absent(embedding.view([-1, embedding.shape[1]] + [1] * self.spatial_dims), label < 0)
+        return self._or_null(embedding.view([-1, embedding.shape[1]] + [1] * self.spatial_dims), label < 0)
 
     @torch.jit.unused
     def _check(self, label: torch.Tensor) -> None:
@@ -112,15 +115,15 @@ class PositionContext(Context):
     def __init__(self, num_indices: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
         super().__init__(spatial_dims, channels, drop)
         self.num_indices = num_indices
-        self.steps = nn.ModuleList([StepEmbedding(spatial_dims, channels) for _ in range(num_indices)])
+        self.steps = nn.ModuleList([TimestepEmbedding(spatial_dims, channels) for _ in range(num_indices)])
 
     def forward(self, index: torch.Tensor) -> torch.Tensor:
         """``index`` (B, num_indices) to (B, E, 1, ...)."""
         index = index.reshape(-1, self.num_indices)
-        embedding = torch.zeros_like(self.absent)
+        embedding = torch.zeros_like(self.null_embedding)
         for i, step in enumerate(self.steps):
             embedding = embedding + step(index[:, i])
-        return self._or_absent(embedding, (index < 0).any(1))
+        return self._or_null(embedding, (index < 0).any(1))
 
 
 class ImageContext(Context):
@@ -141,17 +144,15 @@ class ImageContext(Context):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """``image`` (B, in_channels, *S) to (B, E, *s)."""
-        return self._or_absent(self.encoder(image), (image == -1).flatten(1).all(1))
+        return self._or_null(self.encoder(image), (image == -1).flatten(1).all(1))
 
 
 def at_size(condition: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """A map (B, E, *s) at the size of a feature ``x``; one without extent as it is."""
-    if condition.shape[2:] == x.shape[2:] or max(condition.shape[2:]) == 1:
-        return condition
-    return area_resize(condition, x.shape[2:])
+    return condition if max(condition.shape[2:]) == 1 else resized_like(condition, x)
 
 
-class Modulation(nn.Module):
+class FiLM(nn.Module):
     """``x (1 + gate) + bias``, both linear maps of a condition that begin as 0 (FiLM, Perez et al. 2018).
 
     Args:
@@ -217,8 +218,8 @@ class CrossAttention(nn.Module):
         return x + self.proj(out).transpose(1, 2).reshape(x.shape)
 
 
-class Combine(nn.Module):
-    """A condition added to a feature, or concatenated with it, at one place.
+class ContextFusion(nn.Module):
+    """The context added to a feature, or concatenated with it, at one place.
 
     Args:
         spatial_dims: 2 or 3.
@@ -232,9 +233,12 @@ class Combine(nn.Module):
         self.cat = cat
         self.proj = Conv["conv", spatial_dims](context_channels + (channels if cat else 0), channels, 1)
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """``x`` (B, C, *s) with a condition (B, E, *t)."""
-        condition = at_size(condition, x)
+    def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
+        """``x`` (B, C, *s) with the embedded context."""
+        context_emb = conditions.context_emb
+        if context_emb is None:
+            raise ValueError("there is no context, which this network was built to add or concatenate.")
+        condition = at_size(context_emb, x)
         if not self.cat:
             return x + self.proj(condition)
         condition = condition.expand([x.shape[0], condition.shape[1]] + list(x.shape[2:]))
@@ -242,7 +246,7 @@ class Combine(nn.Module):
 
 
 class BlockInjection(nn.Module):
-    """Tells a feature the time and the context.
+    """Injects the time and the context into a feature, one after the other.
 
     Args:
         time: injects the time, or None.
@@ -254,22 +258,15 @@ class BlockInjection(nn.Module):
         super().__init__()
         self.time, self.context, self.context_first = time, context, context_first
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
-        """``x`` (B, C, *s) under embedded conditions (B, E, *t)."""
-        if self.context_first and self.context is not None and context is not None:
-            x = self.context(x, context)
-        if self.time is not None and time is not None:
-            x = self.time(x, time)
-        if not self.context_first and self.context is not None and context is not None:
-            x = self.context(x, context)
-        return x
-
-
-class NoInjection(nn.Module):
-    """Tells a feature nothing."""
-
-    def forward(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
-        """``x``."""
+    def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
+        """``x`` (B, C, *s) under embedded conditions."""
+        time_emb, context_emb = conditions.time_emb, conditions.context_emb
+        if self.context_first and self.context is not None and context_emb is not None:
+            x = self.context(x, context_emb)
+        if self.time is not None and time_emb is not None:
+            x = self.time(x, time_emb)
+        if not self.context_first and self.context is not None and context_emb is not None:
+            x = self.context(x, context_emb)
         return x
 
 
@@ -277,4 +274,4 @@ def injection(kind: str, spatial_dims: int, context_channels: int, channels: int
     """The module that injects a condition into a feature: one of ``INJECTIONS``."""
     if kind == "cross_attention":
         return CrossAttention(spatial_dims, context_channels, channels, num_heads)
-    return Modulation(spatial_dims, context_channels, channels, gate="gate" in kind, bias="bias" in kind)
+    return FiLM(spatial_dims, context_channels, channels, gate="gate" in kind, bias="bias" in kind)

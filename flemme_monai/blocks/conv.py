@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_act_layer
@@ -40,20 +42,21 @@ class ConvBlock(nn.Sequential):
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {kernel_size}; it must be odd, so that features keep their size.")
         conv, padding, bias = Conv["conv", spatial_dims], kernel_size // 2, norm not in ("batch", "instance")
-        layers: list[nn.Module] = []
+        layers: dict[str, nn.Module] = {}
         if depthwise:
-            layers.append(
-                conv(in_channels, in_channels, kernel_size, padding=padding, groups=in_channels, bias=False),
+            layers["depthwise"] = conv(
+                in_channels, in_channels, kernel_size, padding=padding, groups=in_channels, bias=False
             )
-            layers.append(conv(in_channels, out_channels, 1, bias=bias))
+            layers["conv"] = conv(in_channels, out_channels, 1, bias=bias)
         else:
-            layers.append(conv(in_channels, out_channels, kernel_size, padding=padding, bias=bias))
-        layers.append(make_norm(norm, spatial_dims, out_channels, num_groups))
+            layers["conv"] = conv(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+        if norm is not None:
+            layers["norm"] = make_norm(norm, spatial_dims, out_channels, num_groups)
         if act is not None:
-            layers.append(get_act_layer(act))
+            layers["act"] = get_act_layer(act)
         if dropout:
-            layers.append(Dropout["dropout", spatial_dims](dropout))
-        super().__init__(*(layer for layer in layers if not isinstance(layer, nn.Identity)))
+            layers["dropout"] = Dropout["dropout", spatial_dims](dropout)
+        super().__init__(OrderedDict(layers))
 
 
 class DoubleConvBlock(nn.Sequential):
@@ -72,10 +75,8 @@ class DoubleConvBlock(nn.Sequential):
         num_groups: int = 8,
     ) -> None:
         rest = (norm, act, kernel_size, depthwise, dropout, num_groups)
-        super().__init__(
-            ConvBlock(spatial_dims, in_channels, out_channels, *rest),
-            ConvBlock(spatial_dims, out_channels, out_channels, *rest),
-        )
+        conv1 = ConvBlock(spatial_dims, in_channels, out_channels, *rest)
+        super().__init__(OrderedDict(conv1=conv1, conv2=ConvBlock(spatial_dims, out_channels, out_channels, *rest)))
 
 
 class ResConvBlock(nn.Module):

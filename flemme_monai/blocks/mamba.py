@@ -18,7 +18,6 @@ from torch import nn
 from ..ops import prepare_scans, scan_rows, ssd_rows
 from .linear import Linear
 from .scan_order import merge_scans, scan_image, scan_rows_of, scan_tables
-from .token_block import TokenBlock
 
 
 def _step_bias(shape: tuple[int, ...], dt_range: Sequence[float]) -> torch.Tensor:
@@ -160,32 +159,3 @@ class MambaMixer(nn.Module):
         orders, inverses = scan_tables(size, self.scan, self.flip, x.device)
         y = merge_scans(self.core(x.flatten(1, -2), orders), inverses).to(self.out_proj.weight.dtype)  # (B, L, E)
         return self.out_proj(self.norm(y).view(z.shape) * F.silu(z))
-
-
-class MambaBlock(TokenBlock):
-    """A selective scan, then an MLP, each after a layer norm and added to its input.
-
-    Args:
-        channels: number of channels.
-        mixer: from (B, *s, C) to the same.
-        mlp_ratio: hidden width of the MLP over ``channels``.
-        act: any activation MONAI names.
-        dropout: probability of dropping an activation.
-        drop_path: probability that a sample skips a branch (Huang et al. 2016).
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        mixer: nn.Module,
-        mlp_ratio: float = 4.0,
-        act: str | tuple = "gelu",
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
-        self.mixer = mixer
-
-    def mix(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix the positions of ``x`` (B, *s, C)."""
-        return self.mixer(x)

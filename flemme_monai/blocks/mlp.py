@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
@@ -20,4 +22,6 @@ class MLP(nn.Sequential):
 
     def __init__(self, channels: int, ratio: float = 4.0, act: str | tuple = "gelu", dropout: float = 0.0) -> None:
         hidden = int(channels * ratio)
-        super().__init__(Linear(channels, hidden), get_act_layer(act), nn.Dropout(dropout), Linear(hidden, channels))
+        layers = {"fc1": Linear(channels, hidden), "act": get_act_layer(act)}
+        layers |= {"dropout": nn.Dropout(dropout), "fc2": Linear(hidden, channels)}
+        super().__init__(OrderedDict(layers))

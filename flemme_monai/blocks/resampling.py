@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -89,10 +90,10 @@ class PoolDown(nn.Sequential):
     def __init__(
         self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int], mode: str = "max"
     ) -> None:
-        layers: list[nn.Module] = [Pool[mode, spatial_dims](tuple(stride), tuple(stride))]
+        layers: dict[str, nn.Module] = {"pool": Pool[mode, spatial_dims](tuple(stride), tuple(stride))}
         if in_channels != out_channels:
-            layers.append(Conv["conv", spatial_dims](in_channels, out_channels, 1))
-        super().__init__(*layers)
+            layers["proj"] = Conv["conv", spatial_dims](in_channels, out_channels, 1)
+        super().__init__(OrderedDict(layers))
 
 
 class InterpolateDown(nn.Module):
@@ -153,7 +154,5 @@ class PatchExpand(nn.Sequential):
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> None:
-        super().__init__(
-            TransposedConv(spatial_dims, in_channels, in_channels, stride, overlap=False),
-            Conv["conv", spatial_dims](in_channels, out_channels, 1),
-        )
+        expand = TransposedConv(spatial_dims, in_channels, in_channels, stride, overlap=False)
+        super().__init__(OrderedDict(expand=expand, proj=Conv["conv", spatial_dims](in_channels, out_channels, 1)))

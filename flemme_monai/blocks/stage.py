@@ -1,63 +1,93 @@
-"""A stage: blocks one after another at one resolution."""
-
-from __future__ import annotations
+"""A stage: blocks one after another at one resolution, and what they are told between them."""
+# no postponed annotations here: TorchScript does not read them in a named tuple
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from .context import NoInjection
+
+class ConditionEmbeddings(NamedTuple):
+    """What a network is told beside its image, embedded.
+
+    Attributes:
+        time_emb: embedding of the time steps (B, E, 1, ...), or None.
+        context_emb: embedding of the context (B, E, *s), s is 1 for what has no extent; or None.
+    """
+
+    time_emb: torch.Tensor | None
+    context_emb: torch.Tensor | None
 
 
 class Stage(nn.Module):
     """Blocks in a row at one resolution, with optional activation checkpointing.
 
+    Whatever part of a network may be told conditions is a stage: :meth:`inject` gives it what that needs. Before, it
+    has no parameters and modules but its blocks'.
+
     Args:
         blocks: modules from (B, C, *s) to (B, C', *s), or on the channel-last view if ``channel_last_view``.
-        widths: channels after each of them; 0 for modules that are told no condition.
+        injection_channels: channels after each of them; 0 for modules after which no condition is injected.
         channel_last_view: whether the blocks work on (B, *s, C), as sequence blocks do.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], widths: Sequence[int], channel_last_view: bool = False) -> None:
+    def __init__(
+        self, blocks: Sequence[nn.Module], injection_channels: Sequence[int], channel_last_view: bool = False
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.widths = list(widths)
-        self.injections = nn.ModuleList([NoInjection() for _ in blocks])
+        self.injection_channels = list(injection_channels)
+        self.injections: nn.ModuleList | None = None
         self.channel_last_view = channel_last_view
         self.checkpointing = False
 
     def inject(self, make: Callable[[int], nn.Module]) -> None:
-        """Tell blocks a condition, each after it is done: ``make`` gives the module for a number of channels."""
-        self.injections = nn.ModuleList([make(width) if width else NoInjection() for width in self.widths])
+        """Inject conditions after the blocks.
 
-    def forward(
-        self, x: torch.Tensor, time: torch.Tensor | None = None, context: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """``x`` (B, C, *s) to (B, C', *s), under embedded conditions (B, E, *t)."""
+        Args:
+            make: the module for a number of channels, from a feature (B, C, *s) and :class:`ConditionEmbeddings` to a
+                feature of the same shape.
+        """
+        self.injections = nn.ModuleList([make(c) if c else NoInjection() for c in self.injection_channels])
+
+    def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None) -> torch.Tensor:
+        """``x`` (B, C, *s) to (B, C', *s), under conditions where the stage was given injections."""
         if self.checkpointing and self.training and not torch.jit.is_scripting():
-            return self._checkpointed(x, time, context)
-        return self._run(x, time, context)
+            return self._checkpointed(x, conditions)
+        return self._run(x, conditions)
 
-    def _run(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
+    def _run(self, x: torch.Tensor, conditions: ConditionEmbeddings | None) -> torch.Tensor:
         if self.channel_last_view:
             x = x.movedim(1, -1)  # (B, C, *s) -> (B, *s, C), free in channels_last memory format
-        for block, injection in zip(self.blocks, self.injections):
-            x = block(x)
-            if self.channel_last_view:
-                x = injection(x.movedim(-1, 1), time, context).movedim(1, -1)
-            else:
-                x = injection(x, time, context)
+        if self.injections is None or conditions is None:
+            for block in self.blocks:
+                x = block(x)
+        else:
+            for block, injection in zip(self.blocks, self.injections):
+                x = block(x)
+                if self.channel_last_view:
+                    x = injection(x.movedim(-1, 1), conditions).movedim(1, -1)
+                else:
+                    x = injection(x, conditions)
         return x.movedim(-1, 1) if self.channel_last_view else x
 
     @torch.jit.unused
-    def _checkpointed(self, x: torch.Tensor, time: torch.Tensor | None, context: torch.Tensor | None) -> torch.Tensor:
+    def _checkpointed(self, x: torch.Tensor, conditions: ConditionEmbeddings | None) -> torch.Tensor:
         from torch.utils.checkpoint import checkpoint
 
-        return checkpoint(self._run, x, time, context, use_reentrant=False)
+        return checkpoint(self._run, x, conditions, use_reentrant=False)
 
 
-class Shortcut(nn.Sequential):
+class NoInjection(nn.Module):
+    """After a block of a conditional stage that has no width of its own, such as a linear map between two blocks."""
+
+    def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
+        """``x``."""
+        return x
+
+
+class ResidualSequential(nn.Sequential):
     """Blocks in a row with a shortcut around all of them. Args: the blocks."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..ops.exported import are_nodes_whole
 from .linear import Linear
-from .token_block import TokenBlock
+from .metaformer import MetaFormerBlock
 
 
 def window_partition(x: torch.Tensor, window: list[int]) -> torch.Tensor:
@@ -291,7 +291,7 @@ class WindowAttention(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
-class SwinBlock(TokenBlock):
+class SwinBlock(MetaFormerBlock):
     """Window attention, then an MLP, each after a layer norm and added to its input (Liu et al. 2021, eq. 3).
 
     Args:
@@ -319,9 +319,4 @@ class SwinBlock(TokenBlock):
         drop_path: float = 0.0,
     ) -> None:
         attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
-        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
-        self.attention = attention
-
-    def mix(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix the positions of ``x`` (B, *s, C)."""
-        return self.attention(x)
+        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path)

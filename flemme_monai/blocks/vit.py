@@ -11,18 +11,18 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 
 from .linear import Linear
-from .token_block import TokenBlock
+from .metaformer import MetaFormerBlock
 
 
-class GlobalAttention(nn.Module):
-    """Multi-head self-attention of every position to every position.
+class SpatialReductionAttention(nn.Module):
+    """Multi-head self-attention of every position to all, or to a reduced map of them (PVT, Wang et al. 2021).
 
     Args:
         spatial_dims: 2 or 3.
         channels: number of channels.
         num_heads: heads; must divide ``channels``.
         spatial_reduction: keys and values come from the feature shrunk by this factor along each axis, by a strided
-            convolution (Wang et al. 2021); 1 keeps all.
+            convolution; 1 keeps all.
         dropout: probability of dropping an attention weight and an output.
 
     Raises:
@@ -67,7 +67,7 @@ class GlobalAttention(nn.Module):
         return F.dropout(self.proj(out.transpose(1, 2).reshape(x.shape)), self.dropout, self.training)
 
 
-class ViTBlock(TokenBlock):
+class ViTBlock(MetaFormerBlock):
     """Global attention, then an MLP, each after a layer norm and added to its input (Dosovitskiy et al. 2021, eq. 2-3).
 
     Args:
@@ -92,10 +92,5 @@ class ViTBlock(TokenBlock):
         dropout: float = 0.0,
         drop_path: float = 0.0,
     ) -> None:
-        attention = GlobalAttention(spatial_dims, channels, num_heads, spatial_reduction, dropout)
-        super().__init__(channels, mlp_ratio, act, dropout, drop_path)
-        self.attention = attention
-
-    def mix(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix the positions of ``x`` (B, *s, C)."""
-        return self.attention(x)
+        attention = SpatialReductionAttention(spatial_dims, channels, num_heads, spatial_reduction, dropout)
+        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path)

@@ -25,7 +25,7 @@ class LatentSpace:
     def __init__(self, autoencoder: nn.Module, denoiser: nn.Module) -> None:
         self.autoencoder = autoencoder.eval().requires_grad_(False)
         self.denoiser = denoiser
-        if getattr(autoencoder, "vector", False):
+        if getattr(autoencoder, "has_vector_latent", False):
             raise ValueError("latent diffusion needs a spatial latent: leave the autoencoder's latent_size out.")
         made, taken = autoencoder.latent_channels, denoiser.backbone.in_channels
         if made != taken:

@@ -47,7 +47,7 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
         )
     finally:
         network.train(training)
-    refuse_other_sizes(exported.model, getattr(network, "backbone", network).encoder.size_divisor)
+    refuse_other_sizes(exported.model, network.backbone.size_divisor)
     exported.save(os.fspath(path), external_data=False)
 
 
@@ -60,19 +60,18 @@ def example_inputs(network: nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
     Returns:
         the inputs by name; for each the symbols (:class:`torch.export.Dim`) by axis.
     """
-    conditioned = getattr(network, "backbone", network)
-    encoder, settings = conditioned.encoder, conditioned.conditions.settings
+    backbone, settings = network.backbone, network.backbone.conditioning
     batch = torch.export.Dim("batch")
     axes: dict[int, object] = {0: batch}
-    size = [divisor * count for divisor, count in zip(encoder.size_divisor, (6, 5, 4))]
-    if getattr(network, "vector", False):
-        size = [divisor * n for divisor, n in zip(encoder.size_divisor, network.size)]
+    size = [divisor * count for divisor, count in zip(backbone.size_divisor, (6, 5, 4))]
+    if getattr(network, "has_vector_latent", False):
+        size = [divisor * n for divisor, n in zip(backbone.size_divisor, network.bottleneck_size)]
     else:
-        for axis, divisor in enumerate(encoder.size_divisor):
+        for axis, divisor in enumerate(backbone.size_divisor):
             count = torch.export.Dim(f"size_{axis}", min=2)
             axes[2 + axis] = count if divisor == 1 else divisor * count
     device = next(network.parameters()).device
-    inputs = {"x": torch.rand(3, encoder.in_channels, *size, device=device)}
+    inputs = {"x": torch.rand(3, backbone.in_channels, *size, device=device)}
     shapes = {"x": axes}
     if settings is not None and settings.timesteps:
         inputs["timesteps"], shapes["timesteps"] = torch.linspace(1, 50, 3, device=device), {0: batch}

@@ -31,14 +31,14 @@ def test_features_are_what_the_linear_layer_sees(encoder, dims, settings, points
 def test_one_point_is_the_mean_over_all_positions():
     net = ClM(backbone("CNN", 2)).eval()
     x = image(2)
-    latent, _ = net.encoder(x)
+    latent, _ = net.backbone.encode(x)
     torch.testing.assert_close(net.features(x), net.norm(latent.mean((2, 3))))
 
 
 def test_a_grid_tells_where_something_is_and_the_mean_does_not():
     for grid_size, knows in (1, False), (2, True):
         net = ClM(backbone("CNN", 2, patch_size=1, strides=1), grid_size).eval()
-        net.encoder = Passing()
+        net.backbone.encoder = Passing()
         net.norm = nn.Identity()
         left, right = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
         left[..., :4], right[..., 4:] = 1, 1
@@ -48,7 +48,7 @@ def test_a_grid_tells_where_something_is_and_the_mean_does_not():
 class Passing(nn.Module):
     """The image is its latent."""
 
-    def forward(self, x, time, told):
+    def forward(self, x):
         return x, []
 
 

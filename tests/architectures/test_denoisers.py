@@ -14,7 +14,7 @@ from flemme_monai.losses import pyramid_loss
 from tests.networks import CONDITIONING, DENOISERS, DIMS, PLAIN, SIZES, backbone, image, inputs
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-RES_CONV = [f"conv{i}.{j}" for i in (1, 2) for j in ("0.weight", *(f"1.{name}" for name in NORM))]
+RES_CONV = [f"conv{i}.{j}" for i in (1, 2) for j in ("conv.weight", *(f"norm.{name}" for name in NORM))]
 TIME = Conditioning(timesteps=True, channels=8)
 CLASSES = {cls.__name__: cls for cls in (DDPM, EDM, SDM, LDM)}
 
@@ -57,8 +57,8 @@ CONDITIONINGS = [
 @pytest.mark.parametrize("encoder", ["UNet", "SwinU"])
 def test_every_level_is_told_what_the_decoder_is_told(encoder, conditioning):
     net = DDPM(backbone(encoder, 2, conditioning=conditioning), "cat")
-    for block in net.pyramid.blocks:
-        told = [injection for injection in block.injections if getattr(injection, "time", None) is not None]
+    for level in net.pyramid.levels:
+        told = [injection for injection in level.block.injections if getattr(injection, "time", None) is not None]
         assert len(told) == 1
         assert (told[0].context is not None) == (conditioning.context is not None and conditioning.injects)
 
@@ -69,13 +69,14 @@ def test_a_level_s_block_changes_with_the_time():
         if not parameter.any():
             torch.nn.init.normal_(parameter)
     feature = torch.randn(1, 16, 2, 3)
-    one, other = (net.backbone.conditions(1, [16, 24], torch.tensor([step]))[0] for step in (3, 700))
-    assert not torch.allclose(net.pyramid.blocks[0](feature, one), net.pyramid.blocks[0](feature, other))
+    one, other = (net.backbone.embed(1, [16, 24], torch.tensor([step])) for step in (3, 700))
+    level = net.pyramid.levels[0]
+    assert not torch.allclose(level(feature, one), level(feature, other))
 
 
-def test_a_pyramid_that_is_told_nothing_has_the_weights_it_had():
-    names = {name for name in HSeM(backbone("UNet", 2)).state_dict() if name.startswith("pyramid.blocks")}
-    assert names == {f"pyramid.blocks.{i}.blocks.0.{name}" for i in range(3) for name in RES_CONV}
+def test_a_pyramid_that_is_told_nothing_has_the_weights_of_its_blocks_alone():
+    names = {name for name in HSeM(backbone("UNet", 2)).state_dict() if ".block." in name}
+    assert names == {f"pyramid.levels.{i}.block.blocks.0.{name}" for i in range(3) for name in RES_CONV}
 
 
 @pytest.mark.parametrize("scripted", [False, True])
@@ -151,7 +152,7 @@ def test_edm_begins_with_the_best_guess_that_ignores_the_image(fusion):
 def test_every_level_of_edm_is_preconditioned_at_its_resolution():
     data = 0.5
     net = EDM(backbone("UNet", 2, 2, 2, conditioning=TIME), "cat", data).train()
-    for head in [*net.pyramid.heads, net.pyramid.fuse]:
+    for head in [*(level.head for level in net.pyramid.levels), net.pyramid.fuse]:
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.ones_(head.bias)  # F = 1 everywhere
     x, sigma = inputs("EDM", 2)
@@ -178,7 +179,7 @@ def test_edm_shows_its_backbone_a_scaled_image_and_the_logarithm_of_sigma():
 
 def test_a_sigma_of_each_sample_is_its_own():
     net = denoiser("EDM").eval()
-    torch.nn.init.normal_(net.backbone.decoder.patch_recovery.conv.weight)
+    torch.nn.init.normal_(net.backbone.decoder.output_layer.conv.weight)
     x, sigma = inputs("EDM", 2)
     torch.testing.assert_close(net(x[1:], sigma[1:]), net(x, sigma)[1:])
 

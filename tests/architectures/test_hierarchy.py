@@ -30,7 +30,7 @@ def test_a_level_has_its_native_resolution(architecture, encoder, dims):
 def test_a_level_has_the_blocks_of_its_depth_in_the_backbone(encoder, family):
     """The latent comes first, so its block has the settings of the deepest level."""
     net = HSeM(backbone(encoder, 2, family=family))
-    heads = [next(m.num_heads for m in block.modules() if hasattr(m, "num_heads")) for block in net.pyramid.blocks]
+    heads = [next(m.num_heads for m in block.modules() if hasattr(m, "num_heads")) for block in net.pyramid.levels]
     assert heads == [4, 2, 1]
 
 

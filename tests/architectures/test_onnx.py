@@ -72,7 +72,7 @@ def test_a_graph_refuses_a_size_that_its_network_refuses(tmp_path):
 
 def test_layer_norms_of_values_far_from_zero_keep_their_digits(tmp_path):
     net = architectures.ClM(backbone("CNN", 2, num_blocks=1))
-    net.encoder.register_forward_hook(lambda _, __, out: (out[0] * 0.01 + 1, out[1]))
+    net.backbone.encoder.register_forward_hook(lambda _, __, out: (out[0] * 0.01 + 1, out[1]))
     export_onnx(net, tmp_path / "net.onnx")
     session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
     x = torch.randn(2, 1, 16, 24)

@@ -14,7 +14,36 @@ from flemme_monai.utils.network_config import build_network
 
 SAVED = Path(__file__).parent / "weights"
 # from the keys of version 0.4.0 to today's, applied one after another
-RENAMED: tuple[tuple[str, str], ...] = ()
+RENAMED: tuple[tuple[str, str], ...] = (
+    (r"^(conditions|encoder)\.", r"backbone.\1."),  # a ClM's
+    (r"^dense\.", "mlp."),
+    (r"latent_vector\.", "bottleneck."),
+    (r"\.entrance\.", ".input_conditioning."),
+    (r"encoder\.position\.", "encoder.position_embedding."),
+    (r"context\.encoder\.0\.", "context.encoder.patch_embedding."),
+    (r"context\.encoder\.1\.", "context.encoder.stage."),
+    (r"\.absent$", ".null_embedding"),
+    (r"patch_recovery\.", "output_layer."),
+    (r"pyramid\.blocks\.(\d+)\.", r"pyramid.levels.\1.block."),
+    (r"pyramid\.heads\.(\d+)\.", r"pyramid.levels.\1.head."),
+    (r"resamplers\.(\d+)\.0\.", r"resamplers.\1."),
+    (r"\.(mixer|attention)\.", ".token_mixer."),
+    (r"\.mlp\.0\.", ".mlp.fc1."),
+    (r"\.mlp\.[23]\.", ".mlp.fc2."),
+    (r"down\.(\d+)\.0\.", r"down.\1.reduction."),
+    (r"up\.(\d+)\.0\.", r"up.\1.up."),
+    (r"(down|up)\.(\d+)\.1\.", r"\1.\2.norm."),
+    (r"output_layer\.0\.conv\.", "output_layer.expand.conv."),
+    (r"output_layer\.[01]\.", "output_layer.proj."),
+    (r"(blocks\.\d+|patch_embedding|\.conv[12])\.0\.(?=weight|bias)", r"\1.conv."),
+    (r"(blocks\.\d+|patch_embedding|\.conv[12])\.1\.(?=weight|bias|running|num)", r"\1.norm."),
+    # of two depthwise-separable convolutions
+    (r"blocks\.(\d+)\.0\.(?=\d)", r"blocks.\1.conv1."),
+    (r"blocks\.(\d+)\.1\.(?=\d)", r"blocks.\1.conv2."),
+    (r"blocks\.(\d+)\.conv([12])\.0\.", r"blocks.\1.conv\2.depthwise."),
+    (r"blocks\.(\d+)\.conv([12])\.1\.", r"blocks.\1.conv\2.conv."),
+    (r"blocks\.(\d+)\.conv([12])\.2\.", r"blocks.\1.conv\2.norm."),
+)
 
 
 def networks() -> Iterator[Any]:

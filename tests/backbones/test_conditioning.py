@@ -109,11 +109,11 @@ def check(encoder: str, dims: int, c: Conditioning, **settings) -> None:
             other = net(x, **{**given, "context": context})
             assert not same(other.output, out.output)
             assert same(other.latent, out.latent) == (c.side == "decoder")
-        (time, one), (_, two) = (
-            net.conditions(2, x.shape[2:], given.get("timesteps"), context) for context in (given["context"], absent)
+        one, two = (
+            net.embed(2, x.shape[2:], given.get("timesteps"), context) for context in (given["context"], absent)
         )
-        latent, kept = net.encoder(x, time, one)
-        assert same(net.decoder(latent, kept, time, two)[0], out.output) == (c.side == "encoder")
+        latent, skips = net.encode(x, one)
+        assert same(net.decode(latent, skips, two).output, out.output) == (c.side == "encoder")
     if c.condition_first:
         later = told_backbone(encoder, dims, replace(c, condition_first=False), **settings)
         later.load_state_dict(net.state_dict())

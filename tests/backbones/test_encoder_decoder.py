@@ -12,7 +12,7 @@ from torch import nn
 
 from flemme_monai import backbones
 from flemme_monai.backbones import CNN, ConvFamily, DNet, Swin, SwinFamily, SwinU, UNet, ViTU, VMambaU
-from tests.networks import ENCODERS, backbone, image
+from tests.networks import ENCODERS, PLAIN, backbone, image
 
 
 def count(net: torch.nn.Module) -> int:
@@ -51,7 +51,7 @@ def test_transformers_without_windows_know_where_they_are():
     for given, knows in ((None, True), (False, False)):
         net = backbone("ViT", 2, patch_size=1, channels=(8,), middle_channels=(8,), strides=1, position_embedding=given)
         if knows:
-            nn.init.normal_(next(net.encoder.position.parameters()))
+            nn.init.normal_(next(net.encoder.position_embedding.parameters()))
         net.eval()
         same = torch.allclose(net(turned).output.flip(2), net(turned.flip(2)).output, atol=1e-5)
         assert same != knows
@@ -72,21 +72,22 @@ def test_features_and_latent_have_the_widths_it_tells(encoder):
     assert out.latent.shape[1] == net.latent_channels == 16
 
 
-@pytest.mark.parametrize("encoder", ["CNN", "ViT", "Swin", "VMamba"])
+@pytest.mark.parametrize("encoder", PLAIN)
 def test_a_plain_network_sees_the_image_through_its_latent_alone(encoder):
     net = backbone(encoder, 2).eval()
-    latent, kept = net.encoder(image(2))
-    output, _ = net.decoder(latent, kept)
-    torch.testing.assert_close(output, net.decoder(latent, [torch.zeros_like(k) for k in kept])[0])
+    latent, skips = net.encode(image(2))
+    output = net.decode(latent, skips).output
+    torch.testing.assert_close(output, net.decode(latent, [torch.zeros_like(s) for s in skips]).output)
+    torch.testing.assert_close(output, net.decode(latent, []).output)
 
 
-@pytest.mark.parametrize("encoder", ["UNet", "DNet", "ViTU", "ViTD", "SwinU", "SwinD", "VMambaU", "VMambaD"])
-def test_a_connected_network_sees_the_kept_features_too(encoder):
+@pytest.mark.parametrize("encoder", [e for e in ENCODERS if e not in PLAIN])
+def test_a_connected_network_sees_the_skips_too(encoder):
     net = backbone(encoder, 2).eval()
-    latent, kept = net.encoder(image(2))
-    for i in range(len(kept)):
-        other = [torch.zeros_like(k) if i == j else k for j, k in enumerate(kept)]
-        assert not torch.allclose(net.decoder(latent, kept)[0], net.decoder(latent, other)[0])
+    latent, skips = net.encode(image(2))
+    for i in range(len(skips)):
+        other = [torch.zeros_like(s) if i == j else s for j, s in enumerate(skips)]
+        assert not torch.allclose(net.decode(latent, skips).output, net.decode(latent, other).output)
 
 
 def test_an_indivisible_size_names_the_sizes_that_fit():
@@ -122,7 +123,7 @@ def test_a_condition_is_refused_that_the_network_was_not_built_for(name):
         ({"num_blocks": [1, 0, 1]}, "num_blocks is [1, 0, 1]; every stage needs at least one block"),
         ({"latent_size": 8}, "latent_size=8 with skip connections"),
         ({"family": SwinFamily()}, "UNet is made of ConvFamily blocks, but family is a SwinFamily"),
-        ({"drop_path": 0.1}, "convolutional blocks drop no paths"),
+        ({"drop_path": 0.1}, "drop_path is 0.1: ConvFamily blocks drop no paths"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):

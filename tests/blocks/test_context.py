@@ -9,10 +9,11 @@ from torch import nn
 from flemme_monai.blocks import (
     INJECTIONS,
     ClassContext,
-    Combine,
+    ConditionEmbeddings,
+    ContextFusion,
     ImageContext,
     PositionContext,
-    StepEmbedding,
+    TimestepEmbedding,
     injection,
 )
 
@@ -28,7 +29,7 @@ def contexts(drop: float = 0.0) -> dict[str, tuple[nn.Module, torch.Tensor, torc
 
 
 def test_steps_become_their_sinusoids():
-    embedding = StepEmbedding(2, 8)
+    embedding = TimestepEmbedding(2, 8)
     embedding.mlp = nn.Identity()
     found = embedding(torch.tensor([0.0, 7.0]))[:, :, 0, 0]
     angles = 7.0 * 10000.0 ** -(torch.arange(4) / 4)
@@ -38,14 +39,14 @@ def test_steps_become_their_sinusoids():
 
 def test_an_odd_width_of_steps_is_refused():
     with pytest.raises(ValueError, match="has 7 channels; expected an even number"):
-        StepEmbedding(2, 7)
+        TimestepEmbedding(2, 7)
 
 
 @pytest.mark.parametrize("name", ["class", "position", "image"])
 def test_what_is_absent_has_an_embedding_of_its_own(name):
     module, told, nothing = contexts()[name]
     found, absent = module(told), module(nothing)
-    assert torch.equal(absent, module.absent.expand_as(absent))
+    assert torch.equal(absent, module.null_embedding.expand_as(absent))
     assert not torch.equal(found, absent)
     mixed = told.clone()
     mixed[1] = -1
@@ -57,9 +58,9 @@ def test_what_is_absent_has_an_embedding_of_its_own(name):
 def test_a_random_subset_of_a_batch_loses_its_condition_in_training(name):
     module, told, _ = contexts(drop=0.5)[name]
     told = told[:1].expand(400, *told.shape[1:])
-    lost = (module.train()(told) == module.absent).flatten(1).all(1)
+    lost = (module.train()(told) == module.null_embedding).flatten(1).all(1)
     assert 120 < int(lost.sum()) < 280
-    assert not (module.eval()(told) == module.absent).flatten(1).all(1).any()
+    assert not (module.eval()(told) == module.null_embedding).flatten(1).all(1).any()
 
 
 def test_a_class_that_is_none_is_refused():
@@ -88,10 +89,10 @@ def test_modulation_by_hand(kind, expected):
 
 @pytest.mark.parametrize("cat", [False, True])
 def test_add_and_cat_take_a_condition_of_any_extent(cat):
-    module, x = Combine(2, 6, 8, cat), torch.randn(2, 8, 4, 4)
+    module, x = ContextFusion(2, 6, 8, cat), torch.randn(2, 8, 4, 4)
     for extent in (1, 1), (4, 4), (8, 8):
         condition = torch.randn(2, 6, *extent, requires_grad=True)
-        out = module(x, condition)
+        out = module(x, ConditionEmbeddings(None, condition))
         assert out.shape == x.shape
         assert torch.autograd.grad(out.sum(), condition)[0].abs().sum() > 0
 

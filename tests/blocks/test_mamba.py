@@ -193,7 +193,7 @@ def test_heads_must_fill_the_inner_channels():
 
 def test_sizes_are_one_value_or_one_a_level():
     family = MambaFamily(block="mamba2", state_size=[8, 4], head_width=[16, 32])
-    cores = [family.make_block(2, 32, level, 0, 0.0).mixer.core for level in (0, 1)]
+    cores = [family.make_block(2, 32, level, 0, 0.0).token_mixer.core for level in (0, 1)]
     assert [core.sizes for core in cores] == [[4, 8, 8], [2, 4, 4]]
     ranks = MambaFamily(dt_rank=[None, 3])
-    assert [ranks.make_block(2, 32, level, 0, 0.0).mixer.core.sizes[0] for level in (0, 1)] == [2, 3]
+    assert [ranks.make_block(2, 32, level, 0, 0.0).token_mixer.core.sizes[0] for level in (0, 1)] == [2, 3]

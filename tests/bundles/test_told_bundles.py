@@ -146,11 +146,11 @@ def test_only_where_an_image_is_its_latent_there_is_a_way():
 
 def test_the_autoencoder_of_a_class_conditional_ldm_is_told_no_class():
     parser = parsed("ldm_cnn", ("train_autoencoder",), num_classes=2)
-    assert parser.get_parsed_content("network_def").backbone.conditions.settings is None
+    assert parser.get_parsed_content("network_def").backbone.conditioning is None
     assert parser.get_parsed_content("condition_key") is None
     parser = parsed("ldm_cnn", ("inference",), num_classes=2)
-    assert parser.get_parsed_content("autoencoder_def").backbone.conditions.settings is None
-    assert parser.get_parsed_content("network_def").backbone.conditions.settings.context == "class"
+    assert parser.get_parsed_content("autoencoder_def").backbone.conditioning is None
+    assert parser.get_parsed_content("network_def").backbone.conditioning.context == "class"
 
 
 def test_a_denoiser_is_told_which_slice_of_a_volume_it_sees(tmp_path):

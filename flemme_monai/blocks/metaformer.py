@@ -9,11 +9,12 @@ from torch import nn
 from .mlp import MLP
 
 
-class TokenBlock(nn.Module):
-    """Positions are mixed, then channels by an MLP, each after a layer norm and added to its input.
+class MetaFormerBlock(nn.Module):
+    """A token mixer, then an MLP, each after a layer norm and added to its input (MetaFormer, Yu et al. 2022).
 
     Args:
         channels: number of channels.
+        token_mixer: mixes positions, from (B, *s, C) to the same.
         mlp_ratio: hidden width of the MLP over ``channels``.
         act: any activation MONAI names.
         dropout: probability of dropping an activation.
@@ -23,6 +24,7 @@ class TokenBlock(nn.Module):
     def __init__(
         self,
         channels: int,
+        token_mixer: nn.Module,
         mlp_ratio: float = 4.0,
         act: str | tuple = "gelu",
         dropout: float = 0.0,
@@ -30,15 +32,12 @@ class TokenBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
+        self.token_mixer = token_mixer
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels, mlp_ratio, act, dropout)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def mix(self, x: torch.Tensor) -> torch.Tensor:
-        """Mix the positions of ``x`` (B, *s, C)."""
-        raise NotImplementedError
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, *s, C) to (B, *s, C)."""
-        x = x + self.drop_path(self.mix(self.norm1(x)))
+        x = x + self.drop_path(self.token_mixer(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))

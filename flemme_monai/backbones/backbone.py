@@ -1,0 +1,276 @@
+"""The contract between a backbone and all that is made of it: architectures, tools and bundle checks use nothing else.
+
+A backbone has two halves. ``encoder(x)`` makes of an image its latent and the features that it keeps on the way;
+``decoder(latent, skips)`` makes of them the output. A backbone that is told conditions gives them to both as one more
+argument. What a network cannot do it refuses with a sentence.
+"""
+# no postponed annotations here: TorchScript does not read them in a named tuple
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ..blocks import ConditionEmbeddings, Stage
+from ..utils.network_config import ConfiguredModule
+from .conditioning import ConditionEmbedder, Conditioning
+from .family import BlockFamily
+
+ABILITIES = {
+    "encode": "a latent of the image",
+    "decode": "an image from a latent alone",
+    "pyramid": "features at several resolutions",
+    "denoise": "an output layer at the image's resolution",
+}
+
+
+class DecoderOutput(NamedTuple):
+    """What a decoder returns.
+
+    Attributes:
+        output: the image (B, out_channels, *S).
+        features: features of the decoder's stages (B, C_i, *s_i), coarse to fine.
+        sides: outputs of side heads in training (B, out_channels, *s_i), the finest first; for most networks none.
+    """
+
+    output: torch.Tensor
+    features: list[torch.Tensor]
+    sides: list[torch.Tensor]
+
+
+class BackboneOutput(NamedTuple):
+    """What a backbone returns.
+
+    Attributes:
+        output, features, sides: as in :class:`DecoderOutput`.
+        latent: the feature (B, latent_channels, *s) between encoder and decoder.
+        conditions: what the stages were told; None for a network that is told nothing.
+    """
+
+    output: torch.Tensor
+    features: list[torch.Tensor]
+    sides: list[torch.Tensor]
+    latent: torch.Tensor
+    conditions: ConditionEmbeddings | None
+
+
+class ImageEncoder(ConfiguredModule):
+    """The first half of a backbone with all that it needs: an image to its latent.
+
+    Args:
+        encoder: from an image (B, in_channels, *S) to its latent (B, latent_channels, *s) and a list of features, fine
+            to coarse. It has the attributes ``spatial_dims``, ``in_channels``, ``latent_channels`` and
+            ``size_divisor``, and calls :func:`check_image`.
+        conditions: embeds what the network is told; None: it is told nothing.
+        bottleneck: a module that the latent passes, of the same shape before and after; None: nothing.
+
+    Attributes:
+        spatial_dims, in_channels, latent_channels: the encoder's.
+        size_divisor: total stride along each axis; image sizes must be multiples of it.
+        conditioning: settings of the conditions, or None.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, conditions: ConditionEmbedder | None = None, bottleneck: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.conditions, self.encoder, self.bottleneck = conditions, encoder, bottleneck
+        self.spatial_dims: int = encoder.spatial_dims
+        self.in_channels: int = encoder.in_channels
+        self.latent_channels: int = encoder.latent_channels
+        self.size_divisor: list[int] = list(encoder.size_divisor)
+        self.conditioning: Conditioning | None = None if conditions is None else conditions.settings
+
+    def embed(
+        self,
+        batch: int,
+        size: list[int],
+        timesteps: torch.Tensor | None = None,
+        context: torch.Tensor | None = None,
+    ) -> ConditionEmbeddings | None:
+        """Embed the conditions of images; the arguments are those of :class:`ConditionEmbedder`.
+
+        Raises:
+            ValueError: If a condition is given that the network was not built for, is missing, or does not fit.
+        """
+        if self.conditions is None:
+            if timesteps is not None or context is not None:
+                name = "context" if timesteps is None else "timesteps"
+                raise ValueError(f"{name} given, but this backbone was built without; set its conditioning#{name}.")
+            return None
+        return self.conditions(batch, size, timesteps, context)
+
+    def encode(
+        self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """An image (B, in_channels, *S) to its latent (B, latent_channels, *s) and the features kept, fine to coarse.
+
+        Args:
+            x: the image.
+            conditions: as :meth:`embed` returns them.
+
+        Raises:
+            ValueError: If the image does not fit.
+        """
+        if self.conditions is None:
+            latent, skips = self.encoder(x)
+        else:
+            latent, skips = self.encoder(x, conditions)
+        if self.bottleneck is not None:
+            latent = self.bottleneck(latent)
+        return latent, skips
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """An image (B, in_channels, *S) to its latent (B, latent_channels, *s)."""
+        return self.encode(x, self.embed(x.shape[0], x.shape[2:], timesteps, context))[0]
+
+
+class Backbone(ImageEncoder):
+    """A network that maps images to images, in two halves.
+
+    Args:
+        encoder: as in :class:`ImageEncoder`.
+        decoder: from a latent and the encoder's features to a :class:`DecoderOutput`. It has the attributes
+            ``feature_channels`` and ``num_sides``, and an ``output_layer``, the module whose last convolution makes the
+            output.
+        out_channels: channels of the output.
+        family: makes the blocks of the pyramid.
+        conditions: as in :class:`ImageEncoder`. Every :class:`flemme_monai.blocks.Stage` of the halves is told them.
+        bottleneck: as in :class:`ImageEncoder`.
+        refusals: what the network cannot do and why: sentences by the names of ``ABILITIES``.
+
+    Attributes:
+        out_channels: channels of the output.
+        feature_channels: channels of the decoder's features, coarse to fine.
+        num_sides: outputs of side heads in training.
+        refusals: as given.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        out_channels: int,
+        family: BlockFamily,
+        conditions: ConditionEmbedder | None = None,
+        bottleneck: nn.Module | None = None,
+        refusals: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(encoder, conditions, bottleneck)
+        self.decoder, self.out_channels, self.family = decoder, out_channels, family
+        self.feature_channels: list[int] = list(decoder.feature_channels)
+        self.num_sides: int = decoder.num_sides
+        self.refusals = dict(refusals or {})
+        if conditions is not None:
+            for half, side in (encoder, "encoder"), (decoder, "decoder"):
+                conditions.attach(half, side)
+                conditions.attach_input(half, side)
+
+    def decode(
+        self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
+    ) -> DecoderOutput:
+        """A latent (B, latent_channels, *s), and the features that :meth:`encode` kept, to the output.
+
+        Args:
+            latent: the latent.
+            skips: features of the encoder, fine to coarse; [] for a network that makes an image from a latent alone.
+            conditions: as :meth:`embed` returns them.
+        """
+        if self.conditions is None:
+            return self.decoder(latent, skips)
+        return self.decoder(latent, skips, conditions)
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> BackboneOutput:
+        """An image (B, in_channels, *S) to the output and all that an architecture may need.
+
+        Args:
+            x: the image.
+            timesteps: (B) or (1).
+            context: classes (B), indices (B, n), or an image (B, C, *S).
+
+        Raises:
+            ValueError: If a shape does not fit, or a condition is missing or one that the network was not built for.
+        """
+        conditions = self.embed(x.shape[0], x.shape[2:], timesteps, context)
+        latent, skips = self.encode(x, conditions)
+        out = self.decode(latent, skips, conditions)
+        return BackboneOutput(out.output, out.features, out.sides, latent, conditions)
+
+    def require(self, ability: str, asker: str) -> None:
+        """Refuse, with the reason, what the network cannot do.
+
+        Args:
+            ability: a name of ``ABILITIES``.
+            asker: who needs it, for the message.
+
+        Raises:
+            ValueError: If ``refusals`` has a reason.
+        """
+        if ability in self.refusals:
+            raise ValueError(
+                f"{asker} needs {ABILITIES[ability]}, which {type(self).__name__} does not give: "
+                f"{self.refusals[ability]}"
+            )
+
+    def without_decoder(self) -> ImageEncoder:
+        """The first half alone, with the same weights."""
+        return ImageEncoder(self.encoder, self.conditions, self.bottleneck)
+
+    def pyramid_block(self, channels: int, level: int) -> Stage:
+        """A residual block for a level of the pyramid, told what the decoder is told.
+
+        Args:
+            channels: of the feature (B, channels, *s) that it keeps the shape of.
+            level: of the feature, counted from the finest decoder stage (0) to the latent.
+        """
+        block = self.family.pyramid_block(self.spatial_dims, channels, level)
+        if self.conditions is not None:
+            self.conditions.attach(block, "decoder")
+        return block
+
+    def output_layer(self) -> nn.Module:
+        """The decoder's module whose last convolution makes the output; a denoiser begins with it at zero."""
+        return self.decoder.output_layer
+
+
+def check_image(
+    x: torch.Tensor, spatial_dims: int, in_channels: int, size_divisor: Sequence[int], min_latent_positions: int = 1
+) -> None:
+    """Refuse an image that a network cannot take. Encoders call it first, but not while they are scripted.
+
+    Args:
+        x: the image.
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        size_divisor: total stride along each axis.
+        min_latent_positions: positions that the latent needs.
+
+    Raises:
+        ValueError: If its shape does not fit; the message names the sizes that do.
+    """
+    if torch.compiler.is_exporting():  # sizes are symbols, whose values a check would fix
+        return
+    if x.ndim != 2 + spatial_dims or x.shape[1] != in_channels:
+        axes = ", ".join("HWD"[:spatial_dims])
+        raise ValueError(
+            f"input has shape {tuple(x.shape)}; this {spatial_dims}D network expects "
+            f"(batch, {in_channels}, {axes}): set spatial_dims and in_channels to what the images have."
+        )
+    size = [int(n) for n in x.shape[2:]]
+    if any(n % d for n, d in zip(size, size_divisor)):
+        below = tuple(max(n // d, 1) * d for n, d in zip(size, size_divisor))
+        above = tuple(-(-n // d) * d for n, d in zip(size, size_divisor))
+        raise ValueError(
+            f"image size {tuple(size)} is not divisible by this network's total stride {tuple(size_divisor)}; "
+            f"sizes that fit are {below} or {above}: crop or pad to one of them."
+        )
+    if min_latent_positions > 1 and size == list(size_divisor):
+        raise ValueError(
+            f"image size {tuple(size)} is the network's total stride: its latent has one position, which "
+            f"instance norm cannot normalise; use {tuple(2 * d for d in size_divisor)} or more"
+        )
