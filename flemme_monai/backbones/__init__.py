@@ -1,5 +1,6 @@
 """Backbones: a block family and a connection make an encoder-decoder."""
 
+from .adapted import Adapted
 from .backbone import Backbone, BackboneOutput, DecoderOutput, ImageEncoder, check_image
 from .conditioning import ConditionEmbedder, Conditioning
 from .connections import Connection, DenseConnection, NoConnection, SkipConnection
@@ -14,6 +15,7 @@ from .vmamba import MambaFamily, VMamba, VMambaD, VMambaU
 
 __all__ = [
     "CNN",
+    "Adapted",
     "Backbone",
     "BackboneOutput",
     "BlockFamily",

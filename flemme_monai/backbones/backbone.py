@@ -137,16 +137,22 @@ class Backbone(ImageEncoder):
             ``feature_channels`` and ``num_sides``, and an ``output_layer``, the module whose last convolution makes the
             output.
         out_channels: channels of the output.
-        family: makes the blocks of the pyramid.
-        conditions: as in :class:`ImageEncoder`. Every :class:`flemme_monai.blocks.Stage` of the halves is told them.
+        family: makes the blocks of the pyramid, and those that look at an image as context; None where ``refusals``
+            says why there is no pyramid.
+        conditioning: what the network is told: every :class:`flemme_monai.blocks.Stage` in the halves. None: nothing.
         bottleneck: as in :class:`ImageEncoder`.
         refusals: what the network cannot do and why: sentences by the names of ``ABILITIES``.
+        encoder_family: family of the encoder's blocks, if it is another.
+        context_patch: patch of an image as context along each axis; None takes 4, or the total stride if that is less.
 
     Attributes:
         out_channels: channels of the output.
         feature_channels: channels of the decoder's features, coarse to fine.
         num_sides: outputs of side heads in training.
         refusals: as given.
+
+    Raises:
+        ValueError: If there is nothing in a half that can be told the conditions.
     """
 
     def __init__(
@@ -154,20 +160,26 @@ class Backbone(ImageEncoder):
         encoder: nn.Module,
         decoder: nn.Module,
         out_channels: int,
-        family: BlockFamily,
-        conditions: ConditionEmbedder | None = None,
+        family: BlockFamily | None,
+        conditioning: Conditioning | None = None,
         bottleneck: nn.Module | None = None,
         refusals: dict[str, str] | None = None,
+        encoder_family: BlockFamily | None = None,
+        context_patch: Sequence[int] | None = None,
     ) -> None:
+        conditions = None
+        if conditioning is not None:
+            families = (family if encoder_family is None else encoder_family, family)
+            patch = [min(4, d) for d in encoder.size_divisor] if context_patch is None else context_patch
+            conditions = ConditionEmbedder(conditioning, encoder.spatial_dims, families, patch)
+            for half, side in (encoder, "encoder"), (decoder, "decoder"):
+                conditions.attach(half, side)
+                conditions.attach_input(half, side)
         super().__init__(encoder, conditions, bottleneck)
         self.decoder, self.out_channels, self.family = decoder, out_channels, family
         self.feature_channels: list[int] = list(decoder.feature_channels)
         self.num_sides: int = decoder.num_sides
         self.refusals = dict(refusals or {})
-        if conditions is not None:
-            for half, side in (encoder, "encoder"), (decoder, "decoder"):
-                conditions.attach(half, side)
-                conditions.attach_input(half, side)
 
     def decode(
         self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None

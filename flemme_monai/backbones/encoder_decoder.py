@@ -10,7 +10,7 @@ from torch import nn
 
 from ..blocks import ConditionEmbeddings, PositionEmbedding, Stage, VectorBottleneck
 from .backbone import Backbone, DecoderOutput, check_image
-from .conditioning import ConditionEmbedder, Conditioning
+from .conditioning import Conditioning
 from .connections import Connection
 from .family import BlockFamily
 from .layout import FeatureSpec, StageLayout
@@ -268,9 +268,6 @@ class EncoderDecoder(Backbone):
                     f"latent_size={latent_size} with {self.connection.name} connections: the encoder's features would "
                     "bypass the latent vector; use an encoder without connections."
                 )
-        conditions = None
-        if conditioning is not None:
-            conditions = ConditionEmbedder(conditioning, spatial_dims, (family, decoder_family), layout.patch)
         encoder = Encoder(
             layout,
             family,
@@ -292,7 +289,9 @@ class EncoderDecoder(Backbone):
             out_channels,
             drop_path if decoder_family.has_drop_path else 0.0,
         )
-        super().__init__(encoder, decoder, out_channels, decoder_family, conditions, bottleneck, refusals)
+        super().__init__(
+            encoder, decoder, out_channels, decoder_family, conditioning, bottleneck, refusals, family, layout.patch
+        )
         for module in self.modules():
             if isinstance(module, Stage):
                 module.checkpointing = checkpointing

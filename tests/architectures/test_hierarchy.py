@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flemme_monai.architectures import AE, HAE, HSeM
-from flemme_monai.backbones import SwinFamily, ViTFamily
+from flemme_monai.backbones import SwinFamily, UNet, ViTFamily
 from tests.networks import CORE, HIERARCHICAL, SIZES, TABLE, backbone, image, network, table
 
 
@@ -158,3 +158,13 @@ def test_a_residual_network_follows_the_scale_of_its_image(architecture):
 def test_a_residual_network_needs_equal_channels(architecture):
     with pytest.raises(ValueError, match=r"input \(1 channels\) to the output \(2 channels\)"):
         architecture(backbone("UNet", 2, out_channels=2), residual=True)
+
+
+def test_a_wide_feature_is_reduced_before_its_block():
+    net = HSeM(UNet(2, 1, 2, patch_channels=8, channels=(8, 16), middle_channels=(512,)))
+    latent, *others = net.pyramid.levels
+    assert latent.reduction.weight.shape == (256, 512, 1, 1)
+    assert latent.head.weight.shape == (2, 256, 1, 1)
+    assert [level.reduction for level in others] == [None, None]
+    assert sum(p.numel() for p in latent.block.parameters()) == 2 * (256 * 256 * 9 + 2 * 256)
+    assert net.train()(torch.randn(2, 1, 16, 16))[1].shape == (2, 2, 2, 2)

@@ -13,8 +13,8 @@ from torch import nn
 
 from flemme_monai import architectures
 from flemme_monai.backbones import Conditioning, ConvFamily
-from flemme_monai.blocks import INJECTIONS
-from tests.networks import PLAIN, SIZES, backbone, image
+from flemme_monai.blocks import INJECTIONS, Stage
+from tests.networks import ENCODERS, PLAIN, SIZES, backbone, image
 
 SIZE = {"class": 3, "image": 2, "position": 2}
 CONTEXTS = (("class", 0), ("position", 0), ("image", 0), ("image", 1))
@@ -324,3 +324,25 @@ def test_a_condition_is_dropped_for_a_random_subset_of_a_batch_and_not_for_the_w
     assert 5 < sum(lost) < 27
     assert sum(lost) + sum(given) == 32
     assert not any(a and b for a, b in zip(lost, given))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_network_that_is_told_nothing_carries_nothing_of_it(encoder):
+    net = architectures.HSeM(backbone(encoder, 2))
+    assert net.backbone.conditions is None
+    assert [name for name, _ in net.named_modules() if "inject" in name or "condition" in name] == []
+    seen = []
+    for module in net.modules():
+        if isinstance(module, Stage):
+            module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs)))
+    net(image(2))
+    assert set(seen) == {1}
+
+
+def test_a_side_of_another_family_is_checked_by_its_own_norm():
+    c = Conditioning(context="class", context_size=3, channels=8, injection="bias", side="encoder")
+    instance, group = ConvFamily(norm="instance"), ConvFamily(norm="group", num_groups=4)
+    backbone("UNet", 2, family=group, decoder_family=instance, conditioning=c)
+    message = "injection='bias' has no effect: .* the norm of the encoder's ConvFamily takes it away"
+    with pytest.raises(ValueError, match=message):
+        backbone("UNet", 2, family=instance, decoder_family=group, conditioning=c)

@@ -8,10 +8,13 @@ import re
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.networks.layers.drop_path import DropPath
 from torch import nn
 
 from flemme_monai import backbones
-from flemme_monai.backbones import CNN, ConvFamily, DNet, Swin, SwinFamily, SwinU, UNet, ViTU, VMambaU
+from flemme_monai.architectures import HSeM
+from flemme_monai.backbones import CNN, ConvFamily, DNet, MambaFamily, Swin, SwinFamily, SwinU, UNet, ViTU, VMambaU
+from flemme_monai.blocks import Stage
 from tests.networks import ENCODERS, PLAIN, backbone, image
 
 
@@ -224,3 +227,40 @@ def test_dense_connections_with_thin_volumes():
 def test_an_output_of_the_last_stages_width_is_still_projected():
     net = backbone("CNN", 2, out_channels=8, family=ConvFamily(up_mode="interpolate"))
     assert net.eval()(image(2)).output.min() < 0
+
+
+DECODERS = [("UNet", SwinFamily(window_size=2)), ("SwinU", ConvFamily(block="res_conv", norm="group", num_groups=4)),
+            ("VMambaD", ConvFamily()), ("ViT", MambaFamily(state_size=2)), ("CNN", ConvFamily(norm=None))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("encoder", "family"), DECODERS)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_decoder_may_be_of_another_family(encoder, family, dims):
+    net = HSeM(backbone(encoder, dims, decoder_family=family)).train()
+    usual = backbone(encoder, dims)
+
+    def kinds(module: nn.Module) -> set[type]:
+        return {type(block) for stage in module.modules() if isinstance(stage, Stage) for block in stage.blocks}
+
+    assert kinds(net.backbone.encoder) == kinds(usual.encoder)
+    own = kinds(family.stage(dims, 8, 8, 0, [0.0]))
+    assert own <= kinds(net.backbone.decoder)
+    assert kinds(net.pyramid) == kinds(family.pyramid_block(dims, 8, 0))
+    assert type(net.backbone.decoder.up[0]) is type(family.up(dims, 8, 8, [2] * dims))
+    out = net(image(dims))
+    sum(level.square().mean() for level in out).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_only_the_half_that_has_residual_branches_drops_them():
+    net = backbone("SwinU", 2, decoder_family=ConvFamily(), drop_path=0.3)
+    assert any(isinstance(module, DropPath) for module in net.encoder.modules())
+    assert not any(isinstance(module, DropPath) for module in net.decoder.modules())
+    other = backbone("UNet", 2, decoder_family=SwinFamily(window_size=2), drop_path=0.3)
+    assert any(isinstance(module, DropPath) for module in other.decoder.modules())
+
+
+def test_a_decoder_whose_norm_needs_two_positions_is_given_them():
+    net = backbone("ViTU", 2, decoder_family=ConvFamily(norm="instance"))
+    with pytest.raises(ValueError, match="its latent has one position"):
+        net(torch.randn(2, 1, 8, 8))
