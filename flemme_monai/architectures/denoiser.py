@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..backbones import Backbone
-from .predictor import Predictor
+from .pyramid import Predictor
 
 
 class Denoiser(Predictor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..backbones import Backbone
-from .predictor import Predictor
+from .pyramid import Predictor
 
 
 class HSeM(Predictor):

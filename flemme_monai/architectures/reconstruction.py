@@ -7,7 +7,7 @@ from torch import nn
 
 from ..backbones import Backbone
 from ..blocks import resized_like
-from .predictor import Predictor
+from .pyramid import Predictor
 
 
 class Standardization(nn.Module):

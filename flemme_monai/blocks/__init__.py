@@ -16,12 +16,9 @@ from .context import (
     injection,
 )
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
-from .embedding import PositionEmbedding
-from .linear import Linear
+from .layers import ChannelLayerNorm, Linear, PositionEmbedding, make_norm
 from .mamba import MambaMixer, SelectiveScan, StateSpaceDuality
-from .metaformer import MetaFormerBlock
-from .mlp import MLP
-from .norm import ChannelLayerNorm, make_norm
+from .metaformer import MLP, MetaFormerBlock
 from .resampling import InterpolateDown, InterpolateUp, PatchExpand, PoolDown, StridedConv, TransposedConv
 from .scan_order import SCANS, num_orders, scan_orders
 from .stage import ConditionEmbeddings, ResidualSequential, Stage

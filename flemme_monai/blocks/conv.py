@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .norm import make_norm
+from .layers import make_norm
 
 
 class ConvBlock(nn.Sequential):

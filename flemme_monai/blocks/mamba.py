@@ -16,7 +16,7 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..ops import prepare_scans, scan_rows, ssd_rows
-from .linear import Linear
+from .layers import Linear
 from .scan_order import merge_scans, scan_image, scan_rows_of, scan_tables
 
 

@@ -1,12 +1,32 @@
-"""What the blocks of transformers and Mamba share: everything but how positions are mixed."""
+"""The block of transformers and Mamba: a token mixer and a perceptron."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from monai.networks.layers.drop_path import DropPath
+from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .mlp import MLP
+from .layers import Linear
+
+
+class MLP(nn.Sequential):
+    """Two linear layers over channels with an activation between them.
+
+    Args:
+        channels: number of channels.
+        ratio: hidden width over ``channels``.
+        act: any activation MONAI names.
+        dropout: probability of dropping an activation.
+    """
+
+    def __init__(self, channels: int, ratio: float = 4.0, act: str | tuple = "gelu", dropout: float = 0.0) -> None:
+        hidden = int(channels * ratio)
+        layers = {"fc1": Linear(channels, hidden), "act": get_act_layer(act)}
+        layers |= {"dropout": nn.Dropout(dropout), "fc2": Linear(hidden, channels)}
+        super().__init__(OrderedDict(layers))
 
 
 class MetaFormerBlock(nn.Module):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..ops.exported import are_nodes_whole
-from .linear import Linear
+from .layers import Linear
 from .metaformer import MetaFormerBlock
 
 

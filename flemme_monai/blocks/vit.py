@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from .linear import Linear
+from .layers import Linear
 from .metaformer import MetaFormerBlock
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai.blocks import Linear, linear
+from flemme_monai.blocks import Linear, layers
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_processor_and_threads_decide_when_it_is_made(monkeypatch, capability, t
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("form", ["eager", "scripted", "compiled"])
 def test_it_is_a_linear_layer_with_its_weights(monkeypatch, form, bias, as_convolution):
-    monkeypatch.setattr(linear, "convolutions_are_faster", lambda: as_convolution)
+    monkeypatch.setattr(layers, "convolutions_are_faster", lambda: as_convolution)
     layer, plain = Linear(6, 10, bias), nn.Linear(6, 10, bias)
     plain.load_state_dict(layer.state_dict())
     forms = {"scripted": torch.jit.script, "compiled": lambda net: torch.compile(net, backend="aot_eager")}
@@ -33,7 +33,7 @@ def test_it_is_a_linear_layer_with_its_weights(monkeypatch, form, bias, as_convo
 
 @pytest.mark.parametrize("as_convolution", [False, True])
 def test_exported_programs_hold_a_plain_linear_layer(monkeypatch, as_convolution):
-    monkeypatch.setattr(linear, "convolutions_are_faster", lambda: as_convolution)
+    monkeypatch.setattr(layers, "convolutions_are_faster", lambda: as_convolution)
     program = torch.export.export(Linear(6, 10), (torch.randn(2, 6),))
     calls = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert calls == ["aten.linear.default"]
