@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import warnings
 from collections.abc import Sequence
@@ -14,11 +13,15 @@ from ignite.engine import Engine, Events
 from monai.metrics import compute_confusion_matrix_metric
 from monai.utils import string_list_all_gather
 
-from ..utils import text_file, user_path, writable_dir
+from ..io import cell, write_csv
+from ..utils import user_path, writable_dir
 
 
 class CaseReport:
-    """Writes ``cases.csv`` (a row a case and class) and ``summary.csv`` (mean, std and n of each metric and class).
+    """Writes ``cases.csv`` (a row per case and class) and ``summary.csv`` (mean, std and n of each metric and class).
+
+    MONAI's ``MetricsSaver`` writes two files per metric, names classes by number and cases by path (slices of one
+    volume alike), leaves the counts of confusion matrices as counts, and half a file where it dies.
 
     Values come from ``engine.state.metric_details``, that is from MONAI's metric handlers with ``save_details``; let
     them leave the background out (``include_background`` false). NaN (what is not defined, as a distance to an absent
@@ -50,7 +53,9 @@ class CaseReport:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def _start(self, engine: Engine) -> None:
-        _silence_metrics()
+        # MONAI warns of each case whose class is absent, which the summary counts, and of its own calls
+        for message in ("the (prediction|ground truth) of class .* is all 0", "monai.metrics.utils get_mask_edges:"):
+            warnings.filterwarnings("ignore", message=message)
         self._cases = []
         if idist.get_rank() == 0:
             writable_dir(self.output_dir)
@@ -70,10 +75,22 @@ class CaseReport:
             raise ValueError(
                 f"no details of the metrics {missing}, there are {list(found)}: give them save_details=True"
             )
-        tables = {name: per_case(name, found[name]) for name in names}
-        columns = {name: self._columns(name, table.shape[1]) for name, table in tables.items()}
-        self._write_cases(cases, tables, columns)
-        engine.state.metrics |= self._write_summary(tables, columns)
+        tables = {}
+        for name in names:
+            values = per_case(name, found[name])  # (N, C)
+            tables[name] = dict(zip(self._columns(name, values.shape[1]), values.T))
+        classes = dict.fromkeys(c for table in tables.values() for c in table)
+        rows = (
+            [case, c, *(cell(table[c][i]) if c in table else "" for table in tables.values())]
+            for i, case in enumerate(cases)
+            for c in classes
+        )
+        write_csv(self.output_dir / "cases.csv", ["case", "class", *tables], rows)
+        summary = [[name, *row] for name, table in tables.items() for row in summarise(table)]
+        cells = ([name, c, cell(mean), cell(std), n] for name, c, mean, std, n in summary)
+        write_csv(self.output_dir / "summary.csv", ["metric", "class", "mean", "std", "n"], cells)
+        # a metric's last row is its only class, or the mean over them
+        engine.state.metrics |= {name: float(mean) for name, _, mean, _, _ in summary}
 
     def _columns(self, name: str, count: int) -> list[str]:
         names = self.class_names
@@ -82,41 +99,6 @@ class CaseReport:
         if not count <= len(names) <= count + 1:
             raise ValueError(f"class_names {names} do not fit the {count} columns of {name}")
         return names[-count:]
-
-    def _write_cases(self, cases: list[str], tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> None:
-        classes = dict.fromkeys(c for names in columns.values() for c in names)
-        with text_file(self.output_dir / "cases.csv") as file:
-            table = csv.writer(file)
-            table.writerow(["case", "class", *tables])
-            for i, case in enumerate(cases):
-                for c in classes:
-                    values = [cell(t[i, columns[n].index(c)]) if c in columns[n] else "" for n, t in tables.items()]
-                    table.writerow([case, c, *values])
-
-    def _write_summary(self, tables: dict[str, np.ndarray], columns: dict[str, list[str]]) -> dict[str, float]:
-        """Write the table; the mean of each metric, over classes and cases."""
-        means = {}
-        with text_file(self.output_dir / "summary.csv") as file:
-            table = csv.writer(file)
-            table.writerow(["metric", "class", "mean", "std", "n"])
-            for name, values in tables.items():
-                parts = dict(zip(columns[name], values.T, strict=True))
-                if len(parts) > 1:
-                    finite = np.isfinite(values)
-                    sums, counts = np.where(finite, values, 0).sum(1), finite.sum(1)
-                    parts["mean"] = sums[counts > 0] / counts[counts > 0]  # over the classes of each case
-                for c, numbers in parts.items():
-                    kept = numbers[np.isfinite(numbers)]
-                    mean, std = (kept.mean(), kept.std()) if len(kept) else (np.nan, np.nan)
-                    table.writerow([name, c, cell(mean), cell(std), len(kept)])
-                means[name] = float(mean)  # of the last row: the only class, or all
-        return means
-
-
-def _silence_metrics() -> None:
-    """Quiet what MONAI says of each case whose class is absent, which the summary counts, and of its own calls."""
-    for message in ("the (prediction|ground truth) of class .* is all 0", "monai.metrics.utils get_mask_edges:"):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def per_case(name: str, details: torch.Tensor) -> np.ndarray:
@@ -134,6 +116,21 @@ def per_case(name: str, details: torch.Tensor) -> np.ndarray:
     return details.detach().cpu().double().reshape(len(details), -1).numpy()
 
 
-def cell(value: float) -> str:
-    """A number of a table, empty where it is NaN."""
-    return "" if np.isnan(value) else f"{value:.6g}"
+def summarise(table: dict[str, np.ndarray]) -> list[tuple[str, float, float, int]]:
+    """Mean, deviation and number of the finite values of each class, and of each case's mean over several classes.
+
+    Args:
+        table: values (N,) of the cases by class.
+    """
+    parts = dict(table)
+    if len(parts) > 1:
+        values = np.stack(list(table.values()), 1)  # (N, C)
+        finite = np.isfinite(values)
+        sums, counts = np.where(finite, values, 0).sum(1), finite.sum(1)
+        parts["mean"] = sums[counts > 0] / counts[counts > 0]
+    rows = []
+    for name, numbers in parts.items():
+        kept = numbers[np.isfinite(numbers)]
+        mean, std = (kept.mean(), kept.std()) if len(kept) else (np.nan, np.nan)
+        rows.append((name, mean, std, len(kept)))
+    return rows

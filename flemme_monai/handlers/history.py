@@ -1,10 +1,11 @@
-"""Keep one row of numbers an epoch, as a table and as curves."""
+"""The numbers of a run: one row per epoch, shown while it runs and at its end."""
 
 from __future__ import annotations
 
-import csv
 import os
 import time
+from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
 import ignite.distributed as idist
@@ -12,12 +13,14 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 
-from ..utils import replacing, text_file, user_path
-from .epoch_end import EpochEnd, at_epoch_end
-from .run_folder import hold_while_running
+from ..io import write_csv, write_figure
+from ..utils import terminal_bar, user_path
+from ..visualize import plot_curves
+from .events import EpochEnd, at_end, at_epoch_end, hold_while_running
 from .training_output import batch_loss, decollate_output
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
+SHOWN = 12
 
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
@@ -30,10 +33,12 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 class History:
-    """One row an epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
+    """One row per epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
 
-    Writes ``metrics.csv`` after each epoch and ``curves.png`` now and then and at the end. The other handlers find it
-    as ``history`` in the trainer's state, whatever its place among them, and the trainer's output as items.
+    MONAI's ``MetricLogger`` keeps the loss of each iteration and the metrics in memory and writes no file; its
+    ``MetricsSaver`` writes the last values alone. This one writes ``metrics.csv`` after each epoch and ``curves.png``
+    now and then and at the end. The other handlers find it as ``history`` in the trainer's state, whatever its place
+    among them, and the trainer's output as items.
 
     Args:
         output_dir: folder of both files.
@@ -93,40 +98,20 @@ class History:
             row |= scalars(self.evaluator.state.metrics)
         self.rows.append(row)
         if idist.get_rank() == 0:
-            self._write()
+            names = self._names()
+            cells = ([f"{row[name]:.6g}" if name in row else "" for name in names] for row in self.rows)
+            write_csv(self.output_dir / "metrics.csv", names, cells)
             if time.monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
                 self._draw(engine)
 
-    def _columns(self) -> list[str]:
+    def _names(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    def _write(self) -> None:
-        with text_file(self.output_dir / "metrics.csv") as file:
-            table = csv.DictWriter(file, self._columns(), restval="")
-            table.writeheader()
-            table.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in self.rows)
-
     def _draw(self, engine: Engine) -> None:
-        if idist.get_rank() != 0 or not self.rows:
-            return
-        from matplotlib.figure import Figure
-
-        names = [n for n in self._columns() if n not in ("epoch", "seconds", "waiting")]
-        columns = min(len(names), 3)
-        lines = -(-len(names) // columns)
-        figure = Figure(figsize=(4 * columns, 2.8 * lines), layout="constrained")
-        for name, axes in zip(names, figure.subplots(lines, columns, squeeze=False).flat, strict=False):
-            points = [(row["epoch"], row[name]) for row in self.rows if name in row]
-            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 60 else None)
-            axes.set_title(name.replace("_", " "), fontsize=10)
-            axes.set_xlabel("epoch", fontsize=8)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(alpha=0.3)
-        for axes in figure.axes[len(names) :]:
-            axes.remove()
-        with replacing(self.output_dir / "curves.png") as part:
-            figure.savefig(part, dpi=100)
-        self._drawn = time.monotonic()
+        if idist.get_rank() == 0 and self.rows:
+            names = [name for name in self._names() if name not in ("epoch", "seconds", "waiting")]
+            write_figure(self.output_dir / "curves.png", plot_curves(self.rows, names))
+            self._drawn = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -135,3 +120,107 @@ class History:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the rows of ``state``."""
         self.rows = list(state["rows"])
+
+
+class Progress:
+    """A progress bar over each epoch's iterations on a terminal, and one line per epoch everywhere.
+
+    Ignite's ``ProgressBar`` also draws into log files and on every process, and keeps its bar open while the validation
+    opens another; MONAI's ``StatsHandler`` logs a line per iteration or per metric. The line is the last row of the
+    engine's ``History``; without one there is a bar alone.
+
+    Args:
+        name: what the bar is called when there is no history.
+    """
+
+    def __init__(self, name: str = "cases") -> None:
+        self.name = name
+
+    def attach(self, engine: Engine) -> None:
+        """Show ``engine``, a trainer or an evaluator."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._close)
+        at_epoch_end(engine, EpochEnd.REPORT, self._line)
+
+    def _open(self, engine: Engine) -> None:
+        state = engine.state
+        name = self.name if _history(engine) is None else f"epoch {state.epoch}/{state.max_epochs}"
+        self._bar = terminal_bar(state.epoch_length, name)
+
+    def _advance(self, engine: Engine) -> None:
+        if self._bar.disable:
+            return
+        if _history(engine) is not None:
+            self._bar.set_postfix_str(f"loss {batch_loss(engine.state.output)[0]:.4f}", refresh=False)
+        self._bar.update()
+        if self._bar.n == self._bar.total:  # before a validation opens its own bar
+            self._bar.close()
+
+    def _close(self, engine: Engine) -> None:
+        self._bar.close()
+
+    def _line(self, engine: Engine) -> None:
+        history = _history(engine)
+        if idist.get_rank() != 0 or history is None:
+            return
+        state, row = engine.state, history.rows[-1]
+        hidden = ("epoch", "learning_rate", "waiting", "seconds")
+        numbers = [f"{name} {value:.4g}" for name, value in row.items() if name not in hidden]
+        numbers += [f"lr {row['learning_rate']:.2e}", f"{row['seconds']:.1f} s"]
+        print(f"epoch {state.epoch}/{state.max_epochs}: {', '.join(numbers)}", flush=True)
+
+
+def _history(engine: Engine) -> History | None:
+    return getattr(engine.state, "history", None)
+
+
+class Report:
+    """Prints one short block when the engine is done: the metrics and the paths of what was written.
+
+    MONAI's ``StatsHandler`` logs metrics at each epoch and knows no files.
+
+    Args:
+        folders: folders in which files written since the start are listed.
+        evaluator: the trainer's evaluator; without one the attached engine's own metrics are printed.
+    """
+
+    def __init__(self, folders: Sequence[str | os.PathLike], evaluator: Engine | None = None) -> None:
+        self.folders = [user_path(folder) for folder in folders]
+        self.evaluator = evaluator
+
+    def attach(self, engine: Engine) -> None:
+        """Report on ``engine``, a trainer or an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        at_end(engine, self)
+
+    def _start(self, engine: Engine) -> None:
+        self._started = time.time()
+
+    def __call__(self, engine: Engine) -> None:
+        if idist.get_rank() == 0:
+            print("\n".join(["", *self._metrics(engine), *self._files()]), flush=True)
+
+    def _metrics(self, engine: Engine) -> list[str]:
+        if self.evaluator is None:
+            found = scalars(engine.state.metrics)
+            return [f"{name:<24} {'not defined' if isnan(value) else f'{value:.4f}'}" for name, value in found.items()]
+        state = self.evaluator.state
+        if state.best_metric_epoch == -1:
+            return [f"epoch {engine.state.epoch} of {engine.state.max_epochs}, without validation"]
+        name = state.key_metric_name
+        lines = [f"best {name}: {float(state.best_metric):.4f} at epoch {state.best_metric_epoch}"]
+        if name in state.metrics:
+            lines.append(f"last {name}: {float(state.metrics[name]):.4f} at epoch {state.epoch}")
+        return lines
+
+    def _files(self) -> list[str]:
+        # 2 s: file systems may round the time of a file
+        new = [
+            path
+            for folder in dict.fromkeys(self.folders)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".") and path.stat().st_mtime > self._started - 2
+        ]
+        more = [f"  and {len(new) - SHOWN} more files"] if len(new) > SHOWN else []
+        return ["written:", *(f"  {path}" for path in new[:SHOWN]), *more] if new else ["nothing was written"]

@@ -10,14 +10,18 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from ..utils import naming, user_path
-from ..utils.pictures import PICTURES
-from .classified import ClassSheet, classified_case
-from .epoch_end import EpochEnd, at_epoch_end
+from ..visualize import PICTURES
+from .classification import ClassSheet, classified_case
+from .events import EpochEnd, at_epoch_end
 from .save_predictions import is_volume
 
 
 class TensorBoard:
     """Writes the rows of the trainer's ``History`` as curves, and pictures of some validation cases.
+
+    MONAI's ``TensorBoardStatsHandler`` and ``TensorBoardImageHandler`` open their files when they are made, on each
+    process; the former writes at the end of an epoch, where a validation may not have run yet, and a run that is taken
+    up again leaves the curves of what was lost; the latter shows label maps as gray levels.
 
     Args:
         log_dir: folder of the event files.

@@ -1,4 +1,4 @@
-"""Read what a training iteration leaves in the engine's state, decollated or not."""
+"""What a training iteration leaves in the engine's state, decollated or not, and the loss of a validation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
+from ignite.metrics import Average
+from ignite.metrics.metric import MetricUsage
+from monai.engines import IterationEvents
 from monai.transforms import Decollated
+
+
+class ValidationLoss(Average):
+    """Ignite's ``Average`` of the loss of what the network gives, before postprocessing changes it.
+
+    MONAI's ``IgniteMetricHandler`` takes a loss too, and what postprocessing has made of the prediction.
+
+    Args:
+        loss: takes prediction (B, C, *S) and label (B, C', *S).
+    """
+
+    def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(output_transform=lambda output: loss(output["pred"].float(), output["label"]).mean().item())
+
+    def attach(self, engine: Engine, name: str) -> None:
+        """Add the metric to ``engine``, an evaluator."""
+        usage = MetricUsage(Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, IterationEvents.FORWARD_COMPLETED)
+        super().attach(engine, name, usage)
 
 
 def decollate_output(engine: Engine) -> None:
@@ -21,7 +42,7 @@ def decollate_output(engine: Engine) -> None:
 
 
 def batch_loss(output: Any) -> tuple[float, int]:
-    """The loss of one training iteration, from decollated output (a list with an item an image) or from a dict.
+    """The loss of one training iteration, from decollated output (a list with an item per image) or from a dict.
 
     Args:
         output: ``engine.state.output`` of a trainer.

@@ -1,22 +1,26 @@
 """Metrics that MONAI lacks: overlap with a convention for absent classes; of generated images, also of few."""
 
-from .classifier import class_accuracy, classifier_outputs
+from .classification import class_accuracy, class_scores, classifier_outputs
+from .comparison import NO_CLASS, ImageSet, Score, compare_samples
 from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
-from .tsne import latent_picture
 
 __all__ = [
+    "NO_CLASS",
     "AbsentClassVolume",
+    "ImageSet",
     "Neighbours",
     "OverlapMetric",
     "PrecisionRecall",
+    "Score",
     "class_accuracy",
+    "class_scores",
     "classifier_outputs",
+    "compare_samples",
     "fid",
     "kid",
-    "latent_picture",
     "mmd",
     "nearest_neighbours",
     "precision_recall",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from .distribution import ROWS, check_features
+from .distribution import check_features
 
 
 class PrecisionRecall(NamedTuple):
@@ -31,18 +32,20 @@ def precision_recall(real: torch.Tensor, generated: torch.Tensor, k: int = 3) ->
         Precision and recall.
 
     Raises:
-        ValueError: k is no neighbour, or there are not more than k images of each kind.
+        ValueError: If k is no neighbour, or there are not more than k images of each kind.
     """
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
     check_features(real, generated, least=k + 1)
-    real, generated = real.double(), generated.double()
-    return PrecisionRecall(_share_inside(generated, real, k), _share_inside(real, generated, k))
+    points = real.double().numpy(), generated.double().numpy()
+    return PrecisionRecall(_share_inside(points[1], points[0], k), _share_inside(points[0], points[1], k))
 
 
-def _share_inside(points: torch.Tensor, support: torch.Tensor, k: int) -> float:
+def _share_inside(points: np.ndarray, support: np.ndarray, k: int) -> float:
     """Share of points (M, F) in the manifold of ``support`` (N, F)."""
-    # each point is its own nearest
-    radii = torch.cat([torch.cdist(rows, support).kthvalue(k + 1, dim=1).values for rows in support.split(ROWS)])
-    inside = torch.cat([(torch.cdist(rows, support) <= radii).any(1) for rows in points.split(ROWS)])  # (M,)
-    return float(inside.double().mean())
+    from sklearn.metrics import pairwise_distances_chunked
+    from sklearn.neighbors import NearestNeighbors
+
+    radii = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(support).kneighbors()[0][:, -1]  # (N,)
+    inside = pairwise_distances_chunked(points, support, reduce_func=lambda chunk, _: (chunk <= radii).any(1))
+    return float(np.concatenate(list(inside)).mean())

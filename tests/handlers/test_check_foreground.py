@@ -14,7 +14,7 @@ from tiny_run import discs
 
 from flemme_monai.data import CaseDataset
 from flemme_monai.handlers import CheckForeground, ValidationLoss
-from flemme_monai.handlers.check_foreground import absent_classes
+from flemme_monai.handlers.model_selection import absent_classes
 
 
 def empty(items):

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from flemme_monai.handlers import LatentPicture, SaveWay
-from flemme_monai.handlers.save_way import END_MS, STEP_MS
+from flemme_monai.visualize.grids import END_MS, STEP_MS
 
 
 def evaluate(handler, items, batch_size=4):
@@ -38,10 +38,12 @@ class Means(nn.Module):
 def drawn(monkeypatch):
     found = {}
 
-    def picture(path, latents, classes, class_names):
-        found.update(path=path, latents=latents, classes=classes, class_names=class_names)
+    def plot(latents, classes, class_names):
+        found.update(latents=latents, classes=classes, class_names=class_names)
+        return "figure"
 
-    monkeypatch.setattr("flemme_monai.handlers.latent_picture.latent_picture", picture)
+    monkeypatch.setattr("flemme_monai.handlers.generation.plot_tsne", plot)
+    monkeypatch.setattr("flemme_monai.handlers.generation.write_figure", lambda path, figure: found.update(path=path))
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from flemme_monai.handlers import RunState, run_state
+from flemme_monai.handlers import RunState, training_checkpoint
 
 
 def weights(run):
@@ -221,7 +221,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one(make_run, tmp_
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_state.torch, "save", die)
+    monkeypatch.setattr(training_checkpoint.torch, "save", die)
     with pytest.raises(KeyboardInterrupt):
         make_run().trainer.run()
     assert (tmp_path / "ckpt" / name).read_bytes() == before

@@ -44,14 +44,14 @@ def test_exact_copies_count_where_test_images_repeat_training_images_too(sets):
     assert found.copies == 0.5
 
 
-def test_blocks_of_training_images_do_not_change_the_result(sets, monkeypatch):
+def test_the_nearest_is_that_of_all_pairs(sets):
     training, test, new = sets
-    whole = nearest_neighbours(new, training, test)
-    monkeypatch.setattr("flemme_monai.metrics.neighbours.ELEMENTS", 50 * WIDTH)
-    parts = nearest_neighbours(new, training, test)
-    assert torch.equal(whole.indices, parts.indices)
-    assert torch.equal(whole.indices, torch.cdist(new, training).argmin(1))
-    assert parts[2:] == whole[2:]
+    found = nearest_neighbours(new, training, test)
+    pairs = (new[:, None] - training).double().norm(dim=2)  # (400, 300)
+    assert torch.equal(found.indices, pairs.argmin(1))
+    assert torch.allclose(found.distances, pairs.amin(1), rtol=1e-6)
+    unseen = (test[:, None] - training).double().norm(dim=2).amin(1)
+    assert found.ratio == pytest.approx(float(pairs.amin(1).median() / unseen.median()), rel=1e-6)
 
 
 def test_standardised_images_differ_as_their_correlation_says():

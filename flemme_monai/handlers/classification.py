@@ -1,4 +1,4 @@
-"""What a classification says of each case, collected over batches and processes."""
+"""What a classification says of each case, and how well it knows each class, as tables and pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
+from ..io import cell, write_csv, write_png
+from ..metrics import class_scores
 from ..utils import user_path, writable_dir
-from ..utils.pictures import classification_picture, middle_plane
+from ..visualize import classification_picture, confusion_picture, middle_slice
 from .save_predictions import is_volume
 
 
@@ -26,7 +28,7 @@ class ClassifiedCase:
     Args:
         case: its name, with the index of the slice where it is one.
         file: path of the image, "" where it comes from none.
-        probabilities: one a class.
+        probabilities: one per class.
         truth: the true class where it is known.
         name: the true class's name where it is known.
     """
@@ -55,11 +57,8 @@ def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> Class
         item: of ``engine.state.batch``: ``case`` and, where known, ``slice``, ``class_label`` and ``class_name``.
         output: of ``engine.state.output``: ``image`` (C, *S) and ``pred``, the probabilities (K,).
 
-    Returns:
-        The case.
-
     Raises:
-        ValueError: ``pred`` are no probabilities, or the class is none of theirs.
+        ValueError: If ``pred`` are no probabilities, or the class is none of theirs.
     """
     case = str(item.get("case", "case")) + (f"_{int(item['slice']):03d}" if "slice" in item else "")
     pred = torch.as_tensor(output["pred"]).detach().cpu().double()
@@ -78,18 +77,10 @@ def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> Class
 
 
 def names_of_classes(cases: Iterable[ClassifiedCase], given: Sequence[str] | None, count: int) -> list[str]:
-    """The names of all classes: the given ones, else those that cases know, else numbers.
-
-    Args:
-        cases: classified cases.
-        given: a name a class.
-        count: number of classes.
-
-    Returns:
-        A name a class.
+    """The names of ``count`` classes: the given ones, else those that cases know, else numbers.
 
     Raises:
-        ValueError: ``given`` are not ``count`` names.
+        ValueError: If ``given`` are not ``count`` names.
     """
     if given is not None:
         if isinstance(given, str) or len(given) != count:
@@ -104,7 +95,7 @@ class ClassifiedCases:
 
     Args:
         output_dir: folder of what is written.
-        class_names: a name a class; by default the ones that the cases know, else numbers.
+        class_names: one name per class; by default the ones that the cases know (``class_name``), else numbers.
     """
 
     def __init__(self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None) -> None:
@@ -147,13 +138,57 @@ class ClassifiedCases:
         raise NotImplementedError
 
 
+class ClassReport(ClassifiedCases):
+    """Writes ``confusion_matrix.csv``, ``confusion_matrix.png`` (rows true, columns predicted) and ``summary.csv``.
+
+    The numbers are scikit-learn's. MONAI's and Ignite's metrics give them to the engine, a value or a tensor each, and
+    count classes without cases as 0. The summary has the accuracy over all cases; precision, recall, F1 and AUC (one
+    against the rest) of each class and their mean over classes; and the number of cases. A class without cases has
+    empty cells and does not count in the means. These and the accuracy become the engine's metrics.
+
+    Args:
+        output_dir: folder of the files.
+        class_names: one name per class; by default the ones that the cases know (``class_name``), else numbers.
+    """
+
+    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+        """Write the files.
+
+        Raises:
+            ValueError: If no case has a true class.
+        """
+        from sklearn.metrics import confusion_matrix
+
+        known = [case for case in cases if case.truth is not None]
+        if not known:
+            raise ValueError(
+                f"none of {len(cases)} cases has a class: an evaluation needs a folder of images a class in dataset_dir"
+            )
+        truth = np.array([case.truth for case in known])  # (N,)
+        probabilities = np.array([case.probabilities for case in known])  # (N, K)
+        matrix = confusion_matrix(truth, probabilities.argmax(1), labels=range(len(names)))
+        counts = matrix.sum(1)
+        scores = class_scores(truth, probabilities)
+        means = {"accuracy": float(np.trace(matrix) / len(truth))}
+        rows = [["accuracy", "all", cell(means["accuracy"]), len(truth)]]
+        for metric, values in scores.items():
+            means[metric] = float(values[counts > 0].mean())
+            rows += [[metric, name, cell(value), n] for name, value, n in zip(names, values, counts)]
+            rows.append([metric, "mean", cell(means[metric]), len(truth)])
+        table = ([name, *row] for name, row in zip(names, matrix.tolist()))
+        write_csv(self.output_dir / "confusion_matrix.csv", ["true", *names], table)
+        write_png(self.output_dir / "confusion_matrix.png", confusion_picture(matrix, names))
+        write_csv(self.output_dir / "summary.csv", ["metric", "class", "value", "n"], rows)
+        engine.state.metrics |= means
+
+
 class ClassSheet:
     """A picture of some cases of each class: a class's are those of its true class, or predicted where that is unknown.
 
     Wrong ones come first, so that the few there are can be seen.
 
     Args:
-        num_images: number of cases in the picture, an equal number a class.
+        num_images: number of cases in the picture, an equal number per class.
     """
 
     def __init__(self, num_images: int = 48) -> None:
@@ -163,16 +198,12 @@ class ClassSheet:
     def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
         """Show a case unless its class has enough; ``image`` is (C, *S)."""
         kept = self._kept.setdefault(case.predicted if case.truth is None else case.truth, [])
-        kept.append((case, middle_plane(image, is_volume(image))))
+        kept.append((case, middle_slice(image, is_volume(image))))
         kept.sort(key=lambda pair: not pair[0].wrong)
         del kept[max(self.num_images // len(case.probabilities), 1) :]
 
     def picture(self, class_names: Sequence[str] | None = None) -> np.ndarray:
-        """The picture (H, W, 3), uint8, of what was added.
-
-        Args:
-            class_names: a name a class; by default the ones that the cases know, else numbers.
-        """
+        """The picture (H, W, 3), uint8, of what was added; names as of :class:`ClassifiedCases`."""
         shown = [pair for label in sorted(self._kept) for pair in self._kept[label]][: self.num_images]
         cases = [case for case, _ in shown]
         names = names_of_classes(cases, class_names, len(cases[0].probabilities))
@@ -181,3 +212,45 @@ class ClassSheet:
             [names[case.predicted] for case in cases],
             [None if case.truth is None else names[case.truth] for case in cases],
         )
+
+
+class SaveClasses(ClassifiedCases):
+    """Writes ``predictions.csv``, a row per case with its class, all probabilities and, where known, the true class.
+
+    MONAI's ``ClassificationSaver`` writes a path and a row of numbers without names, and slices of one volume alike.
+    ``predictions.png`` shows some cases of each class, wrong ones first and in red.
+
+    Args:
+        output_dir: folder of both files.
+        class_names: one name per class; by default the ones that the cases know (``class_name``), else numbers.
+        num_images: number of cases in the picture, 0 draws none.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None, num_images: int = 48
+    ) -> None:
+        super().__init__(output_dir, class_names)
+        self.num_images = num_images
+
+    def _start(self, engine: Engine) -> None:
+        super()._start(engine)
+        self._sheet = ClassSheet(self.num_images)
+
+    def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
+        """Keep a case; ``image`` is (C, *S)."""
+        super().add(case, image)
+        if self.num_images:
+            self._sheet.add(case, image)
+
+    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+        """Write both files."""
+        known = any(case.truth is not None for case in cases)
+        header = ["case", "file", "class", "name", *(["true_class", "true_name"] if known else [])]
+        rows = []
+        for case in cases:
+            truth = ["", ""] if case.truth is None else [case.truth, names[case.truth]]
+            row = [case.case, case.file, case.predicted, names[case.predicted], *(truth if known else [])]
+            rows.append([*row, *(f"{p:.6g}" for p in case.probabilities)])
+        write_csv(self.output_dir / "predictions.csv", [*header, *(f"p_{name}" for name in names)], rows)
+        if self.num_images:
+            write_png(self.output_dir / "predictions.png", self._sheet.picture(names))

@@ -1,9 +1,33 @@
-"""What a trained classifier says of images."""
+"""Scores of each class of a classification, and what a trained classifier says of images."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from monai.networks.utils import eval_mode
+
+
+def class_scores(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and the area under the ROC curve (one against the rest) of each class, by scikit-learn.
+
+    Args:
+        truth: true classes (N,).
+        probabilities: (N, K).
+
+    Returns:
+        "precision", "recall", "f1" and "auc", each (K,); NaN for a class without cases, and as AUC of an only class.
+        A class that is never predicted has a precision of 0.
+    """
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    classes = range(probabilities.shape[1])
+    *values, counts = precision_recall_fscore_support(truth, probabilities.argmax(1), labels=classes, zero_division=0.0)
+    present = counts > 0
+    names = ("precision", "recall", "f1")
+    scores = {name: np.where(present, value, np.nan) for name, value in zip(names, values, strict=True)}
+    several = present.sum() > 1
+    auc = [roc_auc_score(truth == c, probabilities[:, c]) if present[c] and several else np.nan for c in classes]
+    return scores | {"auc": np.array(auc)}
 
 
 def classifier_outputs(
@@ -30,17 +54,17 @@ def classifier_outputs(
 
 
 def class_accuracy(logits: torch.Tensor, class_labels: torch.Tensor) -> float:
-    """Share of the samples whose asked class the classifier names.
+    """Share of the samples that the classifier assigns to the class they were generated for.
 
     Args:
         logits: (N, K) of the samples.
-        class_labels: the classes asked for (N,), 0 to K - 1.
+        class_labels: the classes they were conditioned on (N,), 0 to K - 1.
 
     Returns:
         The share, 0 to 1.
 
     Raises:
-        ValueError: there are not as many labels as samples, or one is no class of the classifier.
+        ValueError: If there are not as many labels as samples, or one is no class of the classifier.
     """
     if len(class_labels) != len(logits):
         raise ValueError(f"there are {len(logits)} samples and {len(class_labels)} class labels")

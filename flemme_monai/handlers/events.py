@@ -1,11 +1,19 @@
-"""The end of an epoch in an order that no place in a list of handlers changes."""
+"""The end of an epoch and of a run in an order that no place in a list of handlers changes.
+
+Ignite calls the handlers of an event in the order in which they were attached and has no priorities, so what must come
+after all others gets events of its own.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from ignite.engine.events import EventEnum
+
+from ..utils import hold_folder, release_folders, user_path, writable_dir
 
 
 class EpochEnd(EventEnum):
@@ -45,3 +53,32 @@ def _come_last(engine: Engine, event: Events, handler: Callable[[Engine], None])
 def _fire(engine: Engine) -> None:
     for event in EpochEnd:
         engine.fire_event(event)
+
+
+def hold_while_running(engine: Engine, folder: str | os.PathLike) -> None:
+    """Make a folder and keep it from other runs, from the engine's start until it is done or fails.
+
+    The first process of a distributed run does it for all.
+
+    Args:
+        engine: a trainer.
+        folder: a folder that it writes.
+    """
+    engine.add_event_handler(Events.STARTED, _hold, user_path(folder))
+    if engine.has_event_handler(_let_go, Events.EXCEPTION_RAISED):
+        return
+    at_end(engine, release_folders)
+    engine.add_event_handler(Events.EXCEPTION_RAISED, _let_go)
+    # in front of others, which may raise and so end the event
+    engine._event_handlers[Events.EXCEPTION_RAISED].sort(key=lambda entry: entry[0] is not _let_go)
+
+
+def _hold(engine: Engine, folder: os.PathLike) -> None:
+    if idist.get_rank() == 0:
+        hold_folder(writable_dir(folder), engine)
+
+
+def _let_go(engine: Engine, error: BaseException) -> None:
+    release_folders(engine)
+    if engine._event_handlers[Events.EXCEPTION_RAISED][-1][0] is _let_go:  # Ignite leaves it to the last one to raise
+        raise error

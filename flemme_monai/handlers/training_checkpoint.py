@@ -1,4 +1,4 @@
-"""Save a run after each epoch and take it up again."""
+"""Save a run after each epoch, take it up again, and load what it has trained."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
 from ..data.split_record import save_split, settle_split
-from ..utils import bare, replacing, user_path
-from ..utils.record import check_record, checked_record, make_record, write_record
+from ..utils import bare, load_weights, replacing, user_path
+from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
 from ..utils.weights import check_fit, read_checkpoint
-from .epoch_end import EpochEnd, at_epoch_end
-from .run_folder import hold_while_running
+from .events import EpochEnd, at_epoch_end, hold_while_running
 
 BEST = "model.pt"
 RAW = "model_raw.pt"
@@ -31,14 +30,18 @@ _logger = logging.getLogger(__name__)
 class RunState:
     """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
 
+    MONAI's ``CheckpointSaver`` numbers its files, knows nothing of what weights mean, and saves at its place in the
+    list of handlers, before or after others have changed what it saves; its ``CheckpointLoader`` restores no best
+    metric of the evaluator and compares no settings.
+
     What the weights mean, the network and the settings, is kept beside ``model.pt`` as ``network.json``.
     ``split.json``, written when a run starts, holds the cases of its split, see ``data.split_record``. Where an
     average of the weights is kept, ``model.pt`` holds it and ``model_raw.pt`` the network's own weights.
 
     Files are replaced in one step, so a kill leaves the previous ones whole. A loss that is not finite stops the run
     before it reaches the weights. Random state is not saved: ``EpochSeed`` makes it a function of the epoch. Whatever
-    its place among the trainer's handlers, it saves after the others, and it finds the history and the counter of the
-    early stop, which it saves and resumes, in the trainer's state.
+    its place among the trainer's handlers, it saves after the others. It saves and resumes the history and the counter
+    of the early stop too, which it finds in the trainer's state.
 
     Args:
         ckpt_dir: folder of both files.
@@ -52,7 +55,7 @@ class RunState:
         settings: settings by name that give the weights their meaning; a run under others is not resumed.
 
     Raises:
-        ValueError: ``resume`` is asked for and there is no ``last.pt``.
+        ValueError: If ``resume`` is asked for and there is no ``last.pt``.
     """
 
     def __init__(
@@ -193,3 +196,33 @@ class RunState:
     def _finish(self, engine: Engine) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:
             self._write_best()
+
+
+class CheckpointLoader:
+    """Loads a bare state dict into the network when the engine starts, all of it or an error.
+
+    MONAI's ``CheckpointLoader`` knows the keys of a state dict and not under which settings it was trained. Where a
+    ``network.json`` lies beside the file, the network and the settings must be those that it names.
+
+    Args:
+        load_path: the file, such as ``model.pt``.
+        network: the network to fill.
+        settings: this run's settings by name that give weights their meaning; None compares the network alone.
+    """
+
+    def __init__(
+        self, load_path: str | os.PathLike, network: torch.nn.Module, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.load_path = load_path
+        self.network = network
+        self.settings = settings
+
+    def attach(self, engine: Engine) -> None:
+        """Load when ``engine`` starts."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        check_record(read_record(self.load_path), record_path(self.load_path), self.network, self.settings)
+        load_weights(self.network, self.load_path)
+        if idist.get_rank() == 0:
+            _logger.info("weights: %s", self.load_path)

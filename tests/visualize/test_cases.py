@@ -5,30 +5,27 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from flemme_monai.utils.pictures import (
+from flemme_monai.visualize import (
     classification_picture,
     confusion_picture,
-    enlarge,
-    fullest_slice,
     label_map,
-    outline,
-    paint,
-    plane,
+    overlay_labels,
     reconstruction_picture,
     segmentation_picture,
 )
+from flemme_monai.visualize.slices import axial_slice, enlarge, fullest_slice, outline
 
 
 def test_an_image_stands_upright():
     array = np.arange(6).reshape(2, 3)  # 2 wide, 3 high
-    assert np.array_equal(plane(array, 0, volume=False), [[0, 3], [1, 4], [2, 5]])
+    assert np.array_equal(axial_slice(array, 0, volume=False), [[0, 3], [1, 4], [2, 5]])
 
 
 def test_an_axial_slice_has_anterior_above_and_the_patients_right_at_the_left():
     volume = np.zeros((4, 5, 3))
     volume[3, 4, 1] = 1  # most right, most anterior
-    assert plane(volume, 1, volume=True)[0, 0] == 1
-    assert plane(volume[..., 1], 0, volume=True)[0, 0] == 1
+    assert axial_slice(volume, 1, volume=True)[0, 0] == 1
+    assert axial_slice(volume[..., 1], 0, volume=True)[0, 0] == 1
 
 
 def test_the_slice_with_most_foreground_is_shown():
@@ -57,14 +54,14 @@ def test_an_outline_is_inside_its_label():
 def test_labels_are_coloured_and_the_background_is_not():
     labels = np.zeros((6, 6), int)
     labels[1:5, 1:5] = 1
-    painted = paint(np.full((6, 6, 3), 100.0), labels)
+    painted = overlay_labels(np.full((6, 6, 3), 100.0), labels)
     assert (painted[0, 0] == 100).all()
     assert painted[2, 2, 0] > painted[2, 2, 1]
 
 
 def test_more_labels_than_colours_are_painted():
     labels = np.arange(64).reshape(8, 8)
-    assert paint(np.zeros((8, 8, 3)), labels).shape == (8, 8, 3)
+    assert overlay_labels(np.zeros((8, 8, 3)), labels).shape == (8, 8, 3)
 
 
 def test_small_images_are_enlarged():

@@ -1,0 +1,225 @@
+"""What a trainer's steps follow: random state, bounds, schedules and averages."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+from monai.data.utils import set_rnd
+from monai.handlers import LrScheduleHandler
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ..diffusion import LatentSpace
+from ..losses import VAELoss
+from ..optimizers import WarmupLR
+
+NUM_IMAGES = 512
+_logger = logging.getLogger(__name__)
+
+
+class EpochSeed:
+    """Seeds all random state at the start of each epoch, so that a resumed run draws what an uninterrupted one does.
+
+    MONAI's ``set_determinism`` seeds a process once; Ignite's ``DeterministicEngine`` is another class of engine, which
+    ``MonaiAlgo`` does not take. It seeds Python, NumPy and PyTorch (dropout), the loader's generator (order) and the
+    random transforms of the loader's dataset. Persistent worker processes keep a random state of their own and are out
+    of its reach.
+
+    Args:
+        seed: the run's seed; epochs and ranks get different numbers from it.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        """Seed at the start of each epoch of ``engine``, the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        sequence = np.random.SeedSequence([self.seed, engine.state.epoch, engine.state.rank])
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        loader = engine.data_loader
+        if getattr(loader, "generator", None) is not None:
+            loader.generator.manual_seed(seed)
+        set_rnd(loader.dataset, seed)
+
+
+class ClipGradients:
+    """Scales the gradient down to ``max_norm`` just before each step of the optimizer, which no trainer of MONAI does.
+
+    It sits in the optimizer's step and not in the engine's events, so it sees the sum of accumulated gradients, and
+    with mixed precision the gradients that ``GradScaler`` has already unscaled.
+
+    Args:
+        max_norm: the largest 2-norm of the gradient of all parameters together.
+
+    Raises:
+        ValueError: If ``max_norm`` is not above 0.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        if max_norm <= 0:
+            raise ValueError(f"max_norm is {max_norm}, expected a number above 0")
+        self.max_norm = max_norm
+        self._hooked = False
+
+    def attach(self, engine: Engine) -> None:
+        """Clip in each step of the trainer's optimizer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+
+    def _start(self, engine: Engine) -> None:
+        if not self._hooked:
+            self._hooked = True
+            engine.optimizer.register_step_pre_hook(self._clip)
+
+    def _clip(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        # a fused optimizer unscales inside its step and is handed the scale
+        scale = getattr(optimizer, "grad_scale", None)
+        limit = self.max_norm if scale is None else self.max_norm * float(scale)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+
+
+class LearningRate(LrScheduleHandler):
+    """MONAI's ``LrScheduleHandler``, stepped after each iteration; a :class:`WarmupLR` ends where the trainer does.
+
+    Clients of a bundle train it for another number of epochs than its ``epochs``. The first run of a trainer follows
+    the trainer's own maximum. Further runs are rounds, as those of federated learning, whose number nobody has told:
+    they go along the schedule as it was made, and past its end stay at its floor. Both are logged.
+
+    Args:
+        lr_scheduler: any schedule that is stepped once per batch.
+    """
+
+    def __init__(self, lr_scheduler: LRScheduler) -> None:
+        super().__init__(lr_scheduler, print_lr=False, epoch_level=False)
+        self.planned_steps = getattr(lr_scheduler, "total_steps", 0)
+        self._runs = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``, the trainer."""
+        super().attach(engine)
+        if isinstance(self.lr_scheduler, WarmupLR):
+            engine.add_event_handler(Events.STARTED, self._start)
+            engine.add_event_handler(Events.EPOCH_STARTED, self._follow)
+
+    def _start(self, engine: Engine) -> None:
+        self._runs += 1
+        self._logged = False
+
+    def _follow(self, engine: Engine) -> None:
+        # at an epoch's start, when a run that is taken up again has its state
+        epochs, length = engine.state.max_epochs, engine.state.epoch_length
+        self.lr_scheduler.stretch(epochs * length if self._runs == 1 else self.planned_steps)
+        total = self.lr_scheduler.total_steps
+        if self._logged or idist.get_rank() != 0:
+            return
+        if self.lr_scheduler.last_epoch >= total:
+            self._logged = True
+            rate = self.lr_scheduler.get_last_lr()[0]
+            _logger.info("the learning rate stays at %.3g after the %d epochs of its schedule", rate, total // length)
+        elif total != self.planned_steps:
+            self._logged = True
+            _logger.info("the learning rate follows the trainer's %d epochs", epochs)
+
+
+class UpdateEMA:
+    """Moves Ignite's ``EMAHandler`` once per step of the optimizer, where its own ``attach`` does once per batch.
+
+    Its warm-up counts the same steps. Which one comes next follows from the trainer's epoch, also after a resume.
+
+    Args:
+        ema: the average of the weights.
+    """
+
+    def __init__(self, ema: EMAHandler) -> None:
+        self.ema = ema
+
+    def attach(self, engine: Engine) -> None:
+        """Follow the optimizer of ``engine``, a MONAI trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._count)
+        self.ema.attach(engine, event=Events.ITERATION_COMPLETED(event_filter=_has_stepped))
+
+    def _count(self, engine: Engine) -> None:
+        warmup = getattr(self.ema, "momentum_scheduler", None)
+        if warmup is not None:
+            steps = -(-engine.state.epoch_length // engine.accumulation_steps)  # per epoch
+            warmup.event_index = (engine.state.epoch - 1) * steps
+
+
+def _has_stepped(engine: Engine, event: int) -> bool:
+    """Whether the optimizer makes a step in iteration ``event``; MONAI's trainer makes one at an epoch's end too."""
+    batch = (event - 1) % engine.state.epoch_length + 1
+    return batch % engine.accumulation_steps == 0 or batch == engine.state.epoch_length
+
+
+class KLWarmup:
+    """Raises the weight of a VAE's divergence linearly from 0 to the loss's own (Bowman et al. 2016).
+
+    MONAI's ``ParamSchedulerHandler`` counts iterations, and how many an epoch has is known to the engine alone. The
+    weight is a function of the iteration, so that a resumed run goes on as an uninterrupted one.
+
+    Args:
+        loss: its ``kl_weight`` is reached.
+        epochs: epochs that it takes; 0 for none.
+
+    Raises:
+        ValueError: If the number of epochs is negative.
+    """
+
+    def __init__(self, loss: VAELoss, epochs: float) -> None:
+        if epochs < 0:
+            raise ValueError(f"kl_warmup_epochs is {epochs}; expected 0 or more.")
+        self.loss, self.epochs = loss, epochs
+        self.weight = loss.kl_weight
+
+    def attach(self, engine: Engine) -> None:
+        """Follow ``engine``, the trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        done = (engine.state.iteration - 1) / engine.state.epoch_length
+        self.loss.kl_weight = self.weight * (min(done / self.epochs, 1.0) if self.epochs else 1.0)
+
+
+class LatentScale:
+    """Computes a latent diffusion's scale factor from up to 512 training images; a resumed run keeps its own.
+
+    MONAI's ``LatentDiffusionInferer`` takes the factor as a number. The images are drawn from the whole of the set, for
+    a list's first may be of one class. Comes after the autoencoder's ``CheckpointLoader`` and after the handler that
+    resumes in the trainer's handlers.
+
+    Args:
+        latent_space: its denoiser keeps the factor.
+        dataset: training images.
+        batch_size: images that are encoded at a time.
+        seed: of the images that are drawn, their random transforms and their latents.
+    """
+
+    def __init__(self, latent_space: LatentSpace, dataset: Dataset, batch_size: int, seed: int = 0) -> None:
+        self.latent_space, self.dataset, self.batch_size, self.seed = latent_space, dataset, batch_size, seed
+
+    def attach(self, engine: Engine) -> None:
+        """Compute when ``engine``, the trainer, starts."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self.latent_space.scale_factor != 0:
+            return
+        set_rnd(self.dataset, self.seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            drawn = torch.randperm(len(self.dataset))[:NUM_IMAGES].tolist()
+            self.latent_space.fit_scale(DataLoader(Subset(self.dataset, drawn), self.batch_size))
+        if idist.get_rank() == 0:
+            _logger.info("latents are multiplied by %.4f", float(self.latent_space.scale_factor))
