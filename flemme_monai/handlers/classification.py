@@ -141,10 +141,10 @@ class ClassifiedCases:
 class ClassReport(ClassifiedCases):
     """Writes ``confusion_matrix.csv``, ``confusion_matrix.png`` (rows true, columns predicted) and ``summary.csv``.
 
-    The numbers are scikit-learn's. MONAI's and Ignite's metrics give them to the engine, a value or a tensor each, and
-    count classes without cases as 0. The summary has the accuracy over all cases; precision, recall, F1 and AUC (one
-    against the rest) of each class and their mean over classes; and the number of cases. A class without cases has
-    empty cells and does not count in the means. These and the accuracy become the engine's metrics.
+    The numbers are scikit-learn's; Ignite's ``Precision``, ``Recall`` and ``Fbeta`` count a class without cases as 0 in
+    their means. The summary has the accuracy over all cases; precision, recall, F1 and AUC (one against the rest) of
+    each class and their mean over classes; and the number of cases. A class without cases has empty cells and does not
+    count in the means. These and the accuracy become the engine's metrics.
 
     Args:
         output_dir: folder of the files.

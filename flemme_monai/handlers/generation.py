@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..inferers import latents_of
 from ..io import cell, write_csv, write_figure, write_gif, write_image, write_nifti, write_png
-from ..metrics import NO_CLASS, ImageSet, Neighbours, Score, classifier_outputs, compare_samples, standardised
+from ..metrics import NO_CLASS, ImageSet, Neighbours, Score, compare_samples, image_set
 from ..utils import bare, load_weights, user_path, writable_dir
 from ..visualize import (
     FEWEST_POINTS,
@@ -278,19 +278,10 @@ class GenerationReport:
 
     def _read(self, dataset: Dataset, kind: str) -> ImageSet:
         items = [dataset[i] for i in range(len(dataset))]
-        if not items:
-            raise ValueError(f"there are no {kind} images to compare samples with")
         return self._images([(plain_image(item["image"]), item.get("class_label")) for item in items], kind)
 
-    def _images(self, items: Sequence[tuple[torch.Tensor, Any]], kind: str) -> ImageSet:
-        shapes = sorted({tuple(image.shape) for image, _ in items})
-        if len(shapes) > 1:
-            raise ValueError(f"{kind} images are {shapes[0]}, {shapes[1]}, ...: bring them to the samples' size")
-        images = torch.stack([image for image, _ in items])
-        classes = torch.tensor([NO_CLASS if c is None else int(c) for _, c in items])
-        if self.classifier is None:
-            return ImageSet(images, classes, standardised(images), torch.empty(len(images), 0))
-        return ImageSet(images, classes, *classifier_outputs(self.classifier, images, self.batch_size))
+    def _images(self, items: Sequence[tuple[torch.Tensor, int | None]], kind: str) -> ImageSet:
+        return image_set(items, kind, self.classifier, self.batch_size)
 
     def _add_samples(self, engine: Engine) -> None:
         self._samples += samples_of(engine)
@@ -301,14 +292,10 @@ class GenerationReport:
             return
         samples = self._images([sample for part in parts for sample in part], "generated")
         real, training = self._known
-        if not samples.images.shape[1:] == real.images.shape[1:] == training.images.shape[1:]:
-            found = [tuple(part.images.shape[1:]) for part in (samples, real, training)]
-            raise ValueError(
-                f"samples are {found[0]}, test images {found[1]} and training images {found[2]}: all need "
-                "the same channels and size"
-            )
-        named = f"{type(bare(self.classifier)).__name__} {self.classifier_path} (not Inception)"
-        scores, neighbours = compare_samples(samples, training, real, None if self.classifier is None else named)
+        named = None
+        if self.classifier is not None:
+            named = f"{type(bare(self.classifier)).__name__} {self.classifier_path} (not Inception)"
+        scores, neighbours = compare_samples(samples, training, real, named)
         cells = (score._replace(value=cell(score.value)) for score in scores)
         write_csv(self.output_dir / "summary.csv", Score._fields, cells)
         write_png(self.output_dir / "nearest_neighbours.png", _closest_pairs(samples, training, neighbours))

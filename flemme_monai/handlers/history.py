@@ -125,9 +125,9 @@ class History:
 class Progress:
     """A progress bar over each epoch's iterations on a terminal, and one line per epoch everywhere.
 
-    Ignite's ``ProgressBar`` also draws into log files and on every process, and keeps its bar open while the validation
-    opens another; MONAI's ``StatsHandler`` logs a line per iteration or per metric. The line is the last row of the
-    engine's ``History``; without one there is a bar alone.
+    Ignite's ``ProgressBar`` also draws into log files, and keeps its bar open while the validation opens another;
+    MONAI's ``StatsHandler`` logs one engine's numbers, the loss and the validation's metrics apart. The line is the
+    last row of the engine's ``History``; without one there is a bar alone.
 
     Args:
         name: what the bar is called when there is no history.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
@@ -18,12 +17,12 @@ LOSS = "val_loss"
 _logger = logging.getLogger(__name__)
 
 
-class EarlyStop:
-    """Ignite's ``EarlyStopping`` on the evaluator's key metric, with a counter that survives a resume.
+class EarlyStop(EarlyStopping):
+    """Ignite's ``EarlyStopping`` on the evaluator's key metric, which stops the trainer that it is attached to.
 
     MONAI's ``EarlyStopHandler`` 1.6.1 wants larger scores whatever the evaluator wants, has no state to save, counts
     the evaluations that run without a training too, and takes NaN for an improvement. ``RunState`` finds this one as
-    ``early_stop`` in the trainer's state.
+    ``early_stop`` in the trainer's state and saves its counter.
 
     Args:
         evaluator: its key metric is watched, and compared as it compares itself.
@@ -32,41 +31,30 @@ class EarlyStop:
     """
 
     def __init__(self, evaluator: Workflow, patience: int, min_delta: float = 0.0) -> None:
+        super().__init__(patience, self._score, evaluator, threshold=min_delta)
         self.evaluator = evaluator
-        self.patience = patience
-        self.min_delta = min_delta
-        self._stopping: EarlyStopping | None = None
 
     def attach(self, engine: Engine) -> None:
         """Watch the evaluator, stop ``engine``, the trainer."""
-        self._stopping = EarlyStopping(self.patience, self._score, engine, threshold=self.min_delta)
+        self.trainer = engine
         engine.state.early_stop = self
         engine.add_event_handler(Events.STARTED, self._start)
 
     def _start(self, engine: Engine) -> None:
         # not before: the evaluator may run alone, without the key metric of a training's validation
-        if not self.evaluator.has_event_handler(self._stopping, Events.COMPLETED):
-            self.evaluator.add_event_handler(Events.COMPLETED, self._stopping)
+        if not self.evaluator.has_event_handler(self, Events.COMPLETED):
+            self.evaluator.add_event_handler(Events.COMPLETED, self)
 
     def _score(self, evaluator: Workflow) -> float:
         score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
-        larger_is_better = evaluator.metric_cmp_fn(1.0, 0.0)
-        self._stopping.mode = "max" if larger_is_better else "min"
-        worst = -math.inf if larger_is_better else math.inf
+        self.mode = "max" if evaluator.metric_cmp_fn(1.0, 0.0) else "min"
+        worst = -math.inf if self.mode == "max" else math.inf
         return worst if math.isnan(score) else score
 
     @property
     def spent(self) -> bool:
         """Whether the patience is used up."""
-        return self._stopping is not None and self._stopping.counter >= self.patience
-
-    def state_dict(self) -> dict[str, Any]:
-        """The counter and the best score."""
-        return dict(self._stopping.state_dict())
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from ``state``."""
-        self._stopping.load_state_dict(state)
+        return self.counter >= self.patience
 
 
 class CheckForeground:

@@ -19,8 +19,8 @@ from ..visualize import ERROR_GAIN, PICTURES, label_map
 class SavePredictions:
     """Writes ``<stem>_<postfix>`` of each case, PNG for pictures and NIfTI for volumes, and a PNG overlay beside it.
 
-    MONAI's ``SaveImage`` writes one kind of file for all inputs, with an affine and no other geometry, over an input of
-    the same name, and half a file where it dies.
+    MONAI's ``SaveImage`` writes one kind of file for all inputs, with an affine and no other geometry, over the output
+    of another input of that name, and leaves half a file where it dies.
 
     A volume goes back to the axes and affine that its file has. Label maps are uint8 (uint16 above 255 labels) with the
     labels as values. Reconstructions get the file's dtype and value range back where ``meta["intensity_range"]`` of the

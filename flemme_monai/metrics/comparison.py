@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
-from .classification import class_accuracy
+from .classification import class_accuracy, classifier_outputs
 from .distribution import fid, kid, mmd
 from .manifold import precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
@@ -40,6 +41,35 @@ class ImageSet(NamedTuple):
     logits: torch.Tensor
 
 
+def image_set(
+    items: Sequence[tuple[torch.Tensor, int | None]],
+    kind: str,
+    classifier: torch.nn.Module | None,
+    batch_size: int = 64,
+) -> ImageSet:
+    """A set of images of one size.
+
+    Args:
+        items: images (C, *S) and their classes, None where an image has none.
+        kind: what they are called.
+        classifier: see :func:`classifier_outputs`; None for none.
+        batch_size: images that it sees at a time.
+
+    Raises:
+        ValueError: If there are no images, or they are of several sizes.
+    """
+    if not items:
+        raise ValueError(f"there are no {kind} images to compare samples with")
+    shapes = sorted({tuple(image.shape) for image, _ in items})
+    if len(shapes) > 1:
+        raise ValueError(f"{kind} images are {shapes[0]}, {shapes[1]}, ...: bring them to the samples' size")
+    images = torch.stack([image for image, _ in items])
+    classes = torch.tensor([NO_CLASS if c is None else int(c) for _, c in items])
+    if classifier is None:
+        return ImageSet(images, classes, standardised(images), torch.empty(len(images), 0))
+    return ImageSet(images, classes, *classifier_outputs(classifier, images, batch_size))
+
+
 def compare_samples(
     samples: ImageSet, training: ImageSet, test: ImageSet, classifier: str | None
 ) -> tuple[list[Score], dict[str, Neighbours]]:
@@ -55,7 +85,16 @@ def compare_samples(
         FID, KID, MMD, precision and recall against the test images and the share of samples of the right class, where
         there is a classifier; ratio and copies of the nearest neighbours in pixels and features. And the neighbours by
         the space they were found in, "pixel" and "feature".
+
+    Raises:
+        ValueError: If the sets are of several sizes.
     """
+    if not samples.images.shape[1:] == test.images.shape[1:] == training.images.shape[1:]:
+        found = [tuple(part.images.shape[1:]) for part in (samples, test, training)]
+        raise ValueError(
+            f"samples are {found[0]}, test images {found[1]} and training images {found[2]}: all need "
+            "the same channels and size"
+        )
     n, against = len(samples.images), f"{len(test.images)} test images"
     both = f"{len(training.images)} training and {against}"
     neighbours = {"pixel": nearest_neighbours(*(standardised(part.images) for part in (samples, training, test)))}

@@ -37,8 +37,9 @@ def fid(real: torch.Tensor, generated: torch.Tensor) -> float:
 
     ``|m_r - m_g|^2 + tr(S_r + S_g - 2 (S_r S_g)^(1/2))``. With ``S = A^T A``, where A are the centred features by
     ``sqrt(N - 1)``, the last trace is the nuclear norm of ``A_r A_g^T``. This is exact where covariances are singular
-    (fewer images than features), for which ``monai.metrics.FIDMetric`` may find no real root; elsewhere both agree.
-    The estimate is biased upwards for few images: compare only values from equal numbers of them.
+    (fewer images than features). There ``FIDMetric`` of MONAI 1.6.1 takes SciPy's root of a product that has none: its
+    value is off by up to 1 in 10,000, below 0 for equal sets, or an error about an imaginary part; elsewhere both
+    agree. The estimate is biased upwards for few images: compare only values from equal numbers of them.
 
     Args:
         real: (N, F).
