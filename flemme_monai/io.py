@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from monai.transforms import Orientation
 
 from .data.itk_files import write_deep_png
 from .data.nifti import check_affine, header_of, volume_like
@@ -154,3 +155,26 @@ def restored_std(std: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
     low, high = (np.asarray(v, dtype=np.float64) for v in meta.get("intensity_range", (0.0, 1.0)))
     width = (high - low).reshape((-1,) + (1,) * (std.ndim - 1))
     return (std.detach().cpu().numpy() * width).astype(np.float32)
+
+
+def has_place(pred: torch.Tensor) -> bool:
+    """Whether a prediction knows where it lies: its meta data are an image's, not those that MONAI makes of none."""
+    return "original_affine" in getattr(pred, "meta", {})
+
+
+def turned_like(pred: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """A volume's prediction with its axes turned to those of the image.
+
+    Args:
+        pred: (C_out, *S); without a place of its own it has the image's axes.
+        image: (C, *S) with the meta data of its file.
+
+    Returns:
+        (C_out, *S).
+    """
+    import nibabel
+
+    if pred.ndim != 4 or not has_place(pred) or not has_place(image):
+        return pred
+    axcodes = "".join(nibabel.aff2axcodes(image.affine.numpy()))
+    return Orientation(axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")))(pred)

@@ -3,7 +3,8 @@ input's own kind of file, generated samples. Each says which class of theirs it 
 
 from .case_report import CaseReport
 from .classification import ClassReport, SaveClasses
-from .generation import GenerationReport, LatentPicture, SaveSamples, SaveWay
+from .generation import LatentPicture, SaveSamples, SaveWay
+from .generation_report import GenerationReport
 from .history import History, Progress, Report
 from .model_selection import CheckForeground, EarlyStop
 from .optimization import ClipGradients, EpochSeed, KLWarmup, LatentScale, LearningRate, UpdateEMA

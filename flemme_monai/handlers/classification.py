@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import ignite.distributed as idist
 import numpy as np
@@ -15,79 +14,9 @@ from ignite.engine import Engine, Events
 from monai.utils import string_list_all_gather
 
 from ..io import cell, write_csv, write_png
-from ..metrics import class_scores
+from ..metrics import ClassifiedCase, class_scores, classified_case, names_of_classes
 from ..utils import user_path, writable_dir
-from ..visualize import classification_picture, confusion_picture, middle_slice
-from .save_predictions import is_volume
-
-
-@dataclass
-class ClassifiedCase:
-    """One case and its classes.
-
-    Args:
-        case: its name, with the index of the slice where it is one.
-        file: path of the image, "" where it comes from none.
-        probabilities: one per class.
-        truth: the true class where it is known.
-        name: the true class's name where it is known.
-    """
-
-    case: str
-    file: str
-    probabilities: list[float]
-    truth: int | None = None
-    name: str | None = None
-
-    @property
-    def predicted(self) -> int:
-        """The most probable class."""
-        return int(np.argmax(self.probabilities))
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the true class is known and another one is predicted."""
-        return self.truth is not None and self.truth != self.predicted
-
-
-def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> ClassifiedCase:
-    """Reads one case of an evaluator.
-
-    Args:
-        item: of ``engine.state.batch``: ``case`` and, where known, ``slice``, ``class_label`` and ``class_name``.
-        output: of ``engine.state.output``: ``image`` (C, *S) and ``pred``, the probabilities (K,).
-
-    Raises:
-        ValueError: If ``pred`` are no probabilities, or the class is none of theirs.
-    """
-    case = str(item.get("case", "case")) + (f"_{int(item['slice']):03d}" if "slice" in item else "")
-    pred = torch.as_tensor(output["pred"]).detach().cpu().double()
-    if pred.ndim != 1 or not torch.isclose(pred.sum(), pred.new_ones(()), atol=0.02) or pred.min() < 0:
-        raise ValueError(
-            f"pred of {case} has shape {tuple(pred.shape)} and sum {pred.sum():.4g}; probabilities (classes,) that sum "
-            "to 1 are expected: give the logits a softmax in postprocessing"
-        )
-    truth = None if item.get("class_label") is None else int(item["class_label"])
-    if truth is not None and not 0 <= truth < len(pred):
-        raise ValueError(
-            f"{case} has class {truth} while the network has {len(pred)} classes, 0 to {len(pred) - 1}; set num_classes"
-        )
-    file = str(getattr(output["image"], "meta", {}).get("filename_or_obj", ""))
-    return ClassifiedCase(case, file, pred.tolist(), truth, item.get("class_name"))
-
-
-def names_of_classes(cases: Iterable[ClassifiedCase], given: Sequence[str] | None, count: int) -> list[str]:
-    """The names of ``count`` classes: the given ones, else those that cases know, else numbers.
-
-    Raises:
-        ValueError: If ``given`` are not ``count`` names.
-    """
-    if given is not None:
-        if isinstance(given, str) or len(given) != count:
-            raise ValueError(f"class_names is {given!r}; a list of {count} names is expected, one a class in order")
-        return [str(name) for name in given]
-    known = {case.truth: case.name for case in cases if case.truth is not None and case.name is not None}
-    return [known.get(label, str(label)) for label in range(count)]
+from ..visualize import ClassSheet, confusion_picture
 
 
 class ClassifiedCases:
@@ -180,38 +109,6 @@ class ClassReport(ClassifiedCases):
         write_png(self.output_dir / "confusion_matrix.png", confusion_picture(matrix, names))
         write_csv(self.output_dir / "summary.csv", ["metric", "class", "value", "n"], rows)
         engine.state.metrics |= means
-
-
-class ClassSheet:
-    """A picture of some cases of each class: a class's are those of its true class, or predicted where that is unknown.
-
-    Wrong ones come first, so that the few there are can be seen.
-
-    Args:
-        num_images: number of cases in the picture, an equal number per class.
-    """
-
-    def __init__(self, num_images: int = 48) -> None:
-        self.num_images = num_images
-        self._kept: dict[int, list[tuple[ClassifiedCase, np.ndarray]]] = {}
-
-    def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
-        """Show a case unless its class has enough; ``image`` is (C, *S)."""
-        kept = self._kept.setdefault(case.predicted if case.truth is None else case.truth, [])
-        kept.append((case, middle_slice(image, is_volume(image))))
-        kept.sort(key=lambda pair: not pair[0].wrong)
-        del kept[max(self.num_images // len(case.probabilities), 1) :]
-
-    def picture(self, class_names: Sequence[str] | None = None) -> np.ndarray:
-        """The picture (H, W, 3), uint8, of what was added; names as of :class:`ClassifiedCases`."""
-        shown = [pair for label in sorted(self._kept) for pair in self._kept[label]][: self.num_images]
-        cases = [case for case, _ in shown]
-        names = names_of_classes(cases, class_names, len(cases[0].probabilities))
-        return classification_picture(
-            [image for _, image in shown],
-            [names[case.predicted] for case in cases],
-            [None if case.truth is None else names[case.truth] for case in cases],
-        )
 
 
 class SaveClasses(ClassifiedCases):

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.transforms import Orientation
 
-from ..data.files import PICTURE_SUFFIXES, image_stem, image_suffix
-from ..io import restored_intensities, restored_std, write_image, write_nifti, write_png
+from ..data.files import image_stem
+from ..io import has_place, restored_intensities, restored_std, turned_like, write_image, write_nifti, write_png
 from ..utils import user_path, writable_dir
-from ..visualize import ERROR_GAIN, PICTURES, label_map
+from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map
 
 
 class SavePredictions:
@@ -129,32 +128,3 @@ class SavePredictions:
 def safe_name(name: str) -> str:
     """The name with ``_`` for what could lead out of a folder or hide a file."""
     return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
-
-
-def is_volume(image: torch.Tensor) -> bool:
-    """Whether an image (C, *S) comes from a volume's file: a NIfTI, an NRRD, a folder of DICOM."""
-    source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
-    return bool(source) and image_suffix(source) not in PICTURE_SUFFIXES
-
-
-def has_place(pred: torch.Tensor) -> bool:
-    """Whether a prediction knows where it lies: its meta data are an image's, not those that MONAI makes of none."""
-    return "original_affine" in getattr(pred, "meta", {})
-
-
-def turned_like(pred: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """A volume's prediction with its axes turned to those of the image.
-
-    Args:
-        pred: (C_out, *S); without a place of its own it has the image's axes.
-        image: (C, *S) with the meta data of its file.
-
-    Returns:
-        (C_out, *S).
-    """
-    import nibabel
-
-    if pred.ndim != 4 or not has_place(pred) or not has_place(image):
-        return pred
-    axcodes = "".join(nibabel.aff2axcodes(image.affine.numpy()))
-    return Orientation(axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")))(pred)

@@ -9,11 +9,10 @@ import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
+from ..metrics import classified_case
 from ..utils import naming, user_path
-from ..visualize import PICTURES
-from .classification import ClassSheet, classified_case
+from ..visualize import PICTURES, ClassSheet, is_volume
 from .events import EpochEnd, at_epoch_end
-from .save_predictions import is_volume
 
 
 class TensorBoard:

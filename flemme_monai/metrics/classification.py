@@ -1,10 +1,83 @@
-"""Scores of each class of a classification, and what a trained classifier says of images."""
+"""What a classification says of cases, how well it knows each class, and what a classifier says of many images."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from monai.networks.utils import eval_mode
+
+
+@dataclass
+class ClassifiedCase:
+    """One case and its classes.
+
+    Args:
+        case: its name, with the index of the slice where it is one.
+        file: path of the image, "" where it comes from none.
+        probabilities: one per class.
+        truth: the true class where it is known.
+        name: the true class's name where it is known.
+    """
+
+    case: str
+    file: str
+    probabilities: list[float]
+    truth: int | None = None
+    name: str | None = None
+
+    @property
+    def predicted(self) -> int:
+        """The most probable class."""
+        return int(np.argmax(self.probabilities))
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the true class is known and another one is predicted."""
+        return self.truth is not None and self.truth != self.predicted
+
+
+def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> ClassifiedCase:
+    """Reads one case of an evaluator.
+
+    Args:
+        item: of ``engine.state.batch``: ``case`` and, where known, ``slice``, ``class_label`` and ``class_name``.
+        output: of ``engine.state.output``: ``image`` (C, *S) and ``pred``, the probabilities (K,).
+
+    Raises:
+        ValueError: If ``pred`` are no probabilities, or the class is none of theirs.
+    """
+    case = str(item.get("case", "case")) + (f"_{int(item['slice']):03d}" if "slice" in item else "")
+    pred = torch.as_tensor(output["pred"]).detach().cpu().double()
+    if pred.ndim != 1 or not torch.isclose(pred.sum(), pred.new_ones(()), atol=0.02) or pred.min() < 0:
+        raise ValueError(
+            f"pred of {case} has shape {tuple(pred.shape)} and sum {pred.sum():.4g}; probabilities (classes,) that sum "
+            "to 1 are expected: give the logits a softmax in postprocessing"
+        )
+    truth = None if item.get("class_label") is None else int(item["class_label"])
+    if truth is not None and not 0 <= truth < len(pred):
+        raise ValueError(
+            f"{case} has class {truth} while the network has {len(pred)} classes, 0 to {len(pred) - 1}; set num_classes"
+        )
+    file = str(getattr(output["image"], "meta", {}).get("filename_or_obj", ""))
+    return ClassifiedCase(case, file, pred.tolist(), truth, item.get("class_name"))
+
+
+def names_of_classes(cases: Iterable[ClassifiedCase], given: Sequence[str] | None, count: int) -> list[str]:
+    """The names of ``count`` classes: the given ones, else those that cases know, else numbers.
+
+    Raises:
+        ValueError: If ``given`` are not ``count`` names.
+    """
+    if given is not None:
+        if isinstance(given, str) or len(given) != count:
+            raise ValueError(f"class_names is {given!r}; a list of {count} names is expected, one a class in order")
+        return [str(name) for name in given]
+    known = {case.truth: case.name for case in cases if case.truth is not None and case.name is not None}
+    return [known.get(label, str(label)) for label in range(count)]
 
 
 def class_scores(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:

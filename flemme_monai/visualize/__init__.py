@@ -4,21 +4,23 @@
 """
 
 from .cases import ERROR_GAIN, PICTURES, reconstruction_picture, segmentation_picture
-from .classes import classification_picture, confusion_picture
+from .classes import ClassSheet, classification_picture, confusion_picture
 from .curves import plot_curves
 from .grids import captioned_rows, denoising_frames, image_grid, sample_tile, there_and_back
-from .slices import label_map, middle_slice, overlay_labels, plain_image
-from .tsne import FEWEST_POINTS, plot_tsne
+from .slices import is_volume, label_map, middle_slice, overlay_labels, plain_image
+from .tsne import enough_points, plot_tsne
 
 __all__ = [
     "ERROR_GAIN",
-    "FEWEST_POINTS",
     "PICTURES",
+    "ClassSheet",
     "captioned_rows",
     "classification_picture",
     "confusion_picture",
     "denoising_frames",
+    "enough_points",
     "image_grid",
+    "is_volume",
     "label_map",
     "middle_slice",
     "overlay_labels",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from ..metrics import ClassifiedCase, names_of_classes
 from .grids import CAPTION_COLOUR
-from .slices import enlarge, to_gray_rgb
+from .slices import enlarge, is_volume, middle_slice, to_gray_rgb
 
 SMALLEST = 128
 RIGHT_COLOUR, WRONG_COLOUR = (90, 220, 90), (255, 90, 90)
@@ -47,6 +49,38 @@ def classification_picture(
         tile.paste(Image.fromarray(picture), (0, 2 * line))
         sheet.paste(tile, (i % columns * (width + gap), i // columns * (height + gap)))
     return np.asarray(sheet)
+
+
+class ClassSheet:
+    """A picture of some cases of each class: a class's are those of its true class, or predicted where that is unknown.
+
+    Wrong ones come first, so that the few there are can be seen.
+
+    Args:
+        num_images: number of cases in the picture, an equal number per class.
+    """
+
+    def __init__(self, num_images: int = 48) -> None:
+        self.num_images = num_images
+        self._kept: dict[int, list[tuple[ClassifiedCase, np.ndarray]]] = {}
+
+    def add(self, case: ClassifiedCase, image: torch.Tensor) -> None:
+        """Show a case unless its class has enough; ``image`` is (C, *S)."""
+        kept = self._kept.setdefault(case.predicted if case.truth is None else case.truth, [])
+        kept.append((case, middle_slice(image, is_volume(image))))
+        kept.sort(key=lambda pair: not pair[0].wrong)
+        del kept[max(self.num_images // len(case.probabilities), 1) :]
+
+    def picture(self, class_names: Sequence[str] | None = None) -> np.ndarray:
+        """The picture (H, W, 3), uint8, of what was added; names as for :func:`names_of_classes`."""
+        shown = [pair for label in sorted(self._kept) for pair in self._kept[label]][: self.num_images]
+        cases = [case for case, _ in shown]
+        names = names_of_classes(cases, class_names, len(cases[0].probabilities))
+        return classification_picture(
+            [image for _, image in shown],
+            [names[case.predicted] for case in cases],
+            [None if case.truth is None else names[case.truth] for case in cases],
+        )
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> np.ndarray:

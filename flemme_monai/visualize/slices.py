@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from monai.visualize import blend_images
 
+from ..data.files import PICTURE_SUFFIXES, image_suffix
+
 COLOURS = np.array(
     [
         (230, 60, 60),
@@ -25,6 +27,12 @@ COLOURS = np.array(
 )
 SMALLEST = 256
 OPACITY = 0.35
+
+
+def is_volume(image: torch.Tensor) -> bool:
+    """Whether an image (C, *S) comes from a volume's file: a NIfTI, an NRRD, a folder of DICOM."""
+    source = str(getattr(image, "meta", {}).get("filename_or_obj", ""))
+    return bool(source) and image_suffix(source) not in PICTURE_SUFFIXES
 
 
 def label_map(scores: torch.Tensor | np.ndarray) -> np.ndarray:

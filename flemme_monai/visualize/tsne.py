@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 FEWEST_POINTS = 5
 PERPLEXITY = 30.0
+_logger = logging.getLogger(__name__)
+
+
+def enough_points(name: str, count: int) -> bool:
+    """Whether ``count`` points make a t-SNE; that the picture ``name`` is left out is logged."""
+    if count < FEWEST_POINTS:
+        _logger.info("%s is left out: %d images, a t-SNE needs %d", name, count, FEWEST_POINTS)
+    return count >= FEWEST_POINTS
 
 
 def plot_tsne(

@@ -24,8 +24,7 @@ from monai.metrics import SSIMMetric
 from monai.transforms import AsDiscreted
 
 from flemme_monai.handlers import CaseReport
-from flemme_monai.handlers.case_report import per_case
-from flemme_monai.metrics import AbsentClassVolume, OverlapMetric
+from flemme_monai.metrics import AbsentClassVolume, OverlapMetric, per_case
 
 PAIR = from_engine(["pred", "label"])
 

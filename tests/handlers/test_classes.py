@@ -17,7 +17,7 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd
 from PIL import Image
 
 from flemme_monai.handlers import ClassReport, SaveClasses, TensorBoard
-from flemme_monai.handlers.classification import classified_case
+from flemme_monai.metrics import classified_case
 
 NAMES = ["chest", "hand", "head"]
 COUNT = 31
