@@ -15,7 +15,7 @@ from PIL import Image
 
 from flemme_monai.data.reading import read_array, read_image
 from flemme_monai.handlers import SavePredictions
-from flemme_monai.io import restored_std, write_nifti
+from flemme_monai.io import write_nifti
 from flemme_monai.transforms import SplitSpreadd
 
 LPI = np.array([[-2.0, 0, 0, 10], [0, -1.5, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
@@ -363,12 +363,6 @@ def test_a_deviation_of_unknown_units_stays_as_it_is(tmp_path):
     volume = MetaTensor(torch.rand(1, 4, 5, 6), meta={"filename_or_obj": "a.nii"})
     saved = nibabel.load(SavePredictions(tmp_path, "spread", "uncertainty").save(volume, volume))
     assert np.allclose(np.asarray(saved.dataobj), volume[0])
-
-
-def test_each_channel_of_an_uncertainty_has_its_own_units():
-    ranges = {"intensity_range": ([0, -100], [10, 100])}
-    assert (restored_std(torch.ones(2, 3, 4), ranges) == np.array([10, 200]).reshape(2, 1, 1)).all()
-    assert (restored_std(torch.ones(2, 3, 4), {}) == 1).all()
 
 
 def test_an_inference_saves_the_mean_and_its_spread(tmp_path):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from flemme_monai.metrics import class_accuracy, classifier_outputs
+from flemme_monai.metrics import class_accuracy, class_scores, classifier_outputs
 
 
 class Means(torch.nn.Module):
@@ -48,3 +49,19 @@ def test_a_class_that_the_classifier_does_not_know_is_refused(label):
 def test_as_many_labels_as_samples_are_needed():
     with pytest.raises(ValueError, match="4 samples and 3 class labels"):
         class_accuracy(torch.eye(4), torch.zeros(3).long())
+
+
+def test_scores_of_each_class_are_those_of_its_cases():
+    """Of class 0 both are found; of class 1 one of two, which class 0 gets; class 2 has no case and gets none."""
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1]])
+    scores = class_scores(np.array([0, 0, 1, 1]), probabilities)
+    assert scores["precision"].tolist() == pytest.approx([2 / 3, 1, np.nan], nan_ok=True)
+    assert scores["recall"].tolist() == pytest.approx([1, 0.5, np.nan], nan_ok=True)
+    assert scores["f1"].tolist() == pytest.approx([0.8, 2 / 3, np.nan], nan_ok=True)
+    assert scores["auc"].tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
+
+
+def test_an_only_class_has_no_area_under_a_curve():
+    scores = class_scores(np.array([1, 1]), np.array([[0.2, 0.8], [0.7, 0.3]]))
+    assert scores["recall"].tolist() == pytest.approx([np.nan, 0.5], nan_ok=True)
+    assert np.isnan(scores["auc"]).all()

@@ -13,7 +13,7 @@ from flemme_monai.visualize import (
     reconstruction_picture,
     segmentation_picture,
 )
-from flemme_monai.visualize.slices import axial_slice, enlarge, fullest_slice, outline
+from flemme_monai.visualize.slices import COLOURS, axial_slice, enlarge, fullest_slice, outline
 
 
 def test_an_image_stands_upright():
@@ -57,6 +57,17 @@ def test_labels_are_coloured_and_the_background_is_not():
     painted = overlay_labels(np.full((6, 6, 3), 100.0), labels)
     assert (painted[0, 0] == 100).all()
     assert painted[2, 2, 0] > painted[2, 2, 1]
+
+
+def test_a_class_has_one_colour_whatever_else_is_shown():
+    picture = np.full((8, 12, 3), 100.0)
+    alone, beside = np.zeros((8, 12), int), np.zeros((8, 12), int)
+    alone[1:7, 1:5] = beside[1:7, 1:5] = 2
+    beside[1:7, 6:11] = 12
+    shown = [overlay_labels(picture, labels) for labels in (alone, beside)]
+    assert np.array_equal(*(overlay[:, :6] for overlay in shown))
+    assert np.allclose(shown[0][3, 2], 0.65 * 100 + 0.35 * COLOURS[1])
+    assert np.allclose(shown[1][3, 8], 0.65 * 100 + 0.35 * COLOURS[11])
 
 
 def test_more_labels_than_colours_are_painted():
