@@ -16,7 +16,7 @@ from monai.transforms import Orientation
 from .data.itk_files import write_deep_png
 from .data.nifti import check_affine, header_of, volume_like
 from .data.refusal import RefusalError
-from .utils import replacing, text_file
+from .utils import atomic_write, text_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Write a matplotlib figure as PNG with 100 dpi."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, dpi=100, format="png")
 
 
@@ -46,7 +46,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     from PIL import Image
 
     pixels = np.ascontiguousarray(pixels)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         if pixels.ndim == 3 and pixels.dtype == np.uint16:  # of which Pillow keeps 8 bits
             write_deep_png(part, pixels)
         else:
@@ -58,7 +58,7 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], durations: Sequence[int]
     from PIL import Image
 
     first, *others = map(Image.fromarray, frames)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         first.save(part, save_all=True, append_images=others, duration=list(durations), loop=0)
 
 
@@ -123,7 +123,7 @@ def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None
     volume = volume_like(turned[:, :, 0] if flat and turned.ndim == 3 else turned, affine, header)
     if header is None and not volume.header["qform_code"]:
         _logger.info(f"{path}: the affine has shears, which a qform cannot hold; only its sform places it")
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         nibabel.save(volume, part)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from flemme_monai.data.divide import PARTS, Case, Split
 from flemme_monai.data.fingerprint import data_set_fingerprint, fingerprint
-from flemme_monai.utils.files import replacing, user_path
+from flemme_monai.utils.files import atomic_write, user_path
 
 SPLIT_FILE = "split.json"
 Slab = tuple[int, int]
@@ -195,7 +195,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..inferers import latents_of
 from ..io import write_figure, write_gif, write_image, write_nifti, write_png
 from ..metrics import NO_CLASS
-from ..utils import bare, user_path, writable_dir
+from ..utils import unwrap_model, user_path, writable_dir
 from ..visualize import (
     captioned_rows,
     denoising_frames,
@@ -190,7 +190,7 @@ class LatentPicture:
     def __call__(self, engine: Engine) -> None:
         if idist.get_rank() != 0 or not enough_points("latents.png", len(self.dataset)):
             return
-        autoencoder = bare(self.autoencoder)
+        autoencoder = unwrap_model(self.autoencoder)
         device = next(autoencoder.parameters()).device
         latents, classes, known = [], [], {}
         with eval_mode(autoencoder):

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ..io import cell, write_csv, write_figure, write_png
 from ..metrics import ImageSet, Neighbours, Score, compare_samples, image_set
-from ..utils import bare, load_weights, user_path, writable_dir
+from ..utils import load_weights, unwrap_model, user_path, writable_dir
 from ..visualize import captioned_rows, enough_points, plain_image, plot_tsne, sample_tile
 from .generation import samples_of
 
@@ -107,7 +107,7 @@ class GenerationReport:
         real, training = self._known
         named = None
         if self.classifier is not None:
-            named = f"{type(bare(self.classifier)).__name__} {self.classifier_path} (not Inception)"
+            named = f"{type(unwrap_model(self.classifier)).__name__} {self.classifier_path} (not Inception)"
         scores, neighbours = compare_samples(samples, training, real, named)
         cells = (score._replace(value=cell(score.value)) for score in scores)
         write_csv(self.output_dir / "summary.csv", Score._fields, cells)

@@ -16,7 +16,7 @@ from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents
 
 from ..data.split_record import save_split, settle_split
-from ..utils import bare, load_weights, replacing, user_path
+from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
 from ..utils.weights import check_fit, read_checkpoint
 from .events import EpochEnd, at_epoch_end, hold_while_running
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RunState:
-    """Keeps ``model.pt`` (the bare network at its best validation) and ``last.pt`` (all a run needs to go on).
+    """Keeps ``model.pt`` (the network without wrappers at its best validation) and ``last.pt`` (all a run needs to go on).
 
     MONAI's ``CheckpointSaver`` numbers its files, knows nothing of what weights mean, and saves at its place in the
     list of handlers, before or after others have changed what it saves; its ``CheckpointLoader`` restores no best
@@ -119,7 +119,7 @@ class RunState:
         if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
             self._write(f"model_epoch_{engine.state.epoch:04d}.pt", self._evaluated().state_dict())
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        state["network"] = bare(self.network).state_dict()
+        state["network"] = unwrap_model(self.network).state_dict()
         if self.ema is not None:
             state["ema"] = self.ema.ema_model.state_dict()
         state["trainer"] = {"epoch": engine.state.epoch} | best
@@ -137,18 +137,18 @@ class RunState:
 
     def _evaluated(self) -> torch.nn.Module:
         """The network, or the average of its weights where one is kept."""
-        return bare(self.network) if self.ema is None else self.ema.ema_model
+        return unwrap_model(self.network) if self.ema is None else self.ema.ema_model
 
     def _write_best(self) -> None:
         self._write(BEST, self._evaluated().state_dict())
         if idist.get_rank() == 0:
             settle_split(self.folder)
         if self.ema is not None:
-            self._write(RAW, bare(self.network).state_dict())
+            self._write(RAW, unwrap_model(self.network).state_dict())
 
     def _write(self, name: str, state: dict[str, Any]) -> None:
         if idist.get_rank() == 0:
-            with replacing(self.folder / name) as part:
+            with atomic_write(self.folder / name) as part:
                 torch.save(state, part)
                 if name != LAST:  # not before there is room for the weights: earlier ones keep their record
                     write_record(self.folder, make_record(self.network, self.settings))
@@ -163,7 +163,7 @@ class RunState:
         record = checked_record(state["record"], path) if "record" in state else None
         check_record(record, path, self.network, self.settings)
         check_fit(self.network, state["network"], path)
-        bare(self.network).load_state_dict(state["network"])
+        unwrap_model(self.network).load_state_dict(state["network"])
         if self.ema is not None:
             self.ema.ema_model.load_state_dict(state["ema"])
         self._check_optimizer(state["optimizer"], path)
@@ -199,7 +199,7 @@ class RunState:
 
 
 class CheckpointLoader:
-    """Loads a bare state dict into the network when the engine starts, all of it or an error.
+    """Loads a state dict into the network when the engine starts, all of it or an error.
 
     MONAI's ``CheckpointLoader`` knows the keys of a state dict and not under which settings it was trained. Where a
     ``network.json`` lies beside the file, the network and the settings must be those that it names.

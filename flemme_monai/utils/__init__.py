@@ -3,16 +3,16 @@
 from .bundle import find_bundle_root
 from .device import select_device, use_amp
 from .errors import first_cause, one_line_errors, plain_errors
-from .files import naming, path_in, replacing, text_file, user_path, writable_dir
+from .files import atomic_write, naming, path_in, text_file, user_path, writable_dir
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
 from .settings import as_bool, check_settings
-from .weights import bare, load_weights
+from .weights import load_weights, unwrap_model
 
 __all__ = [
     "as_bool",
-    "bare",
+    "atomic_write",
     "check_settings",
     "check_trained",
     "find_bundle_root",
@@ -25,12 +25,12 @@ __all__ = [
     "plain_errors",
     "refuse_used_folders",
     "release_folders",
-    "replacing",
     "select_device",
     "terminal_bar",
     "text_file",
     "trained_network",
     "trained_settings",
+    "unwrap_model",
     "use_amp",
     "user_path",
     "writable_dir",

@@ -31,7 +31,7 @@ def path_in(folder: Any, name: str) -> str:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well and not before.
 
     Args:
@@ -84,7 +84,7 @@ def text_file(path: str | os.PathLike) -> Iterator[TextIO]:
     Args:
         path: the file to write, its folder must exist.
     """
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         yield file
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from .bundle import find_config
-from .files import replacing, user_path
+from .files import atomic_write, user_path
 from .network_config import SEP, Difference, build_like, config_of, differences, without_settings
-from .weights import bare
+from .weights import unwrap_model
 
 RECORD = "network.json"
 # settings that evaluation and inference take from the record and may change: the weights mean the same under any
@@ -37,12 +37,12 @@ def make_record(network: nn.Module, settings: Mapping[str, Any]) -> dict[str, An
     """
     from .. import __version__
 
-    return {"flemme_monai": __version__, "network": config_of(bare(network)), "settings": config_of(settings)}
+    return {"flemme_monai": __version__, "network": config_of(unwrap_model(network)), "settings": config_of(settings)}
 
 
 def write_record(folder: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """Write ``network.json`` into a folder in one step."""
-    with replacing(Path(folder) / RECORD) as part:
+    with atomic_write(Path(folder) / RECORD) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -153,7 +153,7 @@ def check_record(
         _say("no record in %s: network and settings are as this config says", path)
         return
     _refuse(contradictions(record, path, network, settings or {}, "network_def"))
-    unknown = dict.fromkeys(without_settings(config_of(bare(network))))
+    unknown = dict.fromkeys(without_settings(config_of(unwrap_model(network))))
     if unknown:
         _say("%s keeps no settings of %s: give them as in training", path, ", ".join(unknown))
 
@@ -168,7 +168,7 @@ def contradictions(
         name: the network's key in the config.
     """
     found = _settings_differ(settings, record["settings"])
-    return _line(found + differences(config_of(bare(network)), record["network"], name), path)
+    return _line(found + differences(config_of(unwrap_model(network)), record["network"], name), path)
 
 
 def trained_network(
@@ -198,7 +198,7 @@ def trained_network(
     if record is None:
         return network
     _refuse(_line(_settings_differ(settings or {}, record["settings"]), path))
-    here, there = config_of(bare(network)), record["network"]
+    here, there = config_of(unwrap_model(network)), record["network"]
     found = differences(here, there, name)
     if not found:
         return network
@@ -206,7 +206,7 @@ def trained_network(
     changed = [] if default is None else differences(here, default, name)
     _refuse(_line([one for one in found if any(_within(one.name, other.name) for other in changed)], path))
     try:
-        built = build_like(bare(network), there)
+        built = build_like(unwrap_model(network), there)
     except ValueError as error:
         raise ValueError(f"{_line(found, path)}: {error}; {_mend(path)}") from error
     _say("network of %s: %s", path, "; ".join(f"{one.name} {one.there!r}" for one in found))

@@ -13,7 +13,7 @@ from .files import user_path
 SHOWN = 3
 
 
-def bare(network: torch.nn.Module) -> torch.nn.Module:
+def unwrap_model(network: torch.nn.Module) -> torch.nn.Module:
     """The network without the wrappers that ``DistributedDataParallel`` and ``torch.compile`` put around it."""
     while True:
         inner = getattr(network, "_orig_mod", network)
@@ -54,7 +54,7 @@ def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path:
     Raises:
         ValueError: they differ; names the file and the first keys that do.
     """
-    own = bare(network).state_dict()
+    own = unwrap_model(network).state_dict()
     shapes = {k: tuple(v.shape) for k, v in state.items() if isinstance(v, torch.Tensor)}
     wrong = [f"{k} is missing" for k in own if k not in state]
     wrong += [f"{k} is not in the network" for k in state if k not in own]
@@ -76,7 +76,7 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> None:
 
     Args:
         network: the network, wrapped or not.
-        path: a file that holds the bare network's state dict, such as ``model.pt``.
+        path: a file that holds the unwrapped network's state dict, such as ``model.pt``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -86,4 +86,4 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> None:
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} holds a {type(state).__name__}, expected a network's state dict")
     check_fit(network, state, path)
-    bare(network).load_state_dict(state)
+    unwrap_model(network).load_state_dict(state)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from flemme_monai.utils import bare, load_weights
+from flemme_monai.utils import load_weights, unwrap_model
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_weights_are_loaded(network, tmp_path):
 
 def test_wrappers_do_not_matter(network, tmp_path):
     wrapped = torch.nn.DataParallel(network)
-    assert bare(wrapped) is network
+    assert unwrap_model(wrapped) is network
     torch.save(network.state_dict(), tmp_path / "model.pt")
     load_weights(wrapped, tmp_path / "model.pt")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from flemme_monai.utils import replacing, text_file, writable_dir
+from flemme_monai.utils import atomic_write, text_file, writable_dir
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -26,7 +26,7 @@ def test_a_failure_leaves_the_old_file(tmp_path):
     path.write_text("old")
 
     def die():
-        with replacing(path) as part:
+        with atomic_write(path) as part:
             part.write_text("half")
             raise KeyboardInterrupt
 
@@ -37,7 +37,7 @@ def test_a_failure_leaves_the_old_file(tmp_path):
 
 
 def test_the_suffix_stays_so_that_writers_know_the_format(tmp_path):
-    with replacing(tmp_path / "a.nii.gz") as part:
+    with atomic_write(tmp_path / "a.nii.gz") as part:
         assert part.name.endswith(".nii.gz")
         part.touch()
 
@@ -55,10 +55,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_two_processes_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("one")
         monkeypatch.setattr("os.getpid", lambda: 7)
-        with replacing(path) as other:
+        with atomic_write(path) as other:
             other.write_text("two")
         assert part.read_text() == "one"
         assert path.read_text() == "two"
@@ -81,7 +81,7 @@ def by_torch(part):
 def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, write, reason):
     path = tmp_path / "last.pt"
     path.write_text("old")
-    with pytest.raises(OSError, match=rf"{path} cannot be written \({reason}") as error, replacing(path) as part:
+    with pytest.raises(OSError, match=rf"{path} cannot be written \({reason}") as error, atomic_write(path) as part:
         write(part)
     assert "\n" not in str(error.value)
     assert path.read_text() == "old"
@@ -93,7 +93,7 @@ def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
     path, limits = tmp_path / "last.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
     try:
-        with pytest.raises(OSError, match=f"^{path} cannot be written"), replacing(path) as part:
+        with pytest.raises(OSError, match=f"^{path} cannot be written"), atomic_write(path) as part:
             torch.save(torch.zeros(100000), part)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -101,11 +101,11 @@ def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
 
 
 def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path):
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), replacing(tmp_path / "a"):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), atomic_write(tmp_path / "a"):
         raise RuntimeError("shapes differ")
-    with pytest.raises(OSError, match=r"^cannot write mode RGBA as JPEG$"), replacing(tmp_path / "a"):
+    with pytest.raises(OSError, match=r"^cannot write mode RGBA as JPEG$"), atomic_write(tmp_path / "a"):
         raise OSError("cannot write mode RGBA as JPEG")
-    with pytest.raises(FileNotFoundError, match="other/b"), replacing(tmp_path / "a"):
+    with pytest.raises(FileNotFoundError, match="other/b"), atomic_write(tmp_path / "a"):
         (tmp_path / "other" / "b").read_text()
 
 
@@ -113,7 +113,7 @@ def test_the_home_folder_is_meant_where_no_shell_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     folder = writable_dir("~/runs")
-    with replacing("~/runs/a.txt") as part:
+    with atomic_write("~/runs/a.txt") as part:
         part.write_text("new")
     assert folder == tmp_path / "runs"
     assert (tmp_path / "runs" / "a.txt").read_text() == "new"
