@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RunState:
-    """Keeps ``model.pt`` (the network without wrappers at its best validation) and ``last.pt`` (all a run needs to go on).
+    """Keeps ``model.pt`` (the unwrapped network at its best validation) and ``last.pt`` (all a run needs to go on).
 
     MONAI's ``CheckpointSaver`` numbers its files, knows nothing of what weights mean, and saves at its place in the
     list of handlers, before or after others have changed what it saves; its ``CheckpointLoader`` restores no best
