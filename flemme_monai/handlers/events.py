@@ -1,7 +1,7 @@
-"""The end of an epoch and of a run in an order that no place in a list of handlers changes.
+"""The start of epochs, their end and a run's in an order that no place in a list of handlers changes.
 
 Ignite calls the handlers of an event in the order in which they were attached and has no priorities, so what must come
-after all others gets events of its own.
+before or after all others is arranged here.
 """
 
 from __future__ import annotations
@@ -55,6 +55,16 @@ def _fire(engine: Engine) -> None:
         engine.fire_event(event)
 
 
+def before_epochs(engine: Engine, handler: Callable[[Engine], None]) -> None:
+    """Call ``handler`` at the start of each epoch, after all of ``Events.STARTED`` and before the epoch's others."""
+    engine.add_event_handler(Events.EPOCH_STARTED, handler)
+    _come_first(engine, Events.EPOCH_STARTED, handler)
+
+
+def _come_first(engine: Engine, event: Events, handler: Callable) -> None:
+    engine._event_handlers[event].sort(key=lambda entry: entry[0] is not handler)
+
+
 def hold_while_running(engine: Engine, folder: str | os.PathLike) -> None:
     """Make a folder and keep it from other runs, from the engine's start until it is done or fails.
 
@@ -69,8 +79,7 @@ def hold_while_running(engine: Engine, folder: str | os.PathLike) -> None:
         return
     at_end(engine, release_folders)
     engine.add_event_handler(Events.EXCEPTION_RAISED, _let_go)
-    # in front of others, which may raise and so end the event
-    engine._event_handlers[Events.EXCEPTION_RAISED].sort(key=lambda entry: entry[0] is not _let_go)
+    _come_first(engine, Events.EXCEPTION_RAISED, _let_go)  # others may raise and so end the event
 
 
 def _hold(engine: Engine, folder: os.PathLike) -> None:

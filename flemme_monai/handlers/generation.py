@@ -161,7 +161,7 @@ class SaveWay(SaveSamples):
 class LatentPicture:
     """Writes ``latents.png``, scikit-learn's t-SNE of the latents of images, with a colour per class where known.
 
-    Comes after the handler that loads the autoencoder. Fewer than 5 images make no picture, which is logged.
+    Fewer than 5 images make no picture, which is logged.
 
     Args:
         output_dir: folder of the picture.

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ..diffusion import LatentSpace
 from ..losses import VAELoss
 from ..optimizers import WarmupLR
+from .events import before_epochs
 
 NUM_IMAGES = 512
 _logger = logging.getLogger(__name__)
@@ -196,8 +197,8 @@ class LatentScale:
     """Computes a latent diffusion's scale factor from up to 512 training images; a resumed run keeps its own.
 
     MONAI's ``LatentDiffusionInferer`` takes the factor as a number. The images are drawn from the whole of the set, for
-    a list's first may be of one class. Comes after the autoencoder's ``CheckpointLoader`` and after the handler that
-    resumes in the trainer's handlers.
+    a list's first may be of one class. Whatever its place among the trainer's handlers, it comes after those that load
+    the autoencoder or resume the run.
 
     Args:
         latent_space: its denoiser keeps the factor.
@@ -210,8 +211,8 @@ class LatentScale:
         self.latent_space, self.dataset, self.batch_size, self.seed = latent_space, dataset, batch_size, seed
 
     def attach(self, engine: Engine) -> None:
-        """Compute when ``engine``, the trainer, starts."""
-        engine.add_event_handler(Events.STARTED, self)
+        """Compute before the first epoch of ``engine``, the trainer."""
+        before_epochs(engine, self)
 
     def __call__(self, engine: Engine) -> None:
         if self.latent_space.scale_factor != 0:

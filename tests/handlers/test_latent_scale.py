@@ -14,14 +14,14 @@ from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import LDM, VAE
 from flemme_monai.diffusion import DenoisingPrepareBatch, LatentSpace, make_scheduler
-from flemme_monai.handlers import LatentScale, RunState, UpdateEMA
+from flemme_monai.handlers import CheckpointLoader, EpochSeed, LatentScale, RunState, UpdateEMA
 from tests.networks import CONDITIONING, backbone
 
 
 class Run:
     """A latent diffusion training, whose images have some contrast."""
 
-    def __init__(self, folder, contrast: float = 1.0, epochs: int = 1, resume: bool = False) -> None:
+    def __init__(self, folder, contrast: float = 1.0, epochs: int = 1, resume: bool = False, arrange=list) -> None:
         torch.manual_seed(0)
         self.autoencoder = VAE(backbone("CNN", 2, 1, 1), latent_channels=2)
         self.network = LDM(backbone("CNN", 2, 2, 2, patch_size=1, strides=1, conditioning=CONDITIONING["LDM"]))
@@ -29,6 +29,9 @@ class Run:
         self.ema = EMAHandler(self.network, 0.1)
         self.images = Dataset([{"image": image} for image in contrast * torch.randn(40, 1, 16, 16)])
         optimizer, scheduler = torch.optim.Adam(self.network.parameters(), 1e-3), make_scheduler("ddpm", 50)
+        trained = folder / "autoencoder" / "model.pt"
+        trained.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({name: 2 * value for name, value in self.autoencoder.state_dict().items()}, trained)
         schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
         self.trainer = SupervisedTrainer(
             "cpu",
@@ -39,11 +42,15 @@ class Run:
             torch.nn.MSELoss(),
             inferer=DiffusionInferer(scheduler),
             prepare_batch=DenoisingPrepareBatch(scheduler, latents=self.space.encode),
-            train_handlers=[
-                RunState(folder, self.network, optimizer, schedule, ema=self.ema, resume=resume),
-                UpdateEMA(self.ema),
-                LatentScale(self.space, self.images, batch_size=20),
-            ],
+            train_handlers=arrange(
+                [
+                    EpochSeed(0),
+                    RunState(folder, self.network, optimizer, schedule, ema=self.ema, resume=resume),
+                    UpdateEMA(self.ema),
+                    CheckpointLoader(trained, self.autoencoder),
+                    LatentScale(self.space, self.images, batch_size=20),
+                ]
+            ),
         )
 
 
@@ -74,6 +81,19 @@ def test_a_resumed_run_keeps_its_own(tmp_path):
     resumed.trainer.run()
     assert resumed.trainer.state.epoch == 2
     assert resumed.network.scale_factor == resumed.ema.ema_model.scale_factor == first.network.scale_factor
+
+
+def test_its_place_among_the_handlers_changes_nothing(tmp_path):
+    usual, other = Run(tmp_path / "usual"), Run(tmp_path / "other", arrange=lambda handlers: handlers[::-1])
+    for run in usual, other:
+        run.trainer.run()
+    weights = other.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in usual.network.state_dict().items())
+    first = Run(tmp_path, arrange=lambda handlers: handlers[::-1])
+    first.trainer.run()
+    resumed = Run(tmp_path, contrast=30.0, epochs=2, resume=True, arrange=lambda handlers: handlers[::-1])
+    resumed.trainer.run()
+    assert resumed.network.scale_factor == first.network.scale_factor
 
 
 def test_images_without_contrast_are_refused_before_training(tmp_path):
