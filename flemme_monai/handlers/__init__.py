@@ -1,20 +1,26 @@
 """Ignite handlers that MONAI, Ignite and scikit-learn lack: resumable runs, history, reports, predictions in the
 input's own kind of file, generated samples. Each says which class of theirs it extends or replaces, and why."""
 
-from .case_report import CaseReport
+from .case_metrics import SaveCaseMetrics
 from .classification import ClassReport, SaveClasses
-from .generation import LatentPicture, SaveSamples, SaveWay
+from .generation import SaveInterpolation, SaveLatentTSNE, SaveSamples
 from .generation_report import GenerationReport
-from .history import History, Progress, Report
+from .history import History, Progress, RunSummary
 from .model_selection import CheckForeground, EarlyStop
 from .optimization import ClipGradients, EpochSeed, KLWarmup, LatentScale, LearningRate, UpdateEMA
 from .save_predictions import SavePredictions
 from .tensorboard import TensorBoard
-from .training_checkpoint import CheckpointLoader, RunState
+from .training_checkpoint import CheckpointLoader, TrainingCheckpoint
 from .training_output import ValidationLoss, pred_and_label
 
+# their names in bundles of version 0.4.0
+CaseReport = SaveCaseMetrics
+LatentPicture = SaveLatentTSNE
+Report = RunSummary
+RunState = TrainingCheckpoint
+SaveWay = SaveInterpolation
+
 __all__ = [
-    "CaseReport",
     "CheckForeground",
     "CheckpointLoader",
     "ClassReport",
@@ -24,17 +30,18 @@ __all__ = [
     "GenerationReport",
     "History",
     "KLWarmup",
-    "LatentPicture",
     "LatentScale",
     "LearningRate",
     "Progress",
-    "Report",
-    "RunState",
+    "RunSummary",
+    "SaveCaseMetrics",
     "SaveClasses",
+    "SaveInterpolation",
+    "SaveLatentTSNE",
     "SavePredictions",
     "SaveSamples",
-    "SaveWay",
     "TensorBoard",
+    "TrainingCheckpoint",
     "UpdateEMA",
     "ValidationLoss",
     "pred_and_label",

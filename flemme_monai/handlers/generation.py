@@ -148,7 +148,7 @@ class SaveSamples:
         return self.class_names[c]
 
 
-class SaveWay(SaveSamples):
+class SaveInterpolation(SaveSamples):
     """Writes each sample as ``SaveSamples`` does, all in one row as ``way.png``, and there and back as ``way.gif``."""
 
     def _draw(self, engine: Engine) -> None:
@@ -158,7 +158,7 @@ class SaveWay(SaveSamples):
         write_gif(self.output_dir / "way.gif", *there_and_back(tiles))
 
 
-class LatentPicture:
+class SaveLatentTSNE:
     """Writes ``latents.png``, scikit-learn's t-SNE of the latents of images, with a colour per class where known.
 
     Fewer than 5 images make no picture, which is logged.

@@ -175,7 +175,7 @@ def _history(engine: Engine) -> History | None:
     return getattr(engine.state, "history", None)
 
 
-class Report:
+class RunSummary:
     """Prints one short block when the engine is done: the metrics and the paths of what was written.
 
     MONAI's ``StatsHandler`` logs metrics at each epoch and knows no files.

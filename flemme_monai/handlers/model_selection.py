@@ -21,8 +21,8 @@ class EarlyStop(EarlyStopping):
     """Ignite's ``EarlyStopping`` on the evaluator's key metric, which stops the trainer that it is attached to.
 
     MONAI's ``EarlyStopHandler`` 1.6.1 wants larger scores whatever the evaluator wants, has no state to save, counts
-    the evaluations that run without a training too, and takes NaN for an improvement. ``RunState`` finds this one as
-    ``early_stop`` in the trainer's state and saves its counter.
+    the evaluations that run without a training too, and takes NaN for an improvement. ``TrainingCheckpoint`` finds
+    this one as ``early_stop`` in the trainer's state and saves its counter.
 
     Args:
         evaluator: its key metric is watched, and compared as it compares itself.
@@ -61,8 +61,8 @@ class CheckForeground:
     """Warns of classes that no case of a part has; without any foreground to validate on, the loss chooses the best.
 
     Dice of cases without foreground says only whether something is found where nothing is, and is 1 once nothing is
-    predicted; MONAI's evaluator keeps the key metric that it was made with. ``EarlyStop`` and ``RunState`` follow the
-    evaluator's choice.
+    predicted; MONAI's evaluator keeps the key metric that it was made with. ``EarlyStop`` and ``TrainingCheckpoint``
+    follow the evaluator's choice.
 
     Args:
         training: items with ``label`` (1, *S), class indices.

@@ -27,7 +27,7 @@ LAST = "last.pt"
 _logger = logging.getLogger(__name__)
 
 
-class RunState:
+class TrainingCheckpoint:
     """Keeps ``model.pt`` (the unwrapped network at its best validation) and ``last.pt`` (all a run needs to go on).
 
     MONAI's ``CheckpointSaver`` numbers its files, knows nothing of what weights mean, and saves at its place in the

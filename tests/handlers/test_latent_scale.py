@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import LDM, VAE
 from flemme_monai.diffusion import DenoisingPrepareBatch, LatentSpace, make_scheduler
-from flemme_monai.handlers import CheckpointLoader, EpochSeed, LatentScale, RunState, UpdateEMA
+from flemme_monai.handlers import CheckpointLoader, EpochSeed, LatentScale, TrainingCheckpoint, UpdateEMA
 from tests.networks import CONDITIONING, backbone
 
 
@@ -45,7 +45,7 @@ class Run:
             train_handlers=arrange(
                 [
                     EpochSeed(0),
-                    RunState(folder, self.network, optimizer, schedule, ema=self.ema, resume=resume),
+                    TrainingCheckpoint(folder, self.network, optimizer, schedule, ema=self.ema, resume=resume),
                     UpdateEMA(self.ema),
                     CheckpointLoader(trained, self.autoencoder),
                     LatentScale(self.space, self.images, batch_size=20),

@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Events
 from monai.handlers import CheckpointLoader, StatsHandler, from_engine
 
-from flemme_monai.handlers import EarlyStop, Progress, Report, TensorBoard
+from flemme_monai.handlers import EarlyStop, Progress, RunSummary, TensorBoard
 from flemme_monai.utils import folder_lock
 
 
@@ -15,7 +15,7 @@ def with_all(make_run, folder, arrange=list, **options):
     """A run with all handlers of a bundle's training, their list changed by ``arrange``."""
 
     def more(run):
-        return [TensorBoard(folder / "out", run.evaluator), Progress(), Report([folder / "ckpt"], run.evaluator)]
+        return [TensorBoard(folder / "out", run.evaluator), Progress(), RunSummary([folder / "ckpt"], run.evaluator)]
 
     return make_run(folder, handlers=more, arrange=arrange, **{"epochs": 2, **options})
 

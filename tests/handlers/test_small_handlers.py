@@ -11,7 +11,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from flemme_monai.handlers import CheckpointLoader, ClipGradients, Progress, Report, TensorBoard
+from flemme_monai.handlers import CheckpointLoader, ClipGradients, Progress, RunSummary, TensorBoard
 from flemme_monai.utils.record import make_record, write_record
 
 
@@ -136,7 +136,7 @@ def test_the_report_names_the_metric_and_the_files(make_run, tmp_path, capsys):
     old.touch()
     os.utime(old, (0, 0))
     run = make_run(epochs=2)
-    Report([tmp_path / "ckpt", tmp_path / "out"], run.evaluator).attach(run.trainer)
+    RunSummary([tmp_path / "ckpt", tmp_path / "out"], run.evaluator).attach(run.trainer)
     run.trainer.run()
     out = capsys.readouterr().out
     assert f"best val_mean_dice: {run.evaluator.state.best_metric:.4f} at epoch" in out
@@ -149,7 +149,7 @@ def test_the_report_names_the_metric_and_the_files(make_run, tmp_path, capsys):
 def test_the_report_of_an_evaluation_lists_its_metrics(make_run, tmp_path, capsys):
     run = make_run()
     run.evaluator.add_event_handler(Events.COMPLETED, lambda engine: engine.state.metrics.update(absent=float("nan")))
-    Report([tmp_path]).attach(run.evaluator)
+    RunSummary([tmp_path]).attach(run.evaluator)
     run.evaluator.run()
     out = capsys.readouterr().out
     assert "absent                   not defined" in out

@@ -10,14 +10,14 @@ import torch
 from ignite.engine import Events
 from tiny_run import Run
 
-from flemme_monai.handlers import CaseReport, Progress, Report, TensorBoard
+from flemme_monai.handlers import Progress, RunSummary, SaveCaseMetrics, TensorBoard
 
 
 def all_that_write(run: Run, folder: Path) -> list:
     """The handlers that a run has beside its own."""
-    CaseReport(folder / "report").attach(run.evaluator)
+    SaveCaseMetrics(folder / "report").attach(run.evaluator)
     board = TensorBoard(folder / "tb", run.evaluator)
-    return [board, Progress(), Report([folder], run.evaluator)]
+    return [board, Progress(), RunSummary([folder], run.evaluator)]
 
 
 def work(rank: int, folder: str) -> None:

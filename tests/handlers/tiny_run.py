@@ -16,7 +16,7 @@ from monai.handlers import MeanDice, ValidationHandler, from_engine
 from monai.losses import DiceCELoss
 from monai.transforms import AsDiscreted, Compose, RandFlipd, RandGaussianNoised, RandSpatialCropd
 
-from flemme_monai.handlers import EarlyStop, EpochSeed, History, LearningRate, RunState, UpdateEMA
+from flemme_monai.handlers import EarlyStop, EpochSeed, History, LearningRate, TrainingCheckpoint, UpdateEMA
 from flemme_monai.inferers import WindowInferer
 from flemme_monai.optimizers import warmup_schedule
 
@@ -62,7 +62,7 @@ class Run:
         )
         self.history = History(folder / "out", self.evaluator)
         self.early_stop = EarlyStop(self.evaluator, options.pop("patience", 50))
-        self.state = RunState(
+        self.state = TrainingCheckpoint(
             folder / "ckpt",
             self.network,
             self.optimizer,

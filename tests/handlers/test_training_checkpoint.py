@@ -10,7 +10,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from flemme_monai.handlers import RunState, training_checkpoint
+from flemme_monai.handlers import TrainingCheckpoint, training_checkpoint
 
 
 def weights(run):
@@ -277,7 +277,7 @@ def test_a_folder_that_cannot_be_written_stops_before_training(make_run, tmp_pat
 
 def test_wrapped_networks_are_saved_bare(make_run, tmp_path):
     run = make_run()
-    state = RunState(tmp_path / "ckpt", torch.nn.DataParallel(run.network), run.optimizer, run.scheduler)
+    state = TrainingCheckpoint(tmp_path / "ckpt", torch.nn.DataParallel(run.network), run.optimizer, run.scheduler)
     run.trainer.state.epoch = 1
     (tmp_path / "ckpt").mkdir()
     state._save(run.trainer)

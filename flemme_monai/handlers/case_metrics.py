@@ -15,7 +15,7 @@ from ..metrics import per_case, summarise
 from ..utils import user_path, writable_dir
 
 
-class CaseReport:
+class SaveCaseMetrics:
     """Writes ``cases.csv`` (a row per case and class) and ``summary.csv`` (mean, std and n of each metric and class).
 
     MONAI's ``MetricsSaver`` writes two files per metric, names classes by number and cases by path (slices of one

@@ -23,7 +23,7 @@ from monai.handlers import (
 from monai.metrics import SSIMMetric
 from monai.transforms import AsDiscreted
 
-from flemme_monai.handlers import CaseReport
+from flemme_monai.handlers import SaveCaseMetrics
 from flemme_monai.metrics import AbsentClassVolume, OverlapMetric, per_case
 
 PAIR = from_engine(["pred", "label"])
@@ -77,7 +77,7 @@ def segmented(tmp_path):
         "surface_distance": SurfaceDistance(symmetric=True, **options),
         "hausdorff95": HausdorffDistance(percentile=95, **options),
     }
-    report = CaseReport(tmp_path, class_names=["background", "liver", "spleen"])
+    report = SaveCaseMetrics(tmp_path, class_names=["background", "liver", "spleen"])
     post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=3)
     return evaluate(segmentation_items(), Shift(), post, metrics, report)
 
@@ -120,7 +120,7 @@ def test_a_prediction_without_a_class_has_no_distance_and_no_warning(tmp_path, r
         "hausdorff95": HausdorffDistance(percentile=95, **options),
     }
     post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=3)
-    evaluator = evaluate(segmentation_items(), Nothing(), post, metrics, CaseReport(tmp_path))
+    evaluator = evaluate(segmentation_items(), Nothing(), post, metrics, SaveCaseMetrics(tmp_path))
     summary = {(row["metric"], row["class"]): row for row in read(tmp_path / "summary.csv")}
     assert summary["hausdorff95", "mean"]["n"] == summary["surface_distance", "mean"]["n"] == "0"
     assert np.isnan(evaluator.state.metrics["hausdorff95"])
@@ -150,14 +150,14 @@ def test_slices_of_a_reconstruction_are_told_apart(tmp_path):
         "ssim": IgniteMetricHandler(SSIMMetric(spatial_dims=2), output_transform=PAIR),
         "mae": MeanAbsoluteError(output_transform=PAIR),
     }
-    evaluate(items, torch.nn.Identity(), None, metrics, CaseReport(tmp_path))
+    evaluate(items, torch.nn.Identity(), None, metrics, SaveCaseMetrics(tmp_path))
     rows = read(tmp_path / "cases.csv")
     assert [(row["case"], row["class"]) for row in rows] == [("brain_007", "all"), ("brain_008", "all")]
     assert all(float(row[name]) for row in rows for name in ("psnr", "ssim", "mae"))
 
 
 def test_names_that_do_not_fit_the_classes_are_refused(tmp_path):
-    report = CaseReport(tmp_path, class_names=["a", "b", "c", "d"])
+    report = SaveCaseMetrics(tmp_path, class_names=["a", "b", "c", "d"])
     with pytest.raises(ValueError, match="do not fit the 2 columns of dice"):
         report._columns("dice", 2)
     assert report._columns("dice", 4) == ["a", "b", "c", "d"]
@@ -174,7 +174,7 @@ def test_a_metric_without_details_is_named(tmp_path):
     metrics = {"mae": MeanAbsoluteError(output_transform=PAIR, save_details=False)}
     items = [{"image": torch.rand(1, 8, 8), "label": torch.rand(1, 8, 8), "case": "a"}]
     with pytest.raises(ValueError, match=r"no details of the metrics \['mae'\]"):
-        evaluate(items, torch.nn.Identity(), None, metrics, CaseReport(tmp_path, metrics=["mae"]))
+        evaluate(items, torch.nn.Identity(), None, metrics, SaveCaseMetrics(tmp_path, metrics=["mae"]))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_what_is_found_of_an_absent_class_is_seen(tmp_path, empty_class, mean, n
         "absent_class_mm3": IgniteMetricHandler(AbsentClassVolume("mm3"), output_transform=PAIR),
     }
     post = AsDiscreted(["pred", "label"], argmax=(True, False), to_onehot=2)
-    evaluator = evaluate(items, Known(), post, metrics, CaseReport(tmp_path))
+    evaluator = evaluate(items, Known(), post, metrics, SaveCaseMetrics(tmp_path))
     summary = {row["metric"]: row for row in read(tmp_path / "summary.csv")}
     assert float(summary["dice"]["mean"]) == pytest.approx(mean, abs=1e-5)
     assert evaluator.state.metrics["dice"] == pytest.approx(mean)

@@ -12,7 +12,7 @@ from monai.engines import SupervisedEvaluator
 from PIL import Image
 from torch import nn
 
-from flemme_monai.handlers import LatentPicture, SaveWay
+from flemme_monai.handlers import SaveInterpolation, SaveLatentTSNE
 from flemme_monai.visualize.grids import END_MS, STEP_MS
 
 
@@ -53,7 +53,7 @@ def items(count, **more):
 
 def test_the_means_of_all_images_are_shown_with_their_classes(drawn, tmp_path):
     autoencoder = Means().train()
-    handler = LatentPicture(tmp_path / "out", items(40, class_label=3), autoencoder, "class_label", ["a", "b", "c"])
+    handler = SaveLatentTSNE(tmp_path / "out", items(40, class_label=3), autoencoder, "class_label", ["a", "b", "c"])
     evaluate(handler, items(2))
     assert drawn["path"] == tmp_path / "out" / "latents.png"
     assert drawn["latents"][:, 0].tolist() == list(range(40))
@@ -65,27 +65,27 @@ def test_the_means_of_all_images_are_shown_with_their_classes(drawn, tmp_path):
 
 def test_names_of_classes_are_those_that_the_images_know(drawn, tmp_path):
     named = [item | {"class_name": "hand" if item["class_label"] else "head"} for item in items(6, class_label=2)]
-    evaluate(LatentPicture(tmp_path, named, Means()), items(2))
+    evaluate(SaveLatentTSNE(tmp_path, named, Means()), items(2))
     assert drawn["class_names"] == ["head", "hand"]
 
 
 def test_without_classes_there_are_none(drawn, tmp_path):
     autoencoder = Means()
-    evaluate(LatentPicture(tmp_path, items(6), autoencoder), items(2))
+    evaluate(SaveLatentTSNE(tmp_path, items(6), autoencoder), items(2))
     assert drawn["classes"].tolist() == [-1] * 6
     assert autoencoder.seen == [(False, None)]
 
 
 def test_too_few_images_make_no_picture(tmp_path, caplog):
     caplog.set_level(logging.INFO, "flemme_monai")
-    evaluate(LatentPicture(tmp_path, items(4), Means()), items(2))
+    evaluate(SaveLatentTSNE(tmp_path, items(4), Means()), items(2))
     assert list(tmp_path.iterdir()) == []
     assert "latents.png is left out: 4 images, a t-SNE needs 5" in caplog.text
 
 
 def test_a_way_is_one_row_and_goes_there_and_back(tmp_path):
     way = [{"image": torch.full((1, 96, 96), i / 4), "class_label": 2} for i in range(5)]
-    evaluate(SaveWay(tmp_path, class_names=["hand", "head", "chest"]), way, batch_size=2)
+    evaluate(SaveInterpolation(tmp_path, class_names=["hand", "head", "chest"]), way, batch_size=2)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [*(f"sample_00{i}_class2.png" for i in range(5)), "way.gif", "way.png"]
     row = np.asarray(Image.open(tmp_path / "way.png"))[-1, ::98, 0]
@@ -102,7 +102,7 @@ def test_a_way_is_one_row_and_goes_there_and_back(tmp_path):
 
 def test_a_way_of_two_points_and_of_colours_is_written(tmp_path):
     colours = [{"image": torch.rand(3, 96, 96)} for _ in range(2)]
-    evaluate(SaveWay(tmp_path), colours)
+    evaluate(SaveInterpolation(tmp_path), colours)
     assert Image.open(tmp_path / "way.png").size == (2 * 96 + 2, 96)
     with Image.open(tmp_path / "way.gif") as animation:
         assert animation.n_frames == 2
