@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 class CaseLoader(ThreadDataLoader):
     """MONAI's ThreadDataLoader, except that an error in its thread is raised where the batches are used.
 
-    MONAI's own ends the epoch early instead, as if there were no more data. The arguments are the same.
+    That of MONAI 1.6.1 ends the epoch early instead, as if there were no more data: its ``ThreadBuffer`` stops when the
+    thread has died, for whatever reason. The arguments are the same.
     """
 
     def __iter__(self) -> Iterator[Any]:

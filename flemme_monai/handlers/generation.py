@@ -60,7 +60,7 @@ class SaveSamples:
 
     MONAI's ``SaveImage`` names files after an input, which a sample does not have, and knows no classes.
 
-    The evaluator gives items with ``pred`` (C, *S), values 0 to 1, and with ``class_label`` where one was asked for;
+    The evaluator gives items with ``pred`` (C, *S), values 0 to 1, and with ``class_label`` where there is one;
     then the files are ``sample_000_class2.png`` and the picture has a row per class. The picture has up to 64 samples,
     or one row of each class; of a volume it shows the middle axial slice, of other channels than 1 or 3 the first.
 
@@ -83,7 +83,7 @@ class SaveSamples:
         frames: Callable[[], Sequence[torch.Tensor]] | None = None,
     ) -> None:
         if columns < 1:
-            raise ValueError(f"columns is {columns}, expected 1 or more")
+            raise ValueError(f"columns is {columns}; expected 1 or more")
         self.output_dir = user_path(output_dir)
         self.columns = columns
         self.class_names = None if class_names is None else list(class_names)

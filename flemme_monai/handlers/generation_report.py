@@ -33,7 +33,7 @@ class GenerationReport:
     Without a classifier only what is seen in pixels is reported. Fewer than 5 images make no ``tsne.png``, which is
     logged.
 
-    The evaluator gives items with ``pred`` (C, *S), values 0 to 1, and ``class_label`` where one was asked for. All
+    The evaluator gives items with ``pred`` (C, *S), values 0 to 1, and ``class_label`` where there is one. All
     images are held in memory.
 
     Args:

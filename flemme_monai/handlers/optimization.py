@@ -70,7 +70,7 @@ class ClipGradients:
 
     def __init__(self, max_norm: float) -> None:
         if max_norm <= 0:
-            raise ValueError(f"max_norm is {max_norm}, expected a number above 0")
+            raise ValueError(f"max_norm is {max_norm}; expected a number above 0")
         self.max_norm = max_norm
         self._hooked = False
 
@@ -95,7 +95,7 @@ class LearningRate(LrScheduleHandler):
     """MONAI's ``LrScheduleHandler``, stepped after each iteration; a :class:`WarmupLR` ends where the trainer does.
 
     Clients of a bundle train it for another number of epochs than its ``epochs``. The first run of a trainer follows
-    the trainer's own maximum. Further runs are rounds, as those of federated learning, whose number nobody has told:
+    the trainer's own maximum. Further runs are rounds, as those of federated learning, whose number is not known:
     they go along the schedule as it was made, and past its end stay at its floor. Both are logged.
 
     Args:
@@ -180,7 +180,7 @@ class KLWarmup:
 
     def __init__(self, loss: VAELoss, epochs: float) -> None:
         if epochs < 0:
-            raise ValueError(f"kl_warmup_epochs is {epochs}; expected 0 or more.")
+            raise ValueError(f"kl_warmup_epochs is {epochs}; expected 0 or more")
         self.loss, self.epochs = loss, epochs
         self.weight = loss.kl_weight
 

@@ -47,9 +47,9 @@ class SavePredictions:
         key: str = "pred",
     ) -> None:
         if task not in (*PICTURES, "uncertainty"):
-            raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'uncertainty'")
+            raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, PICTURES))} or 'uncertainty'")
         if not postfix or safe_name(postfix) != postfix:
-            raise ValueError(f"postfix is {postfix!r}, expected letters that can stand in a file's name")
+            raise ValueError(f"postfix is {postfix!r}; expected letters that can stand in a file's name")
         self.output_dir = user_path(output_dir)
         self.postfix = postfix
         self.task = task

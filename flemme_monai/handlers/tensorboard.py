@@ -37,7 +37,7 @@ class TensorBoard:
         num_images: int = 2,
     ) -> None:
         if task not in (*PICTURES, "classification"):
-            raise ValueError(f"task is {task!r}, expected {', '.join(map(repr, PICTURES))} or 'classification'")
+            raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, PICTURES))} or 'classification'")
         self.log_dir = user_path(log_dir)
         self.evaluator = evaluator
         self.num_images = num_images

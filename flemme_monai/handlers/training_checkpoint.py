@@ -55,7 +55,7 @@ class TrainingCheckpoint:
         settings: settings by name that give the weights their meaning; a run under others is not resumed.
 
     Raises:
-        ValueError: If ``resume`` is asked for and there is no ``last.pt``.
+        ValueError: If ``resume`` is set and there is no ``last.pt``.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class TrainingCheckpoint:
         known = {"network", "trainer", *self.parts} | ({"ema"} if self.ema is not None else set())
         if not isinstance(state, dict) or not known <= state.keys() or ("ema" in state) != ("ema" in known):
             found = ", ".join(state) if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"{path} cannot be resumed: it holds {found}, expected {', '.join(sorted(known))}")
+            raise ValueError(f"{path} cannot be resumed: it holds {found}; expected {', '.join(sorted(known))}")
         record = checked_record(state["record"], path) if "record" in state else None
         check_record(record, path, self.network, self.settings)
         check_fit(self.network, state["network"], path)
@@ -187,7 +187,7 @@ class TrainingCheckpoint:
             engine.terminate()
 
     def _check_optimizer(self, state: dict[str, Any], path: Path) -> None:
-        """PyTorch loads the state of another kind of optimizer without a word."""
+        """Refuse the state of another kind of optimizer, which PyTorch loads without an error."""
         own, saved = ({*groups[0]} for groups in (self.parts["optimizer"].param_groups, state["param_groups"]))
         if own != saved:
             differ = ", ".join(sorted(own ^ saved))

@@ -54,8 +54,8 @@ def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> Class
     pred = torch.as_tensor(output["pred"]).detach().cpu().double()
     if pred.ndim != 1 or not torch.isclose(pred.sum(), pred.new_ones(()), atol=0.02) or pred.min() < 0:
         raise ValueError(
-            f"pred of {case} has shape {tuple(pred.shape)} and sum {pred.sum():.4g}; probabilities (classes,) that sum "
-            "to 1 are expected: give the logits a softmax in postprocessing"
+            f"pred of {case} has shape {tuple(pred.shape)} and sum {pred.sum():.4g}; expected probabilities (classes,) "
+            "that sum to 1: give the logits a softmax in postprocessing"
         )
     truth = None if item.get("class_label") is None else int(item["class_label"])
     if truth is not None and not 0 <= truth < len(pred):
@@ -74,7 +74,7 @@ def names_of_classes(cases: Iterable[ClassifiedCase], given: Sequence[str] | Non
     """
     if given is not None:
         if isinstance(given, str) or len(given) != count:
-            raise ValueError(f"class_names is {given!r}; a list of {count} names is expected, one a class in order")
+            raise ValueError(f"class_names is {given!r}; expected a list of {count} names, one per class in order")
         return [str(name) for name in given]
     known = {case.truth: case.name for case in cases if case.truth is not None and case.name is not None}
     return [known.get(label, str(label)) for label in range(count)]

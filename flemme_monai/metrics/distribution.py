@@ -11,7 +11,7 @@ BANDWIDTH_POINTS = 1000
 
 
 def check_features(real: torch.Tensor, generated: torch.Tensor, least: int = 2) -> None:
-    """Make sure that two sets of features can be compared.
+    """Check that two sets of features can be compared.
 
     Args:
         real: (N, F).
@@ -19,11 +19,11 @@ def check_features(real: torch.Tensor, generated: torch.Tensor, least: int = 2) 
         least: smallest N and M.
 
     Raises:
-        ValueError: they are no matrices of one width, have too few rows, or values that are not finite.
+        ValueError: If they are no matrices of one width, have too few rows, or values that are not finite.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
         raise ValueError(
-            f"features are {tuple(real.shape)} real and {tuple(generated.shape)} generated, expected (N, F) and (M, F)"
+            f"features are {tuple(real.shape)} real and {tuple(generated.shape)} generated; expected (N, F) and (M, F)"
         )
     for name, features in (("real", real), ("generated", generated)):
         if len(features) < least:
@@ -94,7 +94,7 @@ def mmd(real: torch.Tensor, generated: torch.Tensor, bandwidth: float | None = N
         The estimate, around 0 for one distribution and then as often negative; at most 2.
 
     Raises:
-        ValueError: most real features are the same, which leaves no bandwidth.
+        ValueError: If most real features are the same, which leaves no bandwidth.
     """
     check_features(real, generated)
     if bandwidth is None:

@@ -35,7 +35,7 @@ def precision_recall(real: torch.Tensor, generated: torch.Tensor, k: int = 3) ->
         ValueError: If k is no neighbour, or there are not more than k images of each kind.
     """
     if k < 1:
-        raise ValueError(f"k is {k}, expected 1 or more")
+        raise ValueError(f"k is {k}; expected 1 or more")
     check_features(real, generated, least=k + 1)
     points = real.double().numpy(), generated.double().numpy()
     return PrecisionRecall(_share_inside(points[1], points[0], k), _share_inside(points[0], points[1], k))

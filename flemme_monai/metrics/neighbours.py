@@ -45,7 +45,7 @@ def nearest_neighbours(generated: torch.Tensor, training: torch.Tensor, test: to
     shapes = {"generated": generated.shape, "training": training.shape, "test": test.shape}
     if any(len(shape) != 2 or 0 in shape for shape in shapes.values()) or len({s[1] for s in shapes.values()}) > 1:
         found = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-        raise ValueError(f"images are {found}, expected vectors (N, D) of one length")
+        raise ValueError(f"images are {found}; expected vectors (N, D) of one length")
     distances, indices = _nearest(generated, training)
     unseen, _ = _nearest(test, training)
     ratio = distances.median() / unseen.median()

@@ -16,8 +16,8 @@ UNITS = ("voxels", "mm3")
 class CaseMean(CumulativeIterationMetric):
     """A metric of each case and class, whose aggregate is the mean over a case's classes and then over the cases.
 
-    NaN, where the metric is not defined, is left out of both means. MONAI's own aggregate of nothing is 0, a value like
-    any other; this one's is NaN.
+    NaN, where the metric is not defined, is left out of both means. The aggregate of MONAI 1.6.1 is then 0, a value
+    like any other; this one's is NaN.
     """
 
     def aggregate(self) -> torch.Tensor:
@@ -50,9 +50,9 @@ class OverlapMetric(CaseMean):
     ) -> None:
         super().__init__()
         if score not in SCORES:
-            raise ValueError(f"score is {score!r}; expected one of {', '.join(SCORES)}.")
+            raise ValueError(f"score is {score!r}; expected one of {', '.join(SCORES)}")
         if empty_class not in EMPTY_CLASS:
-            raise ValueError(f"empty_class is {empty_class!r}; expected one of {', '.join(EMPTY_CLASS)}.")
+            raise ValueError(f"empty_class is {empty_class!r}; expected one of {', '.join(EMPTY_CLASS)}")
         self.score, self.empty_class = SCORES[score], empty_class
         self.include_background, self.num_classes = include_background, num_classes
 
@@ -81,7 +81,7 @@ class AbsentClassVolume(CaseMean):
     def __init__(self, unit: str = "voxels") -> None:
         super().__init__()
         if unit not in UNITS:
-            raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}.")
+            raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -86,7 +86,7 @@ def denoising_frames(steps: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], l
         Frames (H, W), or (H, W, 3) of images of three channels, uint8, and how many ms each is shown.
 
     Raises:
-        ValueError: there are no steps.
+        ValueError: If there are no steps.
     """
     if not steps:
         raise ValueError("frames gave no denoising steps: let the inferer keep its steps, or leave frames out")

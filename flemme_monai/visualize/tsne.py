@@ -47,7 +47,7 @@ def plot_tsne(
         A figure of 800 x 600 pixels at 100 dpi.
 
     Raises:
-        ValueError: there are fewer than 5 points or 2 values per point, or the labels are not as many as the points.
+        ValueError: If there are fewer than 5 points or 2 values per point, or the labels are not as many as the points.
     """
     from matplotlib.figure import Figure
 
@@ -100,7 +100,7 @@ def _embed(latents: torch.Tensor) -> torch.Tensor:
 
 
 def _colour(c: int, is_made: bool) -> tuple[float, ...]:
-    """Colour of a class; without a class real points are grey and generated ones red."""
+    """Colour of a class; without a class real points are gray and generated ones red."""
     if c == NO_CLASS:
         return tuple(COLOURS[0] / 255) if is_made else (0.5, 0.5, 0.5)
     return tuple(COLOURS[c % len(COLOURS)] / 255)

@@ -184,7 +184,7 @@ def test_a_class_beyond_the_networks_is_refused() -> None:
 
 def test_logits_are_refused(tmp_path: Path) -> None:
     loader = evaluator(cases(known=False)).data_loader
-    with pytest.raises(ValueError, match=r"probabilities \(classes,\) that sum to 1 are expected"):
+    with pytest.raises(ValueError, match=r"expected probabilities \(classes,\) that sum to 1"):
         SupervisedEvaluator("cpu", loader, Corner(), val_handlers=[SaveClasses(tmp_path)]).run()
 
 

@@ -385,5 +385,5 @@ def test_an_inference_saves_the_mean_and_its_spread(tmp_path):
 
 
 def test_an_unknown_task_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"task is 'spread', expected .*'segmentation'.* or 'uncertainty'"):
+    with pytest.raises(ValueError, match=r"task is 'spread'; expected .*'segmentation'.* or 'uncertainty'"):
         SavePredictions(tmp_path, task="spread")
