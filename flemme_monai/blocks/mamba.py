@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..ops import prepare_scans, scan_rows, ssd_rows
+from ..ops import SelectiveScanInputs, SSDInputs, prepare_scans, scan_rows, ssd_rows
 from .layers import Linear
 from .scan_order import merge_scans, scan_image, scan_rows_of, scan_tables
 
@@ -61,16 +61,16 @@ class SelectiveScan(nn.Module):
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, R + 2N)
         dt, b, c = scan_rows_of(rows, orders).split(self.sizes, -1)  # (B, K, L, R), (B, K, L, N) twice
-        return scan_rows(
-            _wide(scan_image(x, orders)),
-            _wide(dt @ self.dt_proj),
-            -_wide(self.A_log).exp(),
-            _wide(b),
-            _wide(c),
-            _wide(self.D),
-            _wide(self.dt_bias),
-            True,
+        inputs = SelectiveScanInputs(
+            u=_wide(scan_image(x, orders)),
+            delta=_wide(dt @ self.dt_proj),
+            A=-_wide(self.A_log).exp(),
+            B=_wide(b),
+            C=_wide(c),
+            D=_wide(self.D),
+            bias=_wide(self.dt_bias),
         )
+        return scan_rows(inputs, softplus=True)
 
 
 class StateSpaceDuality(nn.Module):
@@ -107,17 +107,18 @@ class StateSpaceDuality(nn.Module):
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, H + 2N)
         dt, b, c = scan_rows_of(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
-        y = ssd_rows(
-            _wide(scan_image(x, orders).unflatten(-1, (-1, self.head_width))),
-            _wide(dt),
-            -_wide(self.A_log).exp(),
-            _wide(b),
-            _wide(c),
-            _wide(self.D),
-            _wide(self.dt_bias),
-            True,
+        images, count, heads = x.shape[0], orders.shape[0], self.sizes[0]
+        inputs = SSDInputs(
+            x=_wide(scan_image(x, orders).unflatten(-1, (heads, -1))),  # (B, K, L, H, P)
+            dt=_wide(dt),
+            A=-_wide(self.A_log).exp(),
+            B=_wide(b),
+            C=_wide(c),
+            D=_wide(self.D),
+            bias=_wide(self.dt_bias),
+            initial_state=_wide(x.new_zeros([images, count, self.sizes[1], heads, self.head_width])),
         )
-        return y.flatten(3)
+        return ssd_rows(inputs, softplus=True).flatten(3)
 
 
 class MambaMixer(nn.Module):

@@ -1,16 +1,18 @@
-"""The selective scan as one loop of the exported program, of any length; for ONNX, as one node that is translated."""
+"""The selective scan as one loop of a program without Python: traced, exported, or one node that ONNX translates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch._higher_order_ops import scan
 
 from . import reference
+from .reference import SelectiveScanInputs
 
 _whole = ContextVar("whole", default=False)
 
@@ -41,7 +43,7 @@ def _node(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`.reference.forward` without its skip, bias and softplus; ``delta`` is the step size."""
     zero = torch.zeros_like(A[:, :, 0])
-    return reference.forward(u, delta, A, B, C, zero, zero, False, first)
+    return reference.forward(SelectiveScanInputs(u, delta, A, B, C, zero, zero), False, first)
 
 
 @_node.register_fake
@@ -50,18 +52,11 @@ def _(u, delta, A, B, C, first):
 
 
 def forward(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-    first: torch.Tensor | None = None,
+    inputs: SelectiveScanInputs, softplus: bool, first: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`.reference.forward`; ``torch.export`` and ONNX keep the loop."""
-    dt = delta + bias.unsqueeze(1)
+    u, A, B, C = inputs.u, inputs.A, inputs.B, inputs.C
+    dt = inputs.delta + inputs.bias.unsqueeze(1)
     if softplus:
         dt = F.softplus(dt)
 
@@ -78,4 +73,24 @@ def forward(
         rows = tuple(x.permute(2, 0, 1, 3) for x in (dt, dt * u, B, C))
         last, y = scan(step, first, rows)
         y = y.permute(1, 2, 0, 3)
-    return y + D.unsqueeze(1) * u, last
+    return y + inputs.D.unsqueeze(1) * u, last
+
+
+def traced_forward(
+    inputs: SelectiveScanInputs, softplus: bool, first: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`.reference.forward`; ``torch.jit.trace`` keeps the loop, which is a script."""
+    return _script()(list(inputs), softplus, first)
+
+
+@lru_cache(maxsize=1)
+def _script() -> Callable:
+    return torch.jit.script(_of_list)
+
+
+def _of_list(
+    tensors: list[torch.Tensor], softplus: bool, first: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A trace hands a list to a script, and no named tuple."""
+    u, delta, A, B, C, D, bias = tensors
+    return reference.forward(SelectiveScanInputs(u, delta, A, B, C, D, bias), softplus, first)

@@ -12,6 +12,8 @@ from types import ModuleType
 
 import torch
 
+from .reference import SelectiveScanInputs
+
 CHUNK = 64
 PATIENCE = 2.0  # seconds; a cached kernel loads in less
 logger = logging.getLogger(__name__)
@@ -76,43 +78,27 @@ def _run(task: Callable[..., None], blocks: list[tuple[int, int, int, int, int]]
         list(_pool(torch.get_num_threads(), os.getpid()).map(lambda block: task(*block), blocks))
 
 
-def _check(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-) -> None:
+def _check(inputs: SelectiveScanInputs) -> None:
     """The loops read memory by these shapes, unchecked."""
-    images, groups, length, channels = u.shape
-    states = (images, groups, length, A.shape[-1])
-    shapes = {"delta": (delta, u.shape), "A": (A, (groups, channels, A.shape[-1])), "B": (B, states), "C": (C, states)}
-    shapes |= {"D": (D, (groups, channels)), "bias": (bias, (groups, channels)), "u": (u, u.shape)}
-    for name, (x, shape) in shapes.items():
-        if x.shape != torch.Size(shape) or x.dtype != torch.float32:
+    images, groups, length, channels = inputs.u.shape
+    states = inputs.A.shape[-1]
+    wide, narrow, single = (images, groups, length, channels), (images, groups, length, states), (groups, channels)
+    expected = (wide, wide, (*single, states), narrow, narrow, single, single)
+    for name, x, shape in zip(inputs._fields, inputs, expected):
+        if tuple(x.shape) != shape or x.dtype != torch.float32:
             raise ValueError(
-                f"selective scan: {name} is {tuple(x.shape)} of {x.dtype}; expected {tuple(shape)} of torch.float32"
+                f"selective scan: {name} is {tuple(x.shape)} of {x.dtype}; expected {shape} of torch.float32"
             )
 
 
-def forward(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def forward(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`.torch_backend.forward`, for float32 on the CPU."""
-    _check(u, delta, A, B, C, D, bias)
+    _check(inputs)
+    u, A = inputs.u, inputs.A
     images, groups, length, channels = u.shape
     y = u.new_empty(u.shape)
     borders = u.new_empty((images, groups, -(-length // CHUNK) + 1, A.shape[2], channels))
-    arrays = [x.contiguous().numpy() for x in (u, delta, A, B, C, D, bias)]
+    arrays = [x.contiguous().numpy() for x in inputs]
     scan, out, states = kernels().forward, y.numpy(), borders.numpy()
 
     def task(image: int, group: int, block: int, first: int, count: int) -> None:
@@ -123,26 +109,18 @@ def forward(
 
 
 def backward(
-    dy: torch.Tensor,
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-    borders: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    inputs: SelectiveScanInputs, softplus: bool, borders: torch.Tensor, dy: torch.Tensor
+) -> SelectiveScanInputs:
     """As :func:`.torch_backend.backward`, for float32 on the CPU."""
-    _check(u, delta, A, B, C, D, bias)
+    _check(inputs)
+    u, A, B, D = inputs.u, inputs.A, inputs.B, inputs.D
     images, groups, _, channels = u.shape
     blocks = _blocks(images, groups, channels)
     parts = 1 + max(block for _, _, block, _, _ in blocks)
     du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
-    dA, dD, dbias = (u.new_empty((images, *x.shape)) for x in (A, D, bias))
+    dA, dD, dbias = (u.new_empty((images, *x.shape)) for x in (A, D, inputs.bias))
     dB, dC = u.new_empty((parts, *B.shape)), u.new_empty((parts, *B.shape))  # a part for each block of a group
-    arrays = [x.contiguous().numpy() for x in (dy, u, delta, A, B, C, D, bias)]
+    arrays = [x.contiguous().numpy() for x in (dy, *inputs)]
     states, results = borders.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
     scan = kernels().backward
 
@@ -150,4 +128,4 @@ def backward(
         scan(*arrays, softplus, states, CHUNK, image, group, block, first, count, *results)
 
     _run(task, blocks)
-    return du, ddelta, dA.sum(0), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0)
+    return SelectiveScanInputs(du, ddelta, dA.sum(0), dB.sum(0), dC.sum(0), dD.sum(0), dbias.sum(0))

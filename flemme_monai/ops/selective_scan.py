@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 
 from . import exported, numba_backend, reference, torch_backend
-from .backends import ENVIRONMENT, choose_backend, no_autocast
-from .cuda_backend import cuda_kernels, cuda_works
+from .backends import ENVIRONMENT, check_shapes, choose_backend, cuda_kernels, cuda_works, no_autocast, scan_operator
+from .reference import SelectiveScanInputs
 
 
-def _operator(name: str, forward: Callable, backward: Callable, chunk_of: Callable[[torch.Tensor], int]) -> Callable:
-    """A differentiable operator of two functions, which compilers and exporters take as one node."""
-    scan = torch.library.custom_op(f"flemme_monai::selective_scan_{name}", forward, mutates_args=())
-    gradient = torch.library.custom_op(f"flemme_monai::selective_scan_{name}_backward", backward, mutates_args=())
+def _operator(name: str, backend: ModuleType, chunk_of: Callable[[torch.Tensor], int]) -> Callable:
+    def fake(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        images, groups, length, channels = inputs.u.shape
+        chunk = chunk_of(inputs.A)
+        borders = (length + chunk - 1) // chunk + 1
+        states = inputs.u.new_empty((images, groups, borders, inputs.A.shape[2], channels))
+        return inputs.u.new_empty(inputs.u.shape), states
 
-    @scan.register_fake
-    def _(u, delta, A, B, C, D, bias, softplus):
-        images, groups, length, channels = u.shape
-        chunk = chunk_of(A)
-        chunks = (length + chunk - 1) // chunk
-        return u.new_empty(u.shape), u.new_empty((images, groups, chunks + 1, A.shape[2], channels))
-
-    @gradient.register_fake
-    def _(dy, u, delta, A, B, C, D, bias, softplus, borders):
-        return tuple(x.new_empty(x.shape) for x in (u, delta, A, B, C, D, bias))
-
-    def save(ctx, inputs, output) -> None:
-        *tensors, ctx.softplus = inputs
-        ctx.save_for_backward(*tensors, output[1])
-
-    def differentiate(ctx, dy, _):
-        *tensors, borders = ctx.saved_tensors
-        with no_autocast(dy):
-            return *gradient(dy, *tensors, ctx.softplus, borders), None
-
-    scan.register_autograd(differentiate, setup_context=save)
-    return scan
+    return scan_operator(
+        f"selective_scan_{name}", SelectiveScanInputs, ["bool"], 1, backend.forward, backend.backward, fake
+    )
 
 
-_torch = _operator("torch", torch_backend.forward, torch_backend.backward, torch_backend.chunk_of)
-_numba = _operator("numba", numba_backend.forward, numba_backend.backward, lambda A: numba_backend.CHUNK)
-
-
-@lru_cache(maxsize=1)
-def scripted_reference() -> Callable:
-    """The recurrence as a script, which a trace keeps as a loop."""
-    return torch.jit.script(reference.forward)
+_torch = _operator("torch", torch_backend, torch_backend.chunk_of)
+_numba = _operator("numba", numba_backend, lambda A: numba_backend.CHUNK)
 
 
 def prepare_scans() -> None:
@@ -62,13 +40,13 @@ def prepare_scans() -> None:
 MOST_STATES = 256  # that mamba_ssm's kernels hold
 
 
-def _run(inputs: list[torch.Tensor], softplus: bool, wish: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output (Z, G, L, W) and last state (Z, G, W, N) of a scan in the layout of :func:`.reference.forward`."""
-    u, A = inputs[0], inputs[2]
+def _run(inputs: SelectiveScanInputs, softplus: bool, wish: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output (Z, G, L, W) and last state (Z, G, W, N) of a scan."""
+    u, A = inputs.u, inputs.A
     if torch.jit.is_tracing():
-        return scripted_reference()(*inputs, softplus)
+        return exported.traced_forward(inputs, softplus)
     if torch.compiler.is_exporting():
-        return exported.forward(*inputs, softplus)
+        return exported.forward(inputs, softplus)
     if u.numel() == 0:
         return sum(x.sum() for x in inputs) + u, u.new_zeros(u.shape[0], *A.shape)
     single = u.dtype == torch.float32
@@ -81,37 +59,32 @@ def _run(inputs: list[torch.Tensor], softplus: bool, wish: str | None) -> tuple[
     with no_autocast(u):
         name = choose_backend("selective scan", works, u, wish)
         if name == "reference":
-            return reference.forward(*inputs, softplus)
+            return reference.forward(inputs, softplus)
         if name == "cuda":
-            # (Z, G, L, W) -> (Z, G * W, L), and (Z, G, L, N) -> (Z, G, N, L)
-            u, delta, B, C = (inputs[i].transpose(2, 3) for i in (0, 1, 3, 4))
-            A, D, bias = (inputs[i].flatten(0, 1) for i in (2, 5, 6))
-            y, last = cuda_kernels().selective_scan_fn(
-                u.flatten(1, 2), delta.flatten(1, 2), A, B, C, D, None, bias, softplus, return_last_state=True
-            )
-            return y.view(u.shape).transpose(2, 3), last.unflatten(1, u.shape[1:3])
-        inputs = [x.contiguous() for x in inputs]  # here and not in the operators, whose backward pass takes them too
-        y, borders = (_numba if name == "numba" else _torch)(*inputs, softplus)
+            return _cuda(inputs, softplus)
+        rows = [x.contiguous() for x in inputs]  # here and not in the operators, whose backward pass takes them too
+        y, borders = (_numba if name == "numba" else _torch)(*rows, softplus)
         return y, borders[:, :, -1].mT
 
 
-def scan_rows(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-) -> torch.Tensor:
-    """The scan of float32 or float64 features, as :func:`.reference.forward` lays them out.
+def _cuda(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    # (Z, G, L, W) -> (Z, G * W, L), (Z, G, L, N) -> (Z, G, N, L), and (G, W, ...) -> (G * W, ...)
+    u, delta, B, C = (x.transpose(2, 3) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
+    A, D, bias = (x.flatten(0, 1) for x in (inputs.A, inputs.D, inputs.bias))
+    y, last = cuda_kernels().selective_scan_fn(
+        u.flatten(1, 2), delta.flatten(1, 2), A, B, C, D, None, bias, softplus, return_last_state=True
+    )
+    return y.view(u.shape).transpose(2, 3), last.unflatten(1, u.shape[1:3])
+
+
+def scan_rows(inputs: SelectiveScanInputs, softplus: bool) -> torch.Tensor:
+    """Output (Z, G, L, W) of the scan of float32 or float64 features.
 
     It can be scripted, traced, compiled and exported.
     """
     if torch.jit.is_scripting():
-        return reference.forward(u, delta, A, B, C, D, bias, softplus)[0]
-    return _run([u, delta, A, B, C, D, bias], softplus, None)[0]
+        return reference.forward(inputs, softplus)[0]
+    return _run(inputs, softplus, None)[0]
 
 
 def selective_scan(
@@ -153,16 +126,17 @@ def selective_scan(
         ValueError: for shapes that do not fit each other, or a backend that cannot do it.
     """
     if not torch.jit.is_tracing():
-        _check_shapes(u, delta, A, B, C, D, z, delta_bias)
+        _check(u, A, B, {"delta": delta, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
     dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
-    skip = u.new_zeros(u.shape[1]) if D is None else D
+    D = u.new_zeros(u.shape[1]) if D is None else D
     bias = u.new_zeros(u.shape[1]) if delta_bias is None else delta_bias
     B, C = (x.unsqueeze(1) if x.ndim == 3 else x for x in (B, C))
-    groups = B.shape[1]
+    groups = (B.shape[1], -1)
     # (B, D, L) -> (B, G, L, D / G), (B, G, N, L) -> (B, G, L, N), (D, ...) -> (G, D / G, ...)
-    inputs = [x.unflatten(1, (groups, -1)).transpose(2, 3) for x in (u, delta)] + [A.unflatten(0, (groups, -1))]
-    inputs += [x.transpose(2, 3) for x in (B, C)] + [x.unflatten(0, (groups, -1)) for x in (skip, bias)]
-    y, last = _run([x.to(dtype) for x in inputs], delta_softplus, backend)
+    rows = [x.unflatten(1, groups).transpose(2, 3) for x in (u, delta)] + [x.transpose(2, 3) for x in (B, C)]
+    u_rows, delta_rows, B, C = (x.to(dtype) for x in rows)
+    A, D, bias = (x.unflatten(0, groups).to(dtype) for x in (A, D, bias))
+    y, last = _run(SelectiveScanInputs(u_rows, delta_rows, A, B, C, D, bias), delta_softplus, backend)
     y = y.transpose(2, 3).reshape(u.shape)
     if z is not None:
         y = y * F.silu(z.to(dtype))
@@ -170,35 +144,19 @@ def selective_scan(
     return (y, last.detach().flatten(1, 2)) if return_last_state else y
 
 
-def _check_shapes(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    bias: torch.Tensor | None,
-) -> None:
-    if u.ndim != 3 or A.ndim != 2 or any(x.is_complex() for x in (A, B, C)):
+def _check(u: torch.Tensor, A: torch.Tensor, B: torch.Tensor, others: Mapping[str, torch.Tensor | None]) -> None:
+    if u.ndim != 3 or A.ndim != 2 or any(x.is_complex() for x in (A, B, others["C"])):
         raise ValueError(
-            f"selective scan: u is {_shape(u)} and A {_shape(A)}; expected (B, D, L) and (D, N), A, B and C real"
+            f"selective scan: u is {tuple(u.shape)} and A {tuple(A.shape)}; expected (B, D, L) and (D, N), A, B and C "
+            "real"
         )
     images, channels, length = u.shape
     states = A.shape[1]
     groups = B.shape[1] if B.ndim == 4 else 1
-    expected = {"delta": (delta, u.shape), "A": (A, (channels, states)), "D": (D, (channels,)), "z": (z, u.shape)}
-    expected["delta_bias"] = (bias, (channels,))
     rows = (images, groups, states, length) if B.ndim == 4 else (images, states, length)
-    expected["B"], expected["C"] = (B, rows), (C, rows)
-    for name, (x, shape) in expected.items():
-        if x is not None and tuple(x.shape) != tuple(shape):
-            raise ValueError(
-                f"selective scan: {name} is {_shape(x)}; expected {tuple(shape)} beside u {_shape(u)} and A {_shape(A)}"
-            )
+    shapes = {"delta": u.shape, "D": (channels,), "z": u.shape, "delta_bias": (channels,), "A": (channels, states)}
+    shapes |= {"B": rows, "C": rows}
+    tensors = {**others, "A": A, "B": B}
+    check_shapes("selective scan", {name: (tensors[name], shapes[name]) for name in shapes}, {"u": u, "A": A})
     if groups < 1 or channels % groups:
         raise ValueError(f"selective scan: {groups} groups do not divide {channels} channels")
-
-
-def _shape(x: torch.Tensor) -> tuple[int, ...]:
-    return tuple(x.shape)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .reference import SSDInputs
+
 ENTRIES = 2**19  # of the decays that are held at once
 
 
@@ -66,10 +68,9 @@ def _joined(v: torch.Tensor, part: _Chunks) -> torch.Tensor:
     return v.flatten(2, 3)[:, :, : part.steps.stop - part.steps.start]
 
 
-def _parts(
-    x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, C: torch.Tensor, chunk: int
-) -> Iterator[_Chunks]:
-    """The scan in parts, the last first: few chunks where images and heads are many."""
+def _parts(inputs: SSDInputs, dt: torch.Tensor, chunk: int) -> Iterator[_Chunks]:
+    """The scan with its final step sizes ``dt`` in parts, the last first: few chunks where heads are many."""
+    x, _, A, B, C, *_ = inputs
     images, groups, length, heads = dt.shape
     width = min(chunk, length)
     count = max(1, ENTRIES // (images * groups * heads * width**2))
@@ -81,41 +82,23 @@ def _parts(
         yield _Chunks(chunks, steps, _cut(x, steps, width), sizes, _cut(B, steps, width), _cut(C, steps, width), s)
 
 
-def forward(
-    x: torch.Tensor,
-    dt: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    first: torch.Tensor,
-    softplus: bool,
-    chunk: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def forward(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t, with one decay a head.
 
     Args:
-        x: input (Z, G, L, R, P).
-        dt: step sizes (Z, G, L, R).
-        A: (G, R).
-        B: (Z, G, L, N).
-        C: (Z, G, L, N).
-        D: (G, R).
-        bias: (G, R), added to dt.
-        first: the state to begin with, (Z, G, N, R, P).
+        inputs: the tensors, of one dtype.
         softplus: whether dt, with its bias, goes through softplus.
         chunk: steps of a chunk.
 
     Returns:
         y (Z, G, L, R, P), the last state (Z, G, N, R, P), and the states before each chunk, (Z, G, chunks, N, R, P).
     """
-    dt = dt + bias.unsqueeze(1)
+    x, h = inputs.x, inputs.initial_state
+    dt = inputs.dt + inputs.bias.unsqueeze(1)
     dt = F.softplus(dt) if softplus else dt
-    y = (x * D[:, None, :, None]).contiguous()
-    borders = x.new_empty((*first.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *first.shape[2:]))
-    h = first
-    for part in reversed(list(_parts(x, dt, A, B, C, chunk))):
+    y = (x * inputs.D[:, None, :, None]).contiguous()
+    borders = x.new_empty((*h.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *h.shape[2:]))
+    for part in reversed(list(_parts(inputs, dt, chunk))):
         # what each chunk adds to the state, (Z, G, K, N, R, P)
         written = part.B.mT @ ((part.until * part.dt).unsqueeze(-1) * part.x).flatten(-2)
         written = written.unflatten(-1, x.shape[3:])
@@ -132,29 +115,17 @@ def forward(
 
 
 def backward(
-    dy: torch.Tensor,
-    dlast: torch.Tensor,
-    x: torch.Tensor,
-    dt: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    borders: torch.Tensor,
-    softplus: bool,
-    chunk: int,
-) -> tuple[
-    torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
-]:
-    """Gradients of x, dt, A, B, C, D, bias and the first state, from those of the output and the last state."""
+    inputs: SSDInputs, softplus: bool, chunk: int, borders: torch.Tensor, dy: torch.Tensor, dlast: torch.Tensor
+) -> SSDInputs:
+    """The inputs' gradients, from :func:`forward`'s arguments and states, and those of output and last state."""
+    x, dt, A, B, C, D, bias, _ = inputs
     raw = dt + bias.unsqueeze(1)
     dt = F.softplus(raw) if softplus else raw
     dx = torch.mul(dy, D[:, None, :, None], out=x.new_empty(x.shape))
     ddt, dB, dC = (v.new_empty(v.shape) for v in (dt, B, C))
     dA = torch.zeros_like(A, dtype=torch.float64)
     carry = dlast  # gradient of the state
-    for part in _parts(x, dt, A, B, C, chunk):
+    for part in _parts(inputs, dt, chunk):
         since, until = part.since, part.until
         kept = since[..., -1, :]  # decay over a chunk, (Z, G, K, R)
         h = borders[:, :, part.chunks]
@@ -199,4 +170,4 @@ def backward(
     if softplus:
         ddt *= torch.sigmoid(raw)
     dD = (dy * x).sum((0, 2, 4))
-    return dx, ddt, dA.to(A.dtype), dB, dC, dD, ddt.sum((0, 2)), carry.clone()
+    return SSDInputs(dx, ddt, dA.to(A.dtype), dB, dC, dD, ddt.sum((0, 2)), carry.clone())

@@ -16,6 +16,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from .reference import SelectiveScanInputs
+
 LOG2_E = 1 / math.log(2)
 FEW_LANES = 2**14
 
@@ -28,21 +30,14 @@ def chunk_of(A: torch.Tensor) -> int:
 class _Chunks:
     """One scan's inputs, and buffers for a chunk of it. The last chunk is filled up with steps of size 0."""
 
-    def __init__(
-        self,
-        u: torch.Tensor,
-        delta: torch.Tensor,
-        A: torch.Tensor,
-        B: torch.Tensor,
-        bias: torch.Tensor,
-        softplus: bool,
-    ) -> None:
+    def __init__(self, inputs: SelectiveScanInputs, softplus: bool) -> None:
+        u, A = inputs.u, inputs.A
         images, groups, length, width = u.shape
-        self.raw = delta + bias.unsqueeze(1)
+        self.raw = inputs.delta + inputs.bias.unsqueeze(1)
         self.dt = F.softplus(self.raw) if softplus else self.raw
         self.u = u
         self.A = (A.transpose(1, 2) * LOG2_E).contiguous()  # (G, N, W)
-        self.B = B
+        self.B = inputs.B
         chunk = chunk_of(A)
         self.steps = min(chunk, length)
         self.starts = range(0, length, chunk)
@@ -98,25 +93,17 @@ class _Chunks:
         return dt, u, B
 
 
-def forward(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scan ``u`` (Z, G, L, W); the arguments are those of :func:`.reference.forward`.
+def forward(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`.reference.forward`, beginning with zeros.
 
     Returns:
         The output (Z, G, L, W), and the states before each chunk and after the last, (Z, G, chunks + 1, N, W).
     """
-    chunks = _Chunks(u, delta, A, B, bias, softplus)
-    y = (u * D.unsqueeze(1)).contiguous()
+    u, C = inputs.u, inputs.C
+    chunks = _Chunks(inputs, softplus)
+    y = (u * inputs.D.unsqueeze(1)).contiguous()
     images, groups, _, width = u.shape
-    borders = u.new_zeros(images, groups, len(chunks.starts) + 1, A.shape[2], width)
+    borders = u.new_zeros(images, groups, len(chunks.starts) + 1, inputs.A.shape[2], width)
     for i, start in enumerate(chunks.starts):
         chunks.unrolled(start, borders[:, :, i])
         borders[:, :, i + 1] = chunks.h[-1]
@@ -127,19 +114,11 @@ def forward(
 
 
 def backward(
-    dy: torch.Tensor,
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    softplus: bool,
-    borders: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of what :func:`forward` takes, ``softplus`` left out."""
-    chunks = _Chunks(u, delta, A, B, bias, softplus)
+    inputs: SelectiveScanInputs, softplus: bool, borders: torch.Tensor, dy: torch.Tensor
+) -> SelectiveScanInputs:
+    """The inputs' gradients, from :func:`forward`'s arguments and states and the output's gradient ``dy``."""
+    u, delta, _, B, C, D, _ = inputs
+    chunks = _Chunks(inputs, softplus)
     a, h, g = chunks.a, chunks.h, torch.empty_like(chunks.h)
     du = torch.mul(dy, D.unsqueeze(1), out=u.new_empty(u.shape))
     ddelta, dB, dC = (x.new_empty(x.shape) for x in (delta, B, C))
@@ -181,4 +160,5 @@ def backward(
         ddelta[:, :, part] = gdt.squeeze(-2).permute(1, 2, 0, 3)[:, :, there]
     if softplus:
         ddelta *= torch.sigmoid(chunks.raw)
-    return du, ddelta, dA.transpose(1, 2).contiguous(), dB, dC, (dy * u).sum((0, 2)), ddelta.sum((0, 2))
+    dA, dD, dbias = dA.transpose(1, 2).contiguous(), (dy * u).sum((0, 2)), ddelta.sum((0, 2))
+    return SelectiveScanInputs(du, ddelta, dA, dB, dC, dD, dbias)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai.ops import scan_rows, selective_scan, ssd_rows, ssd_scan
+from flemme_monai.ops import SelectiveScanInputs, SSDInputs, scan_rows, selective_scan, ssd_rows, ssd_scan
 from tests.ops.scans import gradients, selective_inputs, ssd_inputs
 
 
@@ -48,23 +48,37 @@ def test_tracing(scan, make):
     torch.testing.assert_close(torch.jit.load(file)(*other), scan()(*other), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [scan_rows, ssd_rows])
-def test_scripting(rows):
-    class Rows(nn.Module):
-        def forward(self, x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, D: torch.Tensor):
-            return rows(x, dt, A, B, B, D, D, True)
+class SelectiveRows(nn.Module):
+    """The scan of features, which a script can take."""
 
+    def forward(self, x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, D: torch.Tensor):
+        return scan_rows(SelectiveScanInputs(u=x, delta=dt, A=A, B=B, C=B, D=D, bias=D), softplus=True)
+
+
+class SsdRows(nn.Module):
+    """The scan of features, which a script can take."""
+
+    def forward(self, x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, D: torch.Tensor):
+        first = torch.ones(2, 2, 3, 4, 5)
+        return ssd_rows(SSDInputs(x=x, dt=dt, A=A, B=B, C=B, D=D, bias=D, initial_state=first), softplus=True)
+
+
+@pytest.mark.parametrize("module", [SelectiveRows(), SsdRows()])
+def test_scripting(module):
     def inputs(length: int) -> list[torch.Tensor]:
-        if rows is scan_rows:
+        if isinstance(module, SelectiveRows):
             shapes = [(2, 2, length, 4), (2, 2, length, 4), (2, 4, 3), (2, 2, length, 3), (2, 4)]
         else:
             shapes = [(2, 2, length, 4, 5), (2, 2, length, 4), (2, 4), (2, 2, length, 3), (2, 4)]
         return [-torch.rand(shape) for shape in shapes]
 
-    scripted = torch.jit.script(Rows())
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), file)
+    file.seek(0)
+    scripted = torch.jit.load(file)
     for length in (70, 33):
         tensors = inputs(length)
-        torch.testing.assert_close(scripted(*tensors), Rows()(*tensors), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(scripted(*tensors), module(*tensors), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scan", "make"), SCANS)

@@ -6,19 +6,31 @@ import logging
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flemme_monai.ops import backends, cuda_backend, numba_backend, scan_rows, selective_scan, ssd_scan, torch_backend
+from flemme_monai.ops import (
+    SelectiveScanInputs,
+    backends,
+    numba_backend,
+    reference,
+    scan_rows,
+    selective_scan,
+    ssd_scan,
+    torch_backend,
+)
 from flemme_monai.ops.selective_scan import _numba, _torch
 from tests.ops.scans import double, error, gradients, selective_inputs, ssd_inputs
 
 BACKENDS = ("torch", "numba")
 TOLERANCE = 1e-5
+SELECTIVE = sys.modules["flemme_monai.ops.selective_scan"]  # the function of its name hides it
 ROOT = Path(__file__).parents[2]
 
 
@@ -178,8 +190,10 @@ def test_autocast_changes_nothing_inside(backend):
 
 def test_the_loops_refuse_shapes_that_would_leave_their_memory():
     u, states = torch.randn(2, 3, 50, 4), torch.randn(2, 3, 20, 5)
+    skip = torch.randn(3, 4)
+    inputs = SelectiveScanInputs(u, u, A=torch.randn(3, 4, 5), B=states, C=states, D=skip, bias=skip)
     with pytest.raises(ValueError, match=r"B is \(2, 3, 20, 5\) of torch.float32; expected \(2, 3, 50, 5\)"):
-        scan_rows(u, u, torch.randn(3, 4, 5), states, states, torch.randn(3, 4), torch.randn(3, 4), True)
+        scan_rows(inputs, True)
 
 
 def test_compilers_may_rely_on_the_operators():
@@ -226,10 +240,10 @@ def test_another_backend_is_refused(monkeypatch):
 def test_a_broken_install_of_mamba_ssm_is_one_line(monkeypatch, tmp_path, caplog):
     """CUDA is there and the package is not, or is there without its kernels."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    cuda_backend.cuda_kernels.cache_clear()
+    backends.cuda_kernels.cache_clear()
     with caplog.at_level(logging.INFO):
-        assert cuda_backend.cuda_kernels() is None
-        assert cuda_backend.cuda_kernels() is None
+        assert backends.cuda_kernels() is None
+        assert backends.cuda_kernels() is None
     assert len(caplog.records) == 1
     assert "mamba_ssm cannot be imported (ModuleNotFoundError" in caplog.text
     caplog.clear()
@@ -239,11 +253,21 @@ def test_a_broken_install_of_mamba_ssm_is_one_line(monkeypatch, tmp_path, caplog
         (folder / "__init__.py").touch()
     (package / "selective_scan_interface.py").write_text("selective_scan_cuda = None\n")
     monkeypatch.syspath_prepend(tmp_path)
-    cuda_backend.cuda_kernels.cache_clear()
+    backends.cuda_kernels.cache_clear()
     with caplog.at_level(logging.INFO):
-        assert cuda_backend.cuda_kernels() is None
-    cuda_backend.cuda_kernels.cache_clear()
+        assert backends.cuda_kernels() is None
+    backends.cuda_kernels.cache_clear()
     assert "installed without its CUDA kernels" in caplog.text
+
+
+def test_mamba_ssms_kernel_gets_its_own_layout(monkeypatch):
+    """The recurrence in the kernel's place, which takes what ``selective_scan_fn`` takes."""
+    kernels = SimpleNamespace(selective_scan_fn=partial(selective_scan, backend="reference"))
+    monkeypatch.setattr(SELECTIVE, "cuda_kernels", lambda: kernels)
+    shapes = [(2, 3, 7, 4), (2, 3, 7, 4), (3, 4, 5), (2, 3, 7, 5), (2, 3, 7, 5), (3, 4), (3, 4)]
+    inputs = SelectiveScanInputs(*(-torch.rand(shape) for shape in shapes))
+    for found, expected in zip(SELECTIVE._cuda(inputs, True), reference.forward(inputs, True)):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(

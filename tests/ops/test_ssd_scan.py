@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flemme_monai.ops import selective_scan, ssd_scan, ssd_torch
+from flemme_monai.ops import SSDInputs, selective_scan, ssd_scan, ssd_torch
 from flemme_monai.ops.ssd_scan import _scan
 from tests.ops.scans import double, error, gradients, ssd_inputs
 
+SSD = sys.modules["flemme_monai.ops.ssd_scan"]  # the function of its name hides it
 TOLERANCE = 1e-5
 
 
@@ -158,6 +161,17 @@ def test_compilers_may_rely_on_the_operator():
 
     inputs = (leaf(2, 2, 70, 3, 4), leaf(2, 2, 70, 3), leaf(2, 3), leaf(2, 2, 70, 5), leaf(2, 2, 70, 5))
     torch.library.opcheck(_scan, (*inputs, leaf(2, 3), leaf(2, 3), leaf(2, 2, 5, 3, 4), True, 64))
+
+
+def test_mamba_ssms_kernel_gets_its_own_layout(monkeypatch):
+    """The recurrence in the kernel's place, which takes what ``mamba_chunk_scan_combined`` takes."""
+    monkeypatch.setattr(SSD, "ssd_kernel", lambda: partial(ssd_scan, backend="reference"))
+    shapes = [(2, 3, 7, 4, 6), (2, 3, 7, 4), (3, 4), (2, 3, 7, 5), (2, 3, 7, 5), (3, 4), (3, 4), (2, 3, 5, 4, 6)]
+    inputs = SSDInputs(*(-torch.rand(shape) for shape in shapes))
+    found, last = SSD._cuda(inputs, True, 64)
+    expected, expected_last, _ = ssd_torch.forward(inputs, True, 64)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(last, expected_last)
 
 
 @pytest.mark.parametrize(
