@@ -15,15 +15,15 @@ def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
     """A network's parameters, those without weight decay in a group of their own.
 
     Args:
-        network: modules may name such parameters in an attribute ``undecayed``, as those of a selective scan do: to
-            pull a decay rate or a skip to 0 is no regularisation.
+        network: modules may name such parameters in an attribute ``no_weight_decay``, as those of a selective scan do:
+            to pull a decay rate or a skip to 0 is no regularisation.
 
     Returns:
         Groups for any optimizer of ``torch.optim``.
     """
-    undecayed = {id(getattr(m, name)) for m in network.modules() for name in getattr(m, "undecayed", ())}
-    decayed: list[nn.Parameter] = [p for p in network.parameters() if id(p) not in undecayed]
-    others = [p for p in network.parameters() if id(p) in undecayed]
+    exempt = {id(getattr(m, name)) for m in network.modules() for name in getattr(m, "no_weight_decay", ())}
+    decayed: list[nn.Parameter] = [p for p in network.parameters() if id(p) not in exempt]
+    others = [p for p in network.parameters() if id(p) in exempt]
     return [{"params": decayed}] + ([{"params": others, "weight_decay": 0.0}] if others else [])
 
 

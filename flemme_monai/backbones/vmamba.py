@@ -61,11 +61,11 @@ class MambaFamily(SequenceFamily):
         states = at_level(self.state_size, level, "state_size")
         if self.block.endswith("mamba2"):
             width = at_level(self.head_width, level, "head_width")
-            core: nn.Module = StateSpaceDuality(inner, orders, states or 64, width, self.dt_range)
+            scan: nn.Module = StateSpaceDuality(inner, orders, states or 64, width, self.dt_range)
         else:
             rank = at_level(self.dt_rank, level, "dt_rank") or -(-channels // 16)
-            core = SelectiveScan(inner, orders, states or 1, rank, self.dt_range)
-        mixer = MambaMixer(spatial_dims, channels, inner, core, self.kernel_size, self.scan, self.flip)
+            scan = SelectiveScan(inner, orders, states or 1, rank, self.dt_range)
+        mixer = MambaMixer(spatial_dims, channels, inner, scan, self.kernel_size, self.scan, self.flip)
         return MetaFormerBlock(channels, mixer, self.mlp_ratio, self.act, self.dropout, drop_path)
 
 

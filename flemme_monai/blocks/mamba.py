@@ -1,7 +1,10 @@
 """Vision Mamba blocks: selective scans over an image (Gu and Dao 2023; VMamba, Liu et al. 2024).
 
+Along each order of the tokens, h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t and y_t = C_t h_t + D x_t: the continuous
+h' = A h + B x by a zero-order hold for A (exact for a constant input) and Euler's method for B, as in Mamba's code.
+
 Glossary: B batch, C channels, E inner channels, s size of the feature along each axis, L tokens (the product of s),
-K orders of the scan, N states a channel, R rank of the step sizes, H heads of P channels.
+K orders of the scan, N states per channel, R rank of the step sizes, H heads of P channels.
 """
 
 from __future__ import annotations
@@ -15,35 +18,35 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..ops import SelectiveScanInputs, SSDInputs, prepare_scans, scan_rows, ssd_rows
+from ..ops import SelectiveScanInputs, SSDInputs, grouped_selective_scan, grouped_ssd_scan, prepare_scans
 from .layers import Linear
-from .scan_order import merge_scans, scan_image, scan_rows_of, scan_tables
+from .scan_order import gather_by_order, gather_tokens, merge_scans, scan_tables
 
 
 def _step_bias(shape: tuple[int, ...], dt_range: Sequence[float]) -> torch.Tensor:
-    """What softplus turns into step sizes spread log-uniformly over a range."""
+    """Initial bias of the step sizes: softplus of it is log-uniform over ``dt_range``, and at least 1e-4."""
     low, high = (math.log(value) for value in dt_range)
     dt = torch.empty(shape).uniform_(low, high).exp().clamp_min(1e-4)
     return dt + torch.log(-torch.expm1(-dt))
 
 
-def _wide(x: torch.Tensor) -> torch.Tensor:
+def _upcast(x: torch.Tensor) -> torch.Tensor:
     """At least float32: what a scan computes in."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 class SelectiveScan(nn.Module):
-    """S6: step sizes, B and C are linear maps of the token, decays are learnt a channel and state (Gu and Dao 2023).
+    """S6: step sizes, B and C are linear maps of the token, decays are learnt per channel and state (Gu and Dao 2023).
 
     Args:
         channels: number of inner channels E.
         orders: number of orders K.
-        state_size: states a channel N.
+        state_size: states per channel N.
         dt_rank: rank R of the map to the step sizes.
         dt_range: smallest and largest step size at the start.
     """
 
-    undecayed: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     def __init__(
         self, channels: int, orders: int, state_size: int, dt_rank: int, dt_range: Sequence[float] = (0.001, 0.1)
@@ -60,17 +63,17 @@ class SelectiveScan(nn.Module):
     def forward(self, x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, R + 2N)
-        dt, b, c = scan_rows_of(rows, orders).split(self.sizes, -1)  # (B, K, L, R), (B, K, L, N) twice
+        dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, R), (B, K, L, N) twice
         inputs = SelectiveScanInputs(
-            u=_wide(scan_image(x, orders)),
-            delta=_wide(dt @ self.dt_proj),
-            A=-_wide(self.A_log).exp(),
-            B=_wide(b),
-            C=_wide(c),
-            D=_wide(self.D),
-            bias=_wide(self.dt_bias),
+            u=_upcast(gather_tokens(x, orders)),
+            delta=_upcast(dt @ self.dt_proj),
+            A=-_upcast(self.A_log).exp(),
+            B=_upcast(b),
+            C=_upcast(c),
+            D=_upcast(self.D),
+            bias=_upcast(self.dt_bias),
         )
-        return scan_rows(inputs, softplus=True)
+        return grouped_selective_scan(inputs, softplus=True)
 
 
 class StateSpaceDuality(nn.Module):
@@ -79,15 +82,15 @@ class StateSpaceDuality(nn.Module):
     Args:
         channels: number of inner channels E.
         orders: number of orders K.
-        state_size: states a channel N.
-        head_width: channels of a head P; must divide ``channels``.
+        state_size: states per channel N.
+        head_width: channels per head P; must divide ``channels``.
         dt_range: smallest and largest step size at the start.
 
     Raises:
-        ValueError: when the heads do not fill the channels.
+        ValueError: If the heads do not fill the channels.
     """
 
-    undecayed: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
+    no_weight_decay: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     def __init__(
         self, channels: int, orders: int, state_size: int, head_width: int, dt_range: Sequence[float] = (0.001, 0.1)
@@ -106,31 +109,31 @@ class StateSpaceDuality(nn.Module):
     def forward(self, x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, H + 2N)
-        dt, b, c = scan_rows_of(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
+        dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
         images, count, heads = x.shape[0], orders.shape[0], self.sizes[0]
         inputs = SSDInputs(
-            x=_wide(scan_image(x, orders).unflatten(-1, (heads, -1))),  # (B, K, L, H, P)
-            dt=_wide(dt),
-            A=-_wide(self.A_log).exp(),
-            B=_wide(b),
-            C=_wide(c),
-            D=_wide(self.D),
-            bias=_wide(self.dt_bias),
-            initial_state=_wide(x.new_zeros([images, count, self.sizes[1], heads, self.head_width])),
+            x=_upcast(gather_tokens(x, orders).unflatten(-1, (heads, -1))),  # (B, K, L, H, P)
+            dt=_upcast(dt),
+            A=-_upcast(self.A_log).exp(),
+            B=_upcast(b),
+            C=_upcast(c),
+            D=_upcast(self.D),
+            bias=_upcast(self.dt_bias),
+            initial_state=_upcast(x.new_zeros([images, count, self.sizes[1], heads, self.head_width])),
         )
-        return ssd_rows(inputs, softplus=True).flatten(3)
+        return grouped_ssd_scan(inputs, softplus=True).flatten(3)
 
 
 class MambaMixer(nn.Module):
-    """Mixes the positions of an image by scans in several orders (VMamba's SS2D, in 2D and 3D).
+    """Token mixer: scans in several orders (VMamba's SS2D, in 2D and 3D).
 
     Args:
         spatial_dims: 2 or 3.
         channels: number of channels C.
         inner: number of inner channels E.
-        core: a scan in K orders, as :class:`SelectiveScan` or :class:`StateSpaceDuality`.
+        scan: a scan in K orders, as :class:`SelectiveScan` or :class:`StateSpaceDuality`.
         kernel_size: of the depthwise convolution.
-        scan: the orders, see :func:`.scan_orders`.
+        order: name of the orders, see :func:`.scan_orders`.
         flip: whether each order is walked backwards too.
     """
 
@@ -139,16 +142,16 @@ class MambaMixer(nn.Module):
         spatial_dims: int,
         channels: int,
         inner: int,
-        core: nn.Module,
+        scan: nn.Module,
         kernel_size: int = 3,
-        scan: str = "cross",
+        order: str = "cross",
         flip: bool = True,
     ) -> None:
         super().__init__()
-        self.scan, self.flip = scan, flip
+        self.order, self.flip = order, flip
         self.in_proj = Linear(channels, 2 * inner)
         self.conv = Conv["conv", spatial_dims](inner, inner, kernel_size, padding=kernel_size // 2, groups=inner)
-        self.core = core
+        self.scan = scan
         self.norm = nn.LayerNorm(inner)
         self.out_proj = Linear(inner, channels)
 
@@ -157,6 +160,6 @@ class MambaMixer(nn.Module):
         size = list(x.shape[1:-1])
         x, z = self.in_proj(x).chunk(2, -1)  # (B, *s, E) each
         x = F.silu(self.conv(x.movedim(-1, 1))).movedim(1, -1)
-        orders, inverses = scan_tables(size, self.scan, self.flip, x.device)
-        y = merge_scans(self.core(x.flatten(1, -2), orders), inverses).to(self.out_proj.weight.dtype)  # (B, L, E)
+        orders, inverses = scan_tables(size, self.order, self.flip, x.device)
+        y = merge_scans(self.scan(x.flatten(1, -2), orders), inverses).to(self.out_proj.weight.dtype)  # (B, L, E)
         return self.out_proj(self.norm(y).view(z.shape) * F.silu(z))

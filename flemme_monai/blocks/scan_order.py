@@ -122,7 +122,7 @@ def _hilbert(size: list[int]) -> torch.Tensor:
 
 
 def _hilbert_axes(dims: int, bits: int) -> list[torch.Tensor]:
-    """The coordinates, axis by axis, of all points along the Hilbert curve of a cube of 2**bits points a side."""
+    """The coordinates, axis by axis, of all points along the Hilbert curve of a cube of 2**bits points per side."""
     index = torch.arange(1 << (bits * dims))
     x: list[torch.Tensor] = []
     for axis in range(dims):  # the index's bits are dealt to the axes
@@ -177,12 +177,12 @@ def scan_tables(size: list[int], scan: str, flip: bool, device: torch.device) ->
     return orders.int().to(device), orders.argsort(1).int().to(device)
 
 
-def scan_image(x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
+def gather_tokens(x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
     """Tokens ``x`` (B, L, C) in every order: (B, K, L, C)."""
     return x.index_select(1, orders.flatten()).view(x.shape[0], orders.shape[0], orders.shape[1], x.shape[2])
 
 
-def scan_rows_of(x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
+def gather_by_order(x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
     """Features ``x`` (B, L, K, C), one for each order, each in its order: (B, K, L, C)."""
     count, length = orders.shape
     rows = orders * count + torch.arange(count, device=x.device)[:, None]  # of the flat (L, K)

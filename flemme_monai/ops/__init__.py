@@ -1,15 +1,15 @@
 """Numerics without learnable state: the selective scans of Mamba and Mamba-2."""
 
 from .reference import SelectiveScanInputs, SSDInputs
-from .selective_scan import prepare_scans, scan_rows, selective_scan
-from .ssd_scan import ssd_rows, ssd_scan
+from .selective_scan import grouped_selective_scan, prepare_scans, selective_scan
+from .ssd_scan import grouped_ssd_scan, ssd_scan
 
 __all__ = [
     "SSDInputs",
     "SelectiveScanInputs",
+    "grouped_selective_scan",
+    "grouped_ssd_scan",
     "prepare_scans",
-    "scan_rows",
     "selective_scan",
-    "ssd_rows",
     "ssd_scan",
 ]

@@ -17,43 +17,43 @@ logger = logging.getLogger(__name__)
 
 
 def choose_backend(
-    scan: str, works: Mapping[str, Callable[[], bool]], tensor: torch.Tensor, requested: str | None
+    scan: str, available: Mapping[str, Callable[[], bool]], tensor: torch.Tensor, backend: str | None
 ) -> str:
     """The backend of a scan for a tensor's device and dtype; the choice is logged once.
 
     Args:
         scan: the scan's name.
-        works: for each backend that the scan has, the fastest first, whether it can run here.
+        available: for each backend that the scan has, the fastest first, whether it can run here.
         tensor: one of the scan's inputs.
-        requested: a backend's name; None asks the environment variable ``FLEMME_MONAI_SCAN``, where the scan has that
-            backend, then takes the first that works.
+        backend: its name; None asks the environment variable ``FLEMME_MONAI_SCAN``, where the scan has that backend,
+            then takes the first that is available.
 
     Returns:
         One of ``BACKENDS``.
 
     Raises:
-        ValueError: for an unknown backend, or a requested one that cannot run here.
+        ValueError: If the backend is unknown, or was requested and cannot run here.
     """
-    wish = requested or os.environ.get(ENVIRONMENT)
-    if wish and wish not in BACKENDS:
-        raise ValueError(f"scan backend is {wish!r}; expected one of {', '.join(BACKENDS)}")
-    if wish and (requested or wish in works):
-        if wish not in works or not works[wish]():
-            others = [name for name in works if name != wish and works[name]()]
+    requested = backend or os.environ.get(ENVIRONMENT)
+    if requested and requested not in BACKENDS:
+        raise ValueError(f"scan backend is {requested!r}; expected one of {', '.join(BACKENDS)}")
+    if requested and (backend or requested in available):
+        if requested not in available or not available[requested]():
+            others = [name for name in available if name != requested and available[name]()]
             raise ValueError(
-                f"the {wish} backend cannot run {scan} of {tensor.dtype} on {tensor.device.type} here; "
+                f"the {requested} backend cannot run {scan} of {tensor.dtype} on {tensor.device.type} here; "
                 f"use one of {', '.join(others)}"
             )
-        name = wish
+        name = requested
     else:
-        name = next(name for name in works if works[name]())
+        name = next(name for name in available if available[name]())
     if not torch.compiler.is_compiling():
-        _say(scan, tensor.device.type, str(tensor.dtype), name)
+        _log_choice(scan, tensor.device.type, str(tensor.dtype), name)
     return name
 
 
 @lru_cache
-def _say(scan: str, device: str, dtype: str, name: str) -> None:
+def _log_choice(scan: str, device: str, dtype: str, name: str) -> None:
     logger.info("%s of %s on %s runs in the %s backend", scan, dtype, device, name)
 
 
@@ -93,7 +93,7 @@ def scan_operator(
         inputs: class of the named tuple of the scan's tensors.
         options: types of what the scan takes beside them.
         outputs: number of the results that have a gradient.
-        forward: (inputs, *options) -> these results, then the states at the chunks' borders.
+        forward: (inputs, *options) -> these results, then the states before each chunk.
         backward: (inputs, *options, states, *the results' gradients) -> the inputs' gradients.
         fake: as ``forward``, but the results are empty.
 
@@ -148,7 +148,7 @@ def cuda_kernels() -> ModuleType | None:
 
 
 @torch.compiler.assume_constant_result
-def cuda_works() -> bool:
+def cuda_available() -> bool:
     """Whether there are compiled kernels."""
     return cuda_kernels() is not None
 
@@ -167,6 +167,6 @@ def ssd_kernel() -> Callable | None:
 
 
 @torch.compiler.assume_constant_result
-def cuda_works_for_ssd() -> bool:
+def ssd_kernel_available() -> bool:
     """Whether there is a kernel for Mamba-2."""
     return ssd_kernel() is not None

@@ -47,7 +47,7 @@ def _broken(error: Exception) -> None:
 
 
 @torch.compiler.assume_constant_result
-def numba_works() -> bool:
+def numba_available() -> bool:
     """Whether there are compiled loops."""
     return kernels() is not None
 
@@ -97,19 +97,19 @@ def forward(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, 
     u, A = inputs.u, inputs.A
     images, groups, length, channels = u.shape
     y = u.new_empty(u.shape)
-    borders = u.new_empty((images, groups, -(-length // CHUNK) + 1, A.shape[2], channels))
+    chunk_states = u.new_empty((images, groups, -(-length // CHUNK) + 1, A.shape[2], channels))
     arrays = [x.contiguous().numpy() for x in inputs]
-    scan, out, states = kernels().forward, y.numpy(), borders.numpy()
+    scan, out, states = kernels().forward, y.numpy(), chunk_states.numpy()
 
     def task(image: int, group: int, block: int, first: int, count: int) -> None:
         scan(*arrays, softplus, out, states, CHUNK, image, group, first, count)
 
     _run(task, _blocks(images, groups, channels))
-    return y, borders
+    return y, chunk_states
 
 
 def backward(
-    inputs: SelectiveScanInputs, softplus: bool, borders: torch.Tensor, dy: torch.Tensor
+    inputs: SelectiveScanInputs, softplus: bool, chunk_states: torch.Tensor, dy: torch.Tensor
 ) -> SelectiveScanInputs:
     """As :func:`.torch_backend.backward`, for float32 on the CPU."""
     _check(inputs)
@@ -121,7 +121,7 @@ def backward(
     dA, dD, dbias = (u.new_empty((images, *x.shape)) for x in (A, D, inputs.bias))
     dB, dC = u.new_empty((parts, *B.shape)), u.new_empty((parts, *B.shape))  # a part for each block of a group
     arrays = [x.contiguous().numpy() for x in (dy, *inputs)]
-    states, results = borders.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
+    states, results = chunk_states.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
     scan = kernels().backward
 
     def task(image: int, group: int, block: int, first: int, count: int) -> None:

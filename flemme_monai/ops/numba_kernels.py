@@ -3,7 +3,7 @@
 Channels are innermost and every inner loop runs over the ``WIDTH`` channels of a block, so that the compiler makes
 vector instructions of it. Nothing here allocates by the length of the scan, so a task's memory stays in the cache.
 
-Glossary: L steps, G groups of channels, N states a channel, T steps of a chunk, W channels of a block; h state,
+Glossary: L steps, G groups of channels, N states per channel, T steps of a chunk, W channels of a block; h state,
 a = exp(delta A), e = delta A log2(e).
 """
 
@@ -57,7 +57,7 @@ _OPTIONS = {"nogil": True, "cache": True, "fastmath": _FAST, "error_model": "num
 
 
 @numba.njit(void(*_INPUTS, _4D, _5D, *(int64,) * 5), **_OPTIONS)
-def forward(u, delta, A, B, C, D, bias, softplus, y, borders, chunk, image, group, first, count):
+def forward(u, delta, A, B, C, D, bias, softplus, y, chunk_states, chunk, image, group, first, count):
     """Scan one block of channels of one image."""
     if image < 0 or group < 0 or first < 0 or count < 0 or count > WIDTH:
         raise ValueError("no such block")  # never; tells the compiler that it may vectorise by these indices
@@ -77,7 +77,7 @@ def forward(u, delta, A, B, C, D, bias, softplus, y, borders, chunk, image, grou
     for t in range(length):
         if t % chunk == 0:
             for n in range(states):
-                borders[image, group, t // chunk, n, first : first + count] = h[n, :count]
+                chunk_states[image, group, t // chunk, n, first : first + count] = h[n, :count]
         for w in range(count):
             dt[w] = delta[image, group, t, first + w]
             x[w] = u[image, group, t, first + w]
@@ -98,7 +98,7 @@ def forward(u, delta, A, B, C, D, bias, softplus, y, borders, chunk, image, grou
         for w in range(count):
             y[image, group, t, first + w] = out[w]
     for n in range(states):
-        borders[image, group, borders.shape[2] - 1, n, first : first + count] = h[n, :count]
+        chunk_states[image, group, chunk_states.shape[2] - 1, n, first : first + count] = h[n, :count]
 
 
 @numba.njit(
@@ -115,7 +115,7 @@ def backward(
     D,
     bias,
     softplus,
-    borders,
+    chunk_states,
     chunk,
     image,
     group,
@@ -162,7 +162,7 @@ def backward(
         steps = min(chunk, length - start)
         for n in range(states):
             for w in range(count):
-                h[0, n, w] = borders[image, group, start // chunk, n, first + w]
+                h[0, n, w] = chunk_states[image, group, start // chunk, n, first + w]
         for i in range(steps):
             for w in range(count):
                 dt[i, w] = delta[image, group, start + i, first + w]

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 
 
 class SelectiveScanInputs(NamedTuple):
-    """The tensors of a selective scan (Mamba) of Z images, L steps, G groups of W channels, N states a channel.
+    """The tensors of a selective scan (Mamba) of Z images, L steps, G groups of W channels, N states per channel.
 
     Attributes:
         u: input (Z, G, L, W).
-        delta: step sizes (Z, G, L, W).
-        A: decay (G, W, N).
-        B: input's way into the state, (Z, G, L, N).
-        C: state's way into the output, (Z, G, L, N).
+        delta: step sizes (Z, G, L, W), before ``bias`` and softplus.
+        A: diagonal of the state matrix (G, W, N), negative where the state decays.
+        B: input matrix, from the input to the state: (Z, G, L, N).
+        C: output matrix, from the state to the output: (Z, G, L, N).
         D: skip (G, W).
         bias: (G, W), added to delta.
     """
@@ -32,14 +32,14 @@ class SelectiveScanInputs(NamedTuple):
 
 
 class SSDInputs(NamedTuple):
-    """The tensors of a scan of Mamba-2 of Z images, L steps, G groups of R heads of P channels, N states a channel.
+    """The tensors of a scan of Mamba-2 of Z images, L steps, G groups of R heads of P channels, N states per channel.
 
     Attributes:
         x: input (Z, G, L, R, P).
-        dt: step sizes (Z, G, L, R).
-        A: decay (G, R).
-        B: input's way into the state, (Z, G, L, N).
-        C: state's way into the output, (Z, G, L, N).
+        dt: step sizes (Z, G, L, R), before ``bias`` and softplus.
+        A: state matrix, one number per head (G, R), negative where the state decays.
+        B: input matrix, from the input to the state: (Z, G, L, N).
+        C: output matrix, from the state to the output: (Z, G, L, N).
         D: skip (G, R).
         bias: (G, R), added to dt.
         initial_state: the state to begin with, (Z, G, N, R, P).
@@ -59,6 +59,8 @@ def forward(
     inputs: SelectiveScanInputs, softplus: bool, first: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,  y_t = C_t h_t + D u_t (Gu and Dao 2023, eq. 2 and 4).
+
+    A is discretised by a zero-order hold, B by Euler's method.
 
     Args:
         inputs: the tensors, of one dtype.

@@ -10,20 +10,28 @@ import torch
 import torch.nn.functional as F
 
 from . import exported, numba_backend, reference, torch_backend
-from .backends import ENVIRONMENT, check_shapes, choose_backend, cuda_kernels, cuda_works, no_autocast, scan_operator
+from .backends import (
+    ENVIRONMENT,
+    check_shapes,
+    choose_backend,
+    cuda_available,
+    cuda_kernels,
+    no_autocast,
+    scan_operator,
+)
 from .reference import SelectiveScanInputs
 
 
-def _operator(name: str, backend: ModuleType, chunk_of: Callable[[torch.Tensor], int]) -> Callable:
+def _operator(name: str, module: ModuleType, chunk_of: Callable[[torch.Tensor], int]) -> Callable:
     def fake(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, groups, length, channels = inputs.u.shape
         chunk = chunk_of(inputs.A)
-        borders = (length + chunk - 1) // chunk + 1
-        states = inputs.u.new_empty((images, groups, borders, inputs.A.shape[2], channels))
-        return inputs.u.new_empty(inputs.u.shape), states
+        count = (length + chunk - 1) // chunk + 1
+        chunk_states = inputs.u.new_empty((images, groups, count, inputs.A.shape[2], channels))
+        return inputs.u.new_empty(inputs.u.shape), chunk_states
 
     return scan_operator(
-        f"selective_scan_{name}", SelectiveScanInputs, ["bool"], 1, backend.forward, backend.backward, fake
+        f"selective_scan_{name}", SelectiveScanInputs, ["bool"], 1, module.forward, module.backward, fake
     )
 
 
@@ -40,7 +48,7 @@ def prepare_scans() -> None:
 MOST_STATES = 256  # that mamba_ssm's kernels hold
 
 
-def _run(inputs: SelectiveScanInputs, softplus: bool, wish: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _run(inputs: SelectiveScanInputs, softplus: bool, backend: str | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Output (Z, G, L, W) and last state (Z, G, W, N) of a scan."""
     u, A = inputs.u, inputs.A
     if torch.jit.is_tracing():
@@ -50,21 +58,21 @@ def _run(inputs: SelectiveScanInputs, softplus: bool, wish: str | None) -> tuple
     if u.numel() == 0:
         return sum(x.sum() for x in inputs) + u, u.new_zeros(u.shape[0], *A.shape)
     single = u.dtype == torch.float32
-    works = {
-        "cuda": lambda: u.is_cuda and single and A.shape[-1] <= MOST_STATES and cuda_works(),
-        "numba": lambda: u.device.type == "cpu" and single and numba_backend.numba_works(),
+    available = {
+        "cuda": lambda: u.is_cuda and single and A.shape[-1] <= MOST_STATES and cuda_available(),
+        "numba": lambda: u.device.type == "cpu" and single and numba_backend.numba_available(),
         "torch": lambda: True,
         "reference": lambda: True,
     }
     with no_autocast(u):
-        name = choose_backend("selective scan", works, u, wish)
+        name = choose_backend("selective scan", available, u, backend)
         if name == "reference":
             return reference.forward(inputs, softplus)
         if name == "cuda":
             return _cuda(inputs, softplus)
         rows = [x.contiguous() for x in inputs]  # here and not in the operators, whose backward pass takes them too
-        y, borders = (_numba if name == "numba" else _torch)(*rows, softplus)
-        return y, borders[:, :, -1].mT
+        y, chunk_states = (_numba if name == "numba" else _torch)(*rows, softplus)
+        return y, chunk_states[:, :, -1].mT
 
 
 def _cuda(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +85,7 @@ def _cuda(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, to
     return y.view(u.shape).transpose(2, 3), last.unflatten(1, u.shape[1:3])
 
 
-def scan_rows(inputs: SelectiveScanInputs, softplus: bool) -> torch.Tensor:
+def grouped_selective_scan(inputs: SelectiveScanInputs, softplus: bool) -> torch.Tensor:
     """Output (Z, G, L, W) of the scan of float32 or float64 features.
 
     It can be scripted, traced, compiled and exported.
@@ -102,15 +110,17 @@ def selective_scan(
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,  y_t = C_t h_t + D u_t (Gu and Dao 2023, eq. 2 and 4).
 
+    A is discretised by a zero-order hold, B by Euler's method.
+
     Arguments and results are those of ``mamba_ssm``'s ``selective_scan_fn``, for real A and for B and C that vary in
     time. It computes in float64 for float64 input, else in float32; gradients are of first order and in reverse mode.
 
     Args:
         u: input (B, D, L): images, channels, steps.
         delta: step sizes (B, D, L).
-        A: decay (D, N), for N states a channel.
-        B: input's way into the state, (B, N, L), or (B, G, N, L) for G groups of channels.
-        C: state's way into the output, as B.
+        A: decay (D, N), for N states per channel.
+        B: input matrix, from the input to the state: (B, N, L), or (B, G, N, L) for G groups of channels.
+        C: output matrix, from the state to the output, as B.
         D: skip (D), or None.
         z: gate (B, D, L): the output times SiLU(z); or None.
         delta_bias: (D), added to delta, or None.
@@ -123,7 +133,7 @@ def selective_scan(
         y (B, D, L) in the input's dtype; with ``return_last_state`` also the last state (B, D, N).
 
     Raises:
-        ValueError: for shapes that do not fit each other, or a backend that cannot do it.
+        ValueError: If shapes do not fit each other, or the backend cannot run here.
     """
     if not torch.jit.is_tracing():
         _check(u, A, B, {"delta": delta, "C": C, "D": D, "z": z, "delta_bias": delta_bias})

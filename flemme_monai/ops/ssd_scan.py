@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 
 from . import exported, reference, ssd_torch
-from .backends import check_shapes, choose_backend, cuda_works_for_ssd, no_autocast, scan_operator, ssd_kernel
+from .backends import check_shapes, choose_backend, no_autocast, scan_operator, ssd_kernel, ssd_kernel_available
 from .reference import SelectiveScanInputs, SSDInputs
 
 
 def _fake(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     x, first = inputs.x, inputs.initial_state
     chunks = (x.shape[2] + chunk - 1) // chunk
-    borders = x.new_empty((*first.shape[:2], chunks, *first.shape[2:]))
-    return x.new_empty(x.shape), first.new_empty(first.shape), borders
+    chunk_states = x.new_empty((*first.shape[:2], chunks, *first.shape[2:]))
+    return x.new_empty(x.shape), first.new_empty(first.shape), chunk_states
 
 
 _scan = scan_operator("ssd_scan", SSDInputs, ["bool", "int"], 2, ssd_torch.forward, ssd_torch.backward, _fake)
@@ -32,7 +32,7 @@ def _channels(inputs: SSDInputs) -> tuple[SelectiveScanInputs, torch.Tensor]:
     return SelectiveScanInputs(x.flatten(3), dt, A, B, C, D, bias), first.flatten(3).mT.contiguous()
 
 
-def _run(inputs: SSDInputs, softplus: bool, chunk: int, wish: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _run(inputs: SSDInputs, softplus: bool, chunk: int, backend: str | None) -> tuple[torch.Tensor, torch.Tensor]:
     """Output (Z, G, L, R, P) and last state (Z, G, N, R, P) of a scan."""
     x = inputs.x
     if torch.jit.is_tracing():
@@ -41,12 +41,12 @@ def _run(inputs: SSDInputs, softplus: bool, chunk: int, wish: str | None) -> tup
         return _by_channel(exported.forward, inputs, softplus)
     if x.numel() == 0:
         return sum(v.sum() for v in inputs[:7]) + x, inputs.initial_state
-    works = {
-        "cuda": lambda: x.is_cuda and x.dtype == torch.float32 and cuda_works_for_ssd(),
+    available = {
+        "cuda": lambda: x.is_cuda and x.dtype == torch.float32 and ssd_kernel_available(),
         "torch": lambda: True,
         "reference": lambda: True,
     }
-    name = choose_backend("ssd scan", works, x, wish)
+    name = choose_backend("ssd scan", available, x, backend)
     if name == "torch":
         with no_autocast(x):
             y, last, _ = _scan(*inputs, softplus, chunk)
@@ -86,7 +86,7 @@ def _by_channel(scan: Callable, inputs: SSDInputs, softplus: bool) -> tuple[torc
     return y.view(shape), last.mT.unflatten(3, shape[3:])
 
 
-def ssd_rows(inputs: SSDInputs, softplus: bool) -> torch.Tensor:
+def grouped_ssd_scan(inputs: SSDInputs, softplus: bool) -> torch.Tensor:
     """Output (Z, G, L, R, P) of the scan of float32 or float64 features.
 
     It can be scripted, traced, compiled and exported.
@@ -114,7 +114,9 @@ def ssd_scan(
     return_final_states: bool = False,
     backend: str | None = None,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t, with one decay a head (Dao and Gu 2024).
+    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t, with one decay per head (Dao and Gu 2024).
+
+    A is discretised by a zero-order hold, B by Euler's method.
 
     Arguments and results are those of ``mamba_ssm``'s ``mamba_chunk_scan_combined``, by name, without its packed
     sequences. It computes in float64 for float64 input, else in float32; gradients are of first order and in reverse
@@ -124,8 +126,8 @@ def ssd_scan(
         x: input (B, L, H, P): images, steps, heads, channels of a head.
         dt: step sizes (B, L, H).
         A: decay (H).
-        B: input's way into the state, (B, L, G, N), for G groups of heads and N states.
-        C: state's way into the output, (B, L, G, N).
+        B: input matrix, from the input to the state: (B, L, G, N), for G groups of heads and N states.
+        C: output matrix, from the state to the output: (B, L, G, N).
         chunk_size: steps that are computed at once; the result does not depend on it.
         D: skip (H) or (H, P), or None.
         z: gate (B, L, H, P): the output times SiLU(z); or None.
@@ -141,7 +143,7 @@ def ssd_scan(
         y (B, L, H, P) in the input's dtype; with ``return_final_states`` also the last state (B, H, P, N).
 
     Raises:
-        ValueError: for shapes that do not fit each other, or a backend that cannot do it.
+        ValueError: If shapes do not fit each other, or the backend cannot run here.
     """
     if not torch.jit.is_tracing():
         others = {"dt": dt, "A": A, "C": C, "D": D, "z": z, "dt_bias": dt_bias, "initial_states": initial_states}

@@ -83,7 +83,7 @@ def _parts(inputs: SSDInputs, dt: torch.Tensor, chunk: int) -> Iterator[_Chunks]
 
 
 def forward(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t, with one decay a head.
+    """h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t,  y_t = C_t h_t + D x_t, with one decay per head.
 
     Args:
         inputs: the tensors, of one dtype.
@@ -97,13 +97,13 @@ def forward(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor
     dt = inputs.dt + inputs.bias.unsqueeze(1)
     dt = F.softplus(dt) if softplus else dt
     y = (x * inputs.D[:, None, :, None]).contiguous()
-    borders = x.new_empty((*h.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *h.shape[2:]))
+    chunk_states = x.new_empty((*h.shape[:2], -(-x.shape[2] // min(chunk, x.shape[2])), *h.shape[2:]))
     for part in reversed(list(_parts(inputs, dt, chunk))):
         # what each chunk adds to the state, (Z, G, K, N, R, P)
         written = part.B.mT @ ((part.until * part.dt).unsqueeze(-1) * part.x).flatten(-2)
         written = written.unflatten(-1, x.shape[3:])
         since = part.since
-        before = borders[:, :, part.chunks]
+        before = chunk_states[:, :, part.chunks]
         for k in range(before.shape[2]):
             before[:, :, k] = h
             h = torch.addcmul(written[:, :, k], h, since[:, :, k, -1].unsqueeze(-2).unsqueeze(-1))
@@ -111,11 +111,11 @@ def forward(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor
         out = (weights @ part.x.transpose(3, 4)).transpose(3, 4)  # (Z, G, K, T, R, P)
         out = out + since.unsqueeze(-1) * (part.C @ before.flatten(-2)).view(out.shape)
         y[:, :, part.steps].add_(_joined(out, part))
-    return y, h.clone(), borders
+    return y, h.clone(), chunk_states
 
 
 def backward(
-    inputs: SSDInputs, softplus: bool, chunk: int, borders: torch.Tensor, dy: torch.Tensor, dlast: torch.Tensor
+    inputs: SSDInputs, softplus: bool, chunk: int, chunk_states: torch.Tensor, dy: torch.Tensor, dlast: torch.Tensor
 ) -> SSDInputs:
     """The inputs' gradients, from :func:`forward`'s arguments and states, and those of output and last state."""
     x, dt, A, B, C, D, bias, _ = inputs
@@ -128,7 +128,7 @@ def backward(
     for part in _parts(inputs, dt, chunk):
         since, until = part.since, part.until
         kept = since[..., -1, :]  # decay over a chunk, (Z, G, K, R)
-        h = borders[:, :, part.chunks]
+        h = chunk_states[:, :, part.chunks]
         gy = _cut(dy, part.steps, part.x.shape[3])  # (Z, G, K, T, R, P)
         # through the states: y = exp(s) C h, and h_{k+1} = kept h_k + B (until dt x)
         decayed = gy * since.unsqueeze(-1)

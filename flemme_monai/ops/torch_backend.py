@@ -1,11 +1,11 @@
-"""The selective scan in PyTorch operations: any device, chunk by chunk, one fused step a time.
+"""The selective scan in PyTorch operations: any device, chunk by chunk, one fused step at a time.
 
 All lanes (images, groups, states, channels) take a step at once, in place, in time-first buffers. Where they are few, a
 chunk is cut into runs which take their steps together, and the states are then carried from run to run. The forward
 pass keeps the states at chunk borders only; the backward pass computes the inside of a chunk again. Decays are
 products of numbers up to 1, and nothing is divided by them, so that any delta is exact.
 
-Glossary: Z images, L steps, G groups of W channels, N states a channel, T steps of a chunk in K runs of S steps;
+Glossary: Z images, L steps, G groups of W channels, N states per channel, T steps of a chunk in K runs of S steps;
 h state, a = exp(delta A).
 """
 
@@ -103,18 +103,18 @@ def forward(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, 
     chunks = _Chunks(inputs, softplus)
     y = (u * inputs.D.unsqueeze(1)).contiguous()
     images, groups, _, width = u.shape
-    borders = u.new_zeros(images, groups, len(chunks.starts) + 1, inputs.A.shape[2], width)
+    chunk_states = u.new_zeros(images, groups, len(chunks.starts) + 1, inputs.A.shape[2], width)
     for i, start in enumerate(chunks.starts):
-        chunks.unrolled(start, borders[:, :, i])
-        borders[:, :, i + 1] = chunks.h[-1]
+        chunks.unrolled(start, chunk_states[:, :, i])
+        chunk_states[:, :, i + 1] = chunks.h[-1]
         out = (chunks.columns(C, start).mT @ chunks.h).squeeze(-2).permute(1, 2, 0, 3)  # (Z, G, T, W)
         part = y[:, :, start : start + chunks.steps]
         part.add_(out[:, :, : part.shape[2]])
-    return y, borders
+    return y, chunk_states
 
 
 def backward(
-    inputs: SelectiveScanInputs, softplus: bool, borders: torch.Tensor, dy: torch.Tensor
+    inputs: SelectiveScanInputs, softplus: bool, chunk_states: torch.Tensor, dy: torch.Tensor
 ) -> SelectiveScanInputs:
     """The inputs' gradients, from :func:`forward`'s arguments and states and the output's gradient ``dy``."""
     u, delta, _, B, C, D, _ = inputs
@@ -123,11 +123,11 @@ def backward(
     du = torch.mul(dy, D.unsqueeze(1), out=u.new_empty(u.shape))
     ddelta, dB, dC = (x.new_empty(x.shape) for x in (delta, B, C))
     dA = torch.zeros_like(chunks.A)
-    later = torch.zeros_like(borders[:, :, 0])
+    later = torch.zeros_like(chunk_states[:, :, 0])
     by_step = chunks.by_step(g)
     gradients, firsts = by_step.unbind(1), by_step[:, 0].unbind(0)
     for i, start in reversed(list(enumerate(chunks.starts))):
-        before = borders[:, :, i]
+        before = chunk_states[:, :, i]
         dt, x, b = chunks.unrolled(start, before)
         gy = chunks.rows(dy, start)
         # gradient of the states: g_t = C_t dy_t + a_{t+1} g_{t+1}

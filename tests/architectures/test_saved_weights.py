@@ -28,6 +28,7 @@ RENAMED: tuple[tuple[str, str], ...] = (
     (r"pyramid\.heads\.(\d+)\.", r"pyramid.levels.\1.head."),
     (r"resamplers\.(\d+)\.0\.", r"resamplers.\1."),
     (r"\.(mixer|attention)\.", ".token_mixer."),
+    (r"token_mixer\.core\.", "token_mixer.scan."),
     (r"\.mlp\.0\.", ".mlp.fc1."),
     (r"\.mlp\.[23]\.", ".mlp.fc2."),
     (r"down\.(\d+)\.0\.", r"down.\1.reduction."),

@@ -14,43 +14,43 @@ from flemme_monai.ops import selective_scan, ssd_scan
 KINDS = ("mamba", "mamba2")
 
 
-def mixer(kind: str, dims: int, scan: str = "cross", flip: bool = True) -> MambaMixer:
+def mixer(kind: str, dims: int, order: str = "cross", flip: bool = True) -> MambaMixer:
     """Two channels, four inner ones, two states."""
-    orders = num_orders(dims, scan, flip)
-    core = SelectiveScan(4, orders, 2, 1) if kind == "mamba" else StateSpaceDuality(4, orders, 2, 2)
-    return MambaMixer(dims, 2, 4, core, scan=scan, flip=flip)
+    orders = num_orders(dims, order, flip)
+    scan = SelectiveScan(4, orders, 2, 1) if kind == "mamba" else StateSpaceDuality(4, orders, 2, 2)
+    return MambaMixer(dims, 2, 4, scan, order=order, flip=flip)
 
 
 def test_selective_scan_is_mambas_in_each_order():
-    core = SelectiveScan(4, 2, state_size=3, dt_rank=2)
+    scan = SelectiveScan(4, 2, state_size=3, dt_rank=2)
     x, orders = torch.randn(2, 6, 4), torch.stack([torch.arange(6), torch.arange(6).flip(0)])
-    found = core(x, orders)
-    weights = core.x_proj.weight.view(2, 2 + 3 + 3, 4)
+    found = scan(x, orders)
+    weights = scan.x_proj.weight.view(2, 2 + 3 + 3, 4)
     for k, order in enumerate(orders):
         u = x[:, order]
         dt, b, c = F.linear(u, weights[k]).split([2, 3, 3], -1)
         expected = selective_scan(
-            u.mT, (dt @ core.dt_proj[k]).mT, -core.A_log[k].exp(), b.mT, c.mT, core.D[k], None, core.dt_bias[k], True
+            u.mT, (dt @ scan.dt_proj[k]).mT, -scan.A_log[k].exp(), b.mT, c.mT, scan.D[k], None, scan.dt_bias[k], True
         )
         torch.testing.assert_close(found[:, k], expected.mT, atol=1e-5, rtol=1e-4)
 
 
 def test_state_space_duality_is_mamba_2s_in_each_order():
-    core = StateSpaceDuality(4, 2, state_size=3, head_width=2)
+    scan = StateSpaceDuality(4, 2, state_size=3, head_width=2)
     x, orders = torch.randn(2, 6, 4), torch.stack([torch.arange(6), torch.arange(6).flip(0)])
-    found = core(x, orders)
-    weights = core.x_proj.weight.view(2, 2 + 3 + 3, 4)
+    found = scan(x, orders)
+    weights = scan.x_proj.weight.view(2, 2 + 3 + 3, 4)
     for k, order in enumerate(orders):
         u = x[:, order]
         dt, b, c = F.linear(u, weights[k]).split([2, 3, 3], -1)
         expected = ssd_scan(
             u.unflatten(-1, (2, 2)),
             dt,
-            -core.A_log[k].exp(),
+            -scan.A_log[k].exp(),
             b.unsqueeze(2),
             c.unsqueeze(2),
-            D=core.D[k],
-            dt_bias=core.dt_bias[k],
+            D=scan.D[k],
+            dt_bias=scan.dt_bias[k],
             dt_softplus=True,
         )
         torch.testing.assert_close(found[:, k], expected.flatten(2), atol=1e-5, rtol=1e-4)
@@ -60,8 +60,8 @@ def test_it_equals_mambapys_block_along_a_line():
     """One row of tokens, one scan, a causal convolution and no norm before the gate: Mamba's own block."""
     mamba = pytest.importorskip("mambapy.mamba")
     theirs = mamba.MambaBlock(mamba.MambaConfig(d_model=8, n_layers=1, d_state=4, d_conv=4, pscan=False))
-    core = SelectiveScan(16, 1, state_size=4, dt_rank=1)
-    ours = MambaMixer(2, 8, 16, core, kernel_size=7, scan="single", flip=False)
+    scan = SelectiveScan(16, 1, state_size=4, dt_rank=1)
+    ours = MambaMixer(2, 8, 16, scan, kernel_size=7, order="single", flip=False)
     ours.norm = nn.Identity()
     with torch.no_grad():
         for name in ("in_proj", "out_proj"):
@@ -70,19 +70,19 @@ def test_it_equals_mambapys_block_along_a_line():
         ours.conv.weight.zero_()
         ours.conv.weight[:, :, 3, :4] = theirs.conv1d.weight  # the row itself, this token and the three before
         ours.conv.bias.copy_(theirs.conv1d.bias)
-        core.x_proj.weight.copy_(theirs.x_proj.weight)
-        core.dt_proj[0] = theirs.dt_proj.weight.T
-        core.dt_bias[0] = theirs.dt_proj.bias
-        core.A_log[0] = theirs.A_log
-        core.D[0] = theirs.D
+        scan.x_proj.weight.copy_(theirs.x_proj.weight)
+        scan.dt_proj[0] = theirs.dt_proj.weight.T
+        scan.dt_bias[0] = theirs.dt_proj.bias
+        scan.A_log[0] = theirs.A_log
+        scan.D[0] = theirs.D
     x = torch.randn(2, 30, 8)
     torch.testing.assert_close(ours(x.unsqueeze(1)).squeeze(1), theirs(x), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_sizes_begin_in_their_range(kind):
-    core = SelectiveScan(256, 1, 2, 1) if kind == "mamba" else StateSpaceDuality(256, 1, 2, 1)
-    dt = F.softplus(core.dt_bias)
+    scan = SelectiveScan(256, 1, 2, 1) if kind == "mamba" else StateSpaceDuality(256, 1, 2, 1)
+    dt = F.softplus(scan.dt_bias)
     assert 0.001 <= dt.min() < 0.002
     assert 0.05 < dt.max() <= 0.1001
 
@@ -91,8 +91,8 @@ def test_step_sizes_begin_in_their_range(kind):
 @pytest.mark.parametrize(("dims", "size"), [(2, (4, 6)), (3, (2, 3, 4))])
 def test_every_position_sees_every_other(kind, dims, size):
     module = mixer(kind, dims)
-    nn.init.constant_(module.core.dt_bias, 1.0)  # a long memory shows in float32
-    nn.init.constant_(module.core.A_log, -3.0)
+    nn.init.constant_(module.scan.dt_bias, 1.0)  # a long memory shows in float32
+    nn.init.constant_(module.scan.A_log, -3.0)
     x = torch.randn(1, *size, 2, requires_grad=True)
     (grad,) = torch.autograd.grad(module(x).flatten(1, -2)[0, 0].sum(), x)
     assert grad.abs().sum(-1).gt(0).all()
@@ -193,7 +193,7 @@ def test_heads_must_fill_the_inner_channels():
 
 def test_sizes_are_one_value_or_one_a_level():
     family = MambaFamily(block="mamba2", state_size=[8, 4], head_width=[16, 32])
-    cores = [family.make_block(2, 32, level, 0, 0.0).token_mixer.core for level in (0, 1)]
-    assert [core.sizes for core in cores] == [[4, 8, 8], [2, 4, 4]]
+    scans = [family.make_block(2, 32, level, 0, 0.0).token_mixer.scan for level in (0, 1)]
+    assert [scan.sizes for scan in scans] == [[4, 8, 8], [2, 4, 4]]
     ranks = MambaFamily(dt_rank=[None, 3])
-    assert [ranks.make_block(2, 32, level, 0, 0.0).token_mixer.core.sizes[0] for level in (0, 1)] == [2, 3]
+    assert [ranks.make_block(2, 32, level, 0, 0.0).token_mixer.scan.sizes[0] for level in (0, 1)] == [2, 3]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from flemme_monai.blocks import SCANS, num_orders, scan_order, scan_orders
-from flemme_monai.blocks.scan_order import _cached_tables, merge_scans, scan_image, scan_rows_of, scan_tables
+from flemme_monai.blocks.scan_order import _cached_tables, gather_by_order, gather_tokens, merge_scans, scan_tables
 
 SIZES = st.lists(st.integers(1, 9), min_size=2, max_size=3)
 
@@ -26,14 +26,14 @@ def test_an_order_meets_every_token_once(size, scan, flip):
 def test_merging_undoes_scanning(size, scan, flip):
     orders, inverses = scan_tables(size, scan, flip, torch.device("cpu"))
     x = torch.randn(2, orders.shape[1], 3)
-    merged = merge_scans(scan_image(x, orders), inverses)
+    merged = merge_scans(gather_tokens(x, orders), inverses)
     torch.testing.assert_close(merged, len(orders) * x)
 
 
 def test_features_of_each_order_are_put_in_that_order():
     orders, _ = scan_tables([3, 4], "cross", True, torch.device("cpu"))
     x = torch.randn(2, 12, 4, 5)
-    rows = scan_rows_of(x, orders)
+    rows = gather_by_order(x, orders)
     for k, order in enumerate(orders):
         assert torch.equal(rows[:, k], x[:, order, k])
 

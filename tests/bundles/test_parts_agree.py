@@ -135,7 +135,7 @@ def test_the_optimizer_and_its_schedule(architecture):
     network.weight = torch.nn.Parameter(torch.zeros(1))
     network.scan = torch.nn.Module()
     network.scan.rate = torch.nn.Parameter(torch.zeros(1))
-    network.scan.undecayed = ("rate",)
+    network.scan.no_weight_decay = ("rate",)
     parser["network"] = network
     parser["imports"] = ["$import flemme_monai"]
     parser["train"] = {"dataloader": [None] * 4}  # batches

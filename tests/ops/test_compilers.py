@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai.ops import SelectiveScanInputs, SSDInputs, scan_rows, selective_scan, ssd_rows, ssd_scan
+from flemme_monai.ops import (
+    SelectiveScanInputs,
+    SSDInputs,
+    grouped_selective_scan,
+    grouped_ssd_scan,
+    selective_scan,
+    ssd_scan,
+)
 from tests.ops.scans import gradients, selective_inputs, ssd_inputs
 
 
@@ -52,7 +59,7 @@ class SelectiveRows(nn.Module):
     """The scan of features, which a script can take."""
 
     def forward(self, x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, D: torch.Tensor):
-        return scan_rows(SelectiveScanInputs(u=x, delta=dt, A=A, B=B, C=B, D=D, bias=D), softplus=True)
+        return grouped_selective_scan(SelectiveScanInputs(u=x, delta=dt, A=A, B=B, C=B, D=D, bias=D), softplus=True)
 
 
 class SsdRows(nn.Module):
@@ -60,7 +67,7 @@ class SsdRows(nn.Module):
 
     def forward(self, x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, D: torch.Tensor):
         first = torch.ones(2, 2, 3, 4, 5)
-        return ssd_rows(SSDInputs(x=x, dt=dt, A=A, B=B, C=B, D=D, bias=D, initial_state=first), softplus=True)
+        return grouped_ssd_scan(SSDInputs(x=x, dt=dt, A=A, B=B, C=B, D=D, bias=D, initial_state=first), softplus=True)
 
 
 @pytest.mark.parametrize("module", [SelectiveRows(), SsdRows()])

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from flemme_monai.ops import (
     SelectiveScanInputs,
     backends,
+    grouped_selective_scan,
     numba_backend,
     reference,
-    scan_rows,
     selective_scan,
     ssd_scan,
     torch_backend,
@@ -193,7 +193,7 @@ def test_the_loops_refuse_shapes_that_would_leave_their_memory():
     skip = torch.randn(3, 4)
     inputs = SelectiveScanInputs(u, u, A=torch.randn(3, 4, 5), B=states, C=states, D=skip, bias=skip)
     with pytest.raises(ValueError, match=r"B is \(2, 3, 20, 5\) of torch.float32; expected \(2, 3, 50, 5\)"):
-        scan_rows(inputs, True)
+        grouped_selective_scan(inputs, True)
 
 
 def test_compilers_may_rely_on_the_operators():
@@ -206,7 +206,7 @@ def test_compilers_may_rely_on_the_operators():
 
 
 def test_the_fastest_backend_is_taken_and_said_once(caplog):
-    backends._say.cache_clear()
+    backends._log_choice.cache_clear()
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             selective_scan(**selective_inputs())
@@ -218,7 +218,7 @@ def test_the_fastest_backend_is_taken_and_said_once(caplog):
 
 
 def test_an_environment_variable_forces_a_backend(monkeypatch, caplog):
-    backends._say.cache_clear()
+    backends._log_choice.cache_clear()
     monkeypatch.setenv("FLEMME_MONAI_SCAN", "torch")
     with caplog.at_level(logging.INFO):
         selective_scan(**selective_inputs())
@@ -325,7 +325,7 @@ def test_without_a_working_numba_scans_run_in_pytorch(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "flemme_monai.ops.numba_kernels", None)
     monkeypatch.delattr("flemme_monai.ops.numba_kernels", raising=False)
     numba_backend.kernels.cache_clear()
-    backends._say.cache_clear()
+    backends._log_choice.cache_clear()
     with caplog.at_level(logging.INFO):
         selective_scan(**selective_inputs())
     numba_backend.kernels.cache_clear()
