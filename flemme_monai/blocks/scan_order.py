@@ -167,12 +167,11 @@ def _(size, scan, flip, device):
 def scan_tables(size: list[int], scan: str, flip: bool, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """The orders (K, L) of :func:`scan_orders`, and their inverses (K, L), cached by size outside exported programs."""
     if not torch.jit.is_scripting():
-        if torch.jit.is_tracing() and scan == "hilbert":
-            size = [int(n) for n in size]  # its cubes depend on the size: the trace is for this one
-        elif not torch.jit.is_tracing():
-            whole = are_nodes_whole() and scan in ("single", "simplified", "cross")
-            if whole or not torch.compiler.is_exporting():
-                return _tables(size, scan, flip, device)
+        if torch.jit.is_tracing():
+            if scan == "hilbert":
+                size = [int(n) for n in size]  # its cubes depend on the size: the trace is for this one
+        elif not torch.compiler.is_exporting() or (are_nodes_whole() and scan in ("single", "simplified", "cross")):
+            return _tables(size, scan, flip, device)
     orders = scan_orders(size, scan, flip)
     return orders.int().to(device), orders.argsort(1).int().to(device)
 
