@@ -1,0 +1,224 @@
+"""The one table of families, encoders, networks from elsewhere and architectures.
+
+The maker of bundles, benchmarks, tests, README and error texts derive from it; nothing else lists their names. A class is
+named by its path, so that reading the table imports neither torch nor a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONNECTIONS = {"none": "plain", "skip": "U-shaped", "dense": "dense"}  # which earlier features a stage sees
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A class by its key, which is what the names of bundles are made of.
+
+    Args:
+        key: letters and digits in lower case.
+        path: dotted path of the class.
+        title: what it is, in words.
+    """
+
+    key: str
+    path: str
+    title: str
+
+    @property
+    def name(self) -> str:
+        """The class's own name."""
+        return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Family(_Row):
+    """A family of blocks.
+
+    Args:
+        reference: the paper that its blocks are from.
+    """
+
+    reference: str
+
+
+@dataclass(frozen=True)
+class Encoder(_Row):
+    """An encoder-decoder that is made of a family and a connection.
+
+    Args:
+        family: key of its family.
+        connection: ``none``, ``skip`` or ``dense``.
+    """
+
+    family: str
+    connection: str
+
+
+@dataclass(frozen=True)
+class Network(_Row):
+    """A network from elsewhere behind the interface of the backbones.
+
+    Args:
+        reference: the paper that it is from.
+        architectures: keys of those that it can serve.
+        shipped: keys of those of which ``bundles/`` holds a bundle.
+    """
+
+    reference: str
+    architectures: tuple[str, ...]
+    shipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Architecture(_Row):
+    """What a backbone is for.
+
+    Args:
+        task: ``segmentation``, ``reconstruction``, ``classification`` or ``generation``.
+        plain: whether it goes through the latent alone, so that its encoder must have no connections.
+    """
+
+    task: str
+    plain: bool = False
+
+
+FAMILIES: dict[str, Family] = {
+    row.key: row
+    for row in (
+        Family(
+            "conv",
+            "flemme_monai.backbones.ConvFamily",
+            "convolutions",
+            "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        ),
+        Family(
+            "vit",
+            "flemme_monai.backbones.ViTFamily",
+            "global attention",
+            "Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
+        ),
+        Family(
+            "swin",
+            "flemme_monai.backbones.SwinFamily",
+            "shifted windows",
+            "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
+        ),
+        Family(
+            "mamba",
+            "flemme_monai.backbones.MambaFamily",
+            "selective scans",
+            "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
+        ),
+    )
+}
+
+ENCODERS: dict[str, Encoder] = {
+    row.key: row
+    for row in (
+        Encoder("cnn", "flemme_monai.backbones.CNN", "plain convolutional", "conv", "none"),
+        Encoder("unet", "flemme_monai.backbones.UNet", "U-shaped convolutional", "conv", "skip"),
+        Encoder("dnet", "flemme_monai.backbones.DNet", "densely connected convolutional", "conv", "dense"),
+        Encoder("vit", "flemme_monai.backbones.ViT", "plain transformer", "vit", "none"),
+        Encoder("vitu", "flemme_monai.backbones.ViTU", "U-shaped transformer", "vit", "skip"),
+        Encoder("vitd", "flemme_monai.backbones.ViTD", "densely connected transformer", "vit", "dense"),
+        Encoder("swin", "flemme_monai.backbones.Swin", "plain shifted-window transformer", "swin", "none"),
+        Encoder("swinu", "flemme_monai.backbones.SwinU", "U-shaped shifted-window transformer", "swin", "skip"),
+        Encoder(
+            "swind", "flemme_monai.backbones.SwinD", "densely connected shifted-window transformer", "swin", "dense"
+        ),
+        Encoder("vmamba", "flemme_monai.backbones.VMamba", "plain Vision Mamba", "mamba", "none"),
+        Encoder("vmambau", "flemme_monai.backbones.VMambaU", "U-shaped Vision Mamba", "mamba", "skip"),
+        Encoder("vmambad", "flemme_monai.backbones.VMambaD", "densely connected Vision Mamba", "mamba", "dense"),
+    )
+}
+
+NETWORKS: dict[str, Network] = {}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    row.key: row
+    for row in (
+        Architecture("sem", "flemme_monai.architectures.SeM", "segmentation", "segmentation"),
+        Architecture(
+            "hsem",
+            "flemme_monai.architectures.HSeM",
+            "hierarchical segmentation: predicts at the latent and at every decoder stage, and fuses",
+            "segmentation",
+        ),
+        Architecture("ae", "flemme_monai.architectures.AE", "auto-encoding, reconstruction", "reconstruction"),
+        Architecture("hae", "flemme_monai.architectures.HAE", "the same, hierarchical", "reconstruction"),
+        Architecture(
+            "clm", "flemme_monai.architectures.ClM", "classification, by the encoder", "classification", plain=True
+        ),
+        Architecture("vae", "flemme_monai.architectures.VAE", "variational auto-encoding", "generation", plain=True),
+        Architecture(
+            "ddpm",
+            "flemme_monai.architectures.DDPM",
+            "generation by denoising diffusion, sampled by DDPM, DDIM or PNDM in any number of steps",
+            "generation",
+        ),
+        Architecture(
+            "edm",
+            "flemme_monai.architectures.EDM",
+            "generation by a preconditioned denoiser, sampled by Heun steps",
+            "generation",
+        ),
+        Architecture(
+            "sdm",
+            "flemme_monai.architectures.SDM",
+            "reconstruction by diffusion under the degraded image, with an uncertainty map",
+            "reconstruction",
+        ),
+        Architecture(
+            "ldm",
+            "flemme_monai.architectures.LDM",
+            "generation by diffusion in the latents of a `VAE`",
+            "generation",
+            plain=True,
+        ),
+    )
+}
+
+
+def backbone(key: str) -> Encoder | Network:
+    """The row of an encoder or of a network from elsewhere."""
+    return ENCODERS[key] if key in ENCODERS else NETWORKS[key]
+
+
+def reference(key: str) -> str:
+    """The paper that an encoder or a network from elsewhere is from."""
+    row = backbone(key)
+    return FAMILIES[row.family].reference if isinstance(row, Encoder) else row.reference
+
+
+def serves(key: str, architecture: str) -> bool:
+    """Whether an encoder or a network from elsewhere can be the backbone of an architecture; both by key."""
+    row = backbone(key)
+    if isinstance(row, Encoder):
+        return row.connection == "none" or not ARCHITECTURES[architecture].plain
+    return architecture in row.architectures
+
+
+def encoders_of(connection: str) -> tuple[str, ...]:
+    """The keys of the encoders of a connection."""
+    return tuple(row.key for row in ENCODERS.values() if row.connection == connection)
+
+
+def plain_encoder_names() -> str:
+    """The classes of plain encoders as a text, such as for an error that asks for one."""
+    *names, last = (ENCODERS[key].name for key in encoders_of("none"))
+    return f"{', '.join(names)} or {last}"
+
+
+def pairs(shipped: bool = False) -> tuple[str, ...]:
+    """The pairs ``<architecture>_<backbone>`` of which a bundle can be made.
+
+    Args:
+        shipped: only those that ``bundles/`` holds: every encoder's, and of a network from elsewhere some.
+    """
+    return tuple(
+        f"{architecture}_{key}"
+        for architecture in ARCHITECTURES
+        for key in (*ENCODERS, *NETWORKS)
+        if serves(key, architecture) and (not shipped or key in ENCODERS or architecture in NETWORKS[key].shipped)
+    )
