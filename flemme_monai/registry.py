@@ -1,7 +1,7 @@
 """The one table of families, encoders, networks from elsewhere and architectures.
 
-The maker of bundles, benchmarks, tests, README and error texts derive from it; nothing else lists their names. A class is
-named by its path, so that reading the table imports neither torch nor a network.
+The maker of bundles, benchmarks, tests, README and error texts derive from it; nothing else lists their names. A class
+is named by its path, so that reading the table imports neither torch nor a network.
 """
 
 from __future__ import annotations
@@ -77,10 +77,12 @@ class Architecture(_Row):
     Args:
         task: ``segmentation``, ``reconstruction``, ``classification`` or ``generation``.
         plain: whether it goes through the latent alone, so that its encoder must have no connections.
+        hierarchical: whether it predicts at every level unless it is told otherwise.
     """
 
     task: str
     plain: bool = False
+    hierarchical: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -144,9 +146,12 @@ ARCHITECTURES: dict[str, Architecture] = {
             "flemme_monai.architectures.HSeM",
             "hierarchical segmentation: predicts at the latent and at every decoder stage, and fuses",
             "segmentation",
+            hierarchical=True,
         ),
         Architecture("ae", "flemme_monai.architectures.AE", "auto-encoding, reconstruction", "reconstruction"),
-        Architecture("hae", "flemme_monai.architectures.HAE", "the same, hierarchical", "reconstruction"),
+        Architecture(
+            "hae", "flemme_monai.architectures.HAE", "the same, hierarchical", "reconstruction", hierarchical=True
+        ),
         Architecture(
             "clm", "flemme_monai.architectures.ClM", "classification, by the encoder", "classification", plain=True
         ),

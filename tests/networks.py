@@ -10,21 +10,26 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai import architectures, backbones
+from flemme_monai import architectures, backbones, registry
+from flemme_monai.architectures import Denoiser
 from flemme_monai.backbones import Conditioning
 
-PLAIN = ("CNN", "ViT", "Swin", "VMamba")
-ENCODERS = ("CNN", "UNet", "DNet", "ViT", "ViTU", "ViTD", "Swin", "SwinU", "SwinD", "VMamba", "VMambaU", "VMambaD")
-DENOISERS = ("DDPM", "EDM", "SDM", "LDM")
-ARCHITECTURES = ("SeM", "HSeM", "AE", "HAE", "ClM", "VAE", *DENOISERS)
-HIERARCHICAL = ("HSeM", "HAE")
-OF_PLAIN_ENCODERS = ("ClM", "VAE", "LDM")
-PAIRS = [(a, e) for a in ARCHITECTURES for e in (PLAIN if a in OF_PLAIN_ENCODERS else ENCODERS)]
+PLAIN = tuple(registry.ENCODERS[key].name for key in registry.encoders_of("none"))
+ENCODERS = tuple(row.name for row in registry.ENCODERS.values())
+ARCHITECTURES = tuple(row.name for row in registry.ARCHITECTURES.values())
+DENOISERS = tuple(name for name in ARCHITECTURES if issubclass(getattr(architectures, name), Denoiser))
+HIERARCHICAL = tuple(row.name for row in registry.ARCHITECTURES.values() if row.hierarchical)
+PAIRS = [
+    (architecture.name, encoder.name)
+    for architecture, encoder in product(registry.ARCHITECTURES.values(), registry.ENCODERS.values())
+    if registry.serves(encoder.key, architecture.key)
+]
 DIMS = (2, 3)
 TABLE = [(a, e, d) for (a, e), d in product(PAIRS, DIMS)]
 # every encoder once, every family's pyramid, every architecture in 2D and 3D
 CORE = [
     *(("SeM", encoder, 2) for encoder in ENCODERS),
+    *((architecture, PLAIN[0], 2) for architecture in ARCHITECTURES),
     *(("SeM", encoder, 3) for encoder in ("UNet", "ViTD", "SwinU", "VMamba")),
     *(("HSeM", encoder, 2) for encoder in ("UNet", "ViTU", "SwinD", "VMambaU")),
     *(("HSeM", encoder, 3) for encoder in ("SwinU",)),
@@ -55,7 +60,7 @@ def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels
         backbones.SwinFamily: {"window_size": 2, "num_heads": 2},
         backbones.MambaFamily: {"state_size": 2, "expansion": 1.0},
     }
-    settings.setdefault("family", cls.family_type(**families[cls.family_type]))
+    settings.setdefault("family", cls.family_type(**families.get(cls.family_type, {})))
     small = {"patch_channels": 8, "channels": (8, 16), "middle_channels": (16,), "num_blocks": 2}
     return cls(spatial_dims, in_channels, out_channels, **{**small, **settings})
 

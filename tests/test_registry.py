@@ -19,7 +19,8 @@ TABLES = {"FAMILIES": FAMILIES, "ENCODERS": ENCODERS, "NETWORKS": NETWORKS, "ARC
 def test_a_row_is_found_by_its_key_and_names_a_class(table):
     for key, row in TABLES[table].items():
         assert key == row.key
-        assert key.isalnum() and key == key.lower()
+        assert key.isalnum()
+        assert key == key.lower()
         assert locate(row.path).__name__ == row.name
 
 

@@ -22,6 +22,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from flemme_monai.registry import encoders_of
+
 DENOISER_PROBLEMS = {2: Problem(2, 8, 64), 3: Problem(3, 1, 32)}
 QUICK_PROBLEMS = {2: Problem(2, 1, 16), 3: Problem(3, 1, 16)}
 
@@ -29,7 +31,7 @@ QUICK_PROBLEMS = {2: Problem(2, 1, 16), 3: Problem(3, 1, 16)}
 OURS, THEIRS = "UNet", ("monai.DiffusionModelUNet", "monai.DiffusionModelUNet@attention")
 VARIANTS = ("UNet@checkpointing", "UNet@bf16")
 
-ENCODERS = ("unet", "vitu", "swinu", "vmambau")
+U_SHAPED = encoders_of("skip")
 SAMPLED, QUICK_SAMPLED = Problem(2, 8, 64), Problem(2, 1, 16)
 STEP_PROBLEMS = (Problem(2, 1, 32), Problem(2, 8, 32), Problem(2, 8, 64), Problem(2, 2, 128), Problem(3, 1, 32))
 STEPS, COUNTED = 10, (2, 4)  # of the samplings that are timed, and of those whose operations are counted
@@ -183,7 +185,7 @@ def sample_encoders(args: argparse.Namespace) -> tuple[str, list[dict]]:
     """Samples a second of each family's DDPM by DDIM and of its EDM by Heun's method."""
     problem, steps = (QUICK_SAMPLED, (2, 2)) if args.quick else (SAMPLED, (50, 18))
     device = torch.device(args.device)
-    named = {f"{a}_{encoder}": (a, n) for encoder in ENCODERS for a, n in zip(("ddpm", "edm"), steps)}
+    named = {f"{a}_{encoder}": (a, n) for encoder in U_SHAPED for a, n in zip(("ddpm", "edm"), steps)}
     samplings = {name: Sampling(name, n, problem, device) for name, (_, n) in named.items()}
     seconds = alternating_seconds(samplings, args.repeats, args.warmup, device)
     rows = []

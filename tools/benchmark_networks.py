@@ -27,6 +27,8 @@ from measure import (
 )
 from torch import nn
 
+from flemme_monai.registry import ENCODERS, encoders_of
+
 OUT_CHANNELS = 2
 MODES = ("train", "infer")
 
@@ -111,10 +113,14 @@ def build(name: str, spatial_dims: int, width: float) -> nn.Module:
     return (monai_network if prefix else ours)(bare, spatial_dims, width)
 
 
+def _of_family(family: str) -> list[str]:
+    return [row.name for row in ENCODERS.values() if row.family == family]
+
+
 # our backbones, MONAI's networks, and the network that sets the number of parameters for all of them
 GROUPS = {
-    "conv": (("CNN", "UNet", "DNet", "UNet@pyramid"), ("monai.BasicUNet", "monai.UNet", "monai.DynUNet")),
-    "swin": (("Swin", "SwinU", "SwinD", "SwinU@pyramid"), ("monai.SwinUNETR",)),
+    "conv": ((*_of_family("conv"), "UNet@pyramid"), ("monai.BasicUNet", "monai.UNet", "monai.DynUNet")),
+    "swin": ((*_of_family("swin"), "SwinU@pyramid"), ("monai.SwinUNETR",)),
 }
 
 
@@ -295,7 +301,7 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
     return "\n\n".join(text), {"facts": facts, "rows": rows, "ratios": ratios(rows)}
 
 
-ENCODERS = ("UNet", "SwinU", "ViTU", "ViTU@reduced", "VMambaU", "VMambaU@mamba2")
+U_SHAPED = (*(ENCODERS[key].name for key in encoders_of("skip")), "ViTU@reduced", "VMambaU@mamba2")
 ENCODER_PROBLEMS = (Problem(2, 2, 128), Problem(2, 2, 256), Problem(3, 1, 64), Problem(3, 1, 96))
 MOST_TOKENS = 40_000  # beyond, attention of all to all takes minutes a step
 
@@ -313,7 +319,7 @@ def compare_encoders(args: argparse.Namespace) -> tuple[str, dict]:
     rows: list[dict] = []
     for problem in QUICK.values() if args.quick else ENCODER_PROBLEMS:
         dims = problem.spatial_dims
-        names = [n for n in ENCODERS if n != "ViTU" or (problem.side // 2) ** dims <= MOST_TOKENS]
+        names = [n for n in U_SHAPED if n != "ViTU" or (problem.side // 2) ** dims <= MOST_TOKENS]
         widths = {name: (1.0, count_parameters(build(name, dims, 1.0))) for name in names}
         measured = measure("encoders", widths, problem, args, operations=False)
         base = next(row for row in measured if row["network"] == "UNet")

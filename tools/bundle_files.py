@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # the package of this checkout
+    sys.path.insert(0, str(ROOT))
 CONFIGS = ("metadata", "evaluate", "inference", "multi_gpu_train")
 TRAININGS = (("train",), ("train_autoencoder", "train_diffusion"))
 WEIGHTS = "models/model.pt"

@@ -23,10 +23,12 @@ from typing import Any
 
 from benchmark import setting
 from bundle_files import ROOT
-from make_bundles import ARCHITECTURES, ENCODERS, fragment, make_pair
+from make_bundles import make_pair
 from measure import markdown_table, matched_width
 from monai.bundle import ConfigParser
 from torch import nn
+
+from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
 
 WIDTHS = ("patch_channels", "channels", "middle_channels")
 METRICS = {  # task: the means to compare, of which the first is plotted
@@ -34,8 +36,8 @@ METRICS = {  # task: the means to compare, of which the first is plotted
     "classification": ("accuracy", "f1"),
     "reconstruction": ("psnr", "ssim"),
 }
-COLORS = {"conv": "tab:blue", "vit": "tab:orange", "swin": "tab:green", "mamba": "tab:red"}
-MARKERS = {"plain": "o", "U-shaped": "s", "densely": "D"}
+COLORS = {family: f"C{i}" for i, family in enumerate(FAMILIES)}
+MARKERS = dict(zip(CONNECTIONS, "osD"))
 
 
 def pair_setting(text: str) -> tuple[str, str, str]:
@@ -102,11 +104,6 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def task_of(architecture: str) -> str:
-    """The task of the bundles of an architecture."""
-    return fragment(f"architectures/{architecture}")["task"]
-
-
 def summary(lines: Iterable[str]) -> dict[str, float]:
     """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
     rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
@@ -138,7 +135,7 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     row = {
         "bundle": pair,
         "parameters": parameters,
-        **{name: metrics[name] for name in METRICS[task_of(pair.partition("_")[0])]},
+        **{name: metrics[name] for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
         "seconds an epoch": seconds,
         "peak MiB": memory / 2**20,
     }
@@ -155,8 +152,8 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     for row in rows:
         encoders.setdefault(row["bundle"].partition("_")[2], []).append(row)
     for encoder, found in encoders.items():
-        name, family, title = ENCODERS[encoder]
-        color, marker = COLORS[family], MARKERS[title.split()[0]]
+        of = ENCODERS[encoder]
+        color, marker = COLORS[of.family], MARKERS[of.connection]
         axes.plot([r["seconds an epoch"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
         for row in found:
             axes.plot(
@@ -165,9 +162,9 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
                 marker,
                 color=color,
                 markersize=7,
-                markerfacecolor=color if row["bundle"].startswith("h") else "white",
+                markerfacecolor=color if ARCHITECTURES[row["bundle"].partition("_")[0]].hierarchical else "white",
             )
-        axes.plot([], [], marker, color=color, label=name)
+        axes.plot([], [], marker, color=color, label=of.name)
     axes.set(xlabel="seconds an epoch", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
@@ -179,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Compare the bundles named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs and of the comparison")
-    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["sem", "hsem"])
+    parser.add_argument("--architectures", nargs="+", choices=tuple(ARCHITECTURES), default=["sem", "hsem"])
     parser.add_argument("--encoders", nargs="+", choices=tuple(ENCODERS), help="all of the architecture")
     parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
     parser.add_argument("--epochs", type=int, default=20)
@@ -195,11 +192,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     args.output = args.output.resolve()
-    tasks = {architecture: task_of(architecture) for architecture in args.architectures}
+    tasks = {architecture: ARCHITECTURES[architecture].task for architecture in args.architectures}
     if len(set(tasks.values())) > 1 or not set(tasks.values()) <= METRICS.keys():
         found = ", ".join(f"{architecture} is for {task}" for architecture, task in tasks.items())
         parser.error(f"{found}: name architectures of one task, which is {' or '.join(METRICS)}.")
-    pairs = [(e, a) for e in args.encoders or ENCODERS for a in tasks if args.encoders or e in ARCHITECTURES[a]]
+    pairs = [(e, a) for e in args.encoders or ENCODERS for a in tasks if args.encoders or serves(e, a)]
     rows = []
     for encoder, architecture in pairs:
         rows.append(compare_pair(f"{architecture}_{encoder}", args))

@@ -19,38 +19,14 @@ from typing import Any
 import fire
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from flemme_monai.registry import ENCODERS, backbone, encoders_of, pairs, reference  # noqa: E402
+
 FRAGMENTS = Path(__file__).resolve().parent / "fragments"
 BUNDLES = ROOT / "bundles"
 
-# name: (class, family, what it is)
-ENCODERS = {
-    "cnn": ("CNN", "conv", "plain convolutional"),
-    "unet": ("UNet", "conv", "U-shaped convolutional"),
-    "dnet": ("DNet", "conv", "densely connected convolutional"),
-    "vit": ("ViT", "vit", "plain transformer"),
-    "vitu": ("ViTU", "vit", "U-shaped transformer"),
-    "vitd": ("ViTD", "vit", "densely connected transformer"),
-    "swin": ("Swin", "swin", "plain shifted-window transformer"),
-    "swinu": ("SwinU", "swin", "U-shaped shifted-window transformer"),
-    "swind": ("SwinD", "swin", "densely connected shifted-window transformer"),
-    "vmamba": ("VMamba", "mamba", "plain Vision Mamba"),
-    "vmambau": ("VMambaU", "mamba", "U-shaped Vision Mamba"),
-    "vmambad": ("VMambaD", "mamba", "densely connected Vision Mamba"),
-}
-REFERENCES = {
-    "conv": "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
-    "vit": "Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
-    "swin": "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
-    "mamba": "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
-}
-PLAIN_ENCODERS = ("cnn", "vit", "swin", "vmamba")
-ARCHITECTURES = {  # name: its encoders
-    **dict.fromkeys(("sem", "hsem", "ae", "hae"), tuple(ENCODERS)),
-    **dict.fromkeys(("clm", "vae"), PLAIN_ENCODERS),
-    **dict.fromkeys(("ddpm", "edm", "sdm"), tuple(ENCODERS)),
-    "ldm": PLAIN_ENCODERS,
-}
-PAIRS = tuple(f"{architecture}_{encoder}" for architecture, own in ARCHITECTURES.items() for encoder in own)
 WORKFLOWS = {name: name for name in ("train", "evaluate", "inference", "multi_gpu_train")}
 OUTPUTS = {"reconstruction": "out_channels"}  # the others' outputs are num_classes
 OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
@@ -103,14 +79,14 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
     Raises:
         ValueError: for an unknown pair or setting.
     """
-    if pair not in PAIRS:
-        raise ValueError(f"there is no pair {pair!r}; the pairs are {', '.join(PAIRS)}.")
+    if pair not in pairs():
+        raise ValueError(f"there is no pair {pair!r}; the pairs are {', '.join(pairs())}.")
     architecture, _, encoder = pair.partition("_")
     name = pair if name is None else name
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; a bundle's name has letters, digits and underscores only.")
     what = described(architecture)
-    encoder_class, family, encoder_title = ENCODERS[encoder]
+    row = backbone(encoder)
     names = {
         "name": name,
         "task": what["task"],
@@ -118,8 +94,8 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         "postfix": POSTFIX.get(what["task"], what["task"]),
         "title": what["title"],
         "architecture": what["network"]["class"],
-        "encoder": encoder_class,
-        "encoder_title": encoder_title,
+        "encoder": row.name,
+        "encoder_title": row.title,
         "data_type": "2D images or 3D volumes; PNG, JPEG, TIFF, NIfTI, NRRD or DICOM",
     }
     definitions = {"network_def": network(what, encoder)}
@@ -127,7 +103,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         autoencoder = merge(described(what["autoencoder"]), {"network": what["autoencoder_network"]})
         definitions["autoencoder_def"] = network(autoencoder, encoder)
     workflows = dict(what.get("workflows", WORKFLOWS))
-    if "interpolate" in what and encoder in PLAIN_ENCODERS:  # with connections an image is more than its latent
+    if "interpolate" in what and encoder in encoders_of("none"):  # with connections an image is more than its latent
         workflows["interpolate"] = "interpolate"
     configs = {}
     for workflow, base in workflows.items():
@@ -146,7 +122,7 @@ def make_pair(pair: str, name: str | None = None, settings: dict[str, Any] | Non
         raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
     metadata = _metadata(fill(fragment("metadata"), names), what, configs["inference"])
     _keep_settings(configs)
-    metadata["references"] = [*what.get("references", []), REFERENCES[family]]
+    metadata["references"] = [*what.get("references", []), reference(encoder)]
 
     files = {f"configs/{workflow}.json": _dump(settings_first(config)) for workflow, config in configs.items()}
     files["configs/metadata.json"] = _dump(metadata)
@@ -179,17 +155,16 @@ def described(architecture: str) -> dict[str, Any]:
 
 def network(what: dict[str, Any], encoder: str) -> dict[str, Any]:
     """The definition of the network of what :func:`described` gives, with an encoder."""
-    encoder_class, family, _ = ENCODERS[encoder]
-    own = what["network"]
+    row, own = ENCODERS[encoder], what["network"]
     backbone = {
-        "_target_": f"flemme_monai.backbones.{encoder_class}",
+        "_target_": row.path,
         "spatial_dims": "@spatial_dims",
         "in_channels": "@in_channels",
         "out_channels": f"@{OUTPUTS.get(what['task'], 'num_classes')}",
-        **fragment(f"families/{family}"),
+        **fragment(f"families/{row.family}"),
     }
-    backbone = merge(merge(backbone, own.get("backbone", {})), own.get("families", {}).get(family, {}))
-    if own.get("latent_vector") and encoder in PLAIN_ENCODERS:
+    backbone = merge(merge(backbone, own.get("backbone", {})), own.get("families", {}).get(row.family, {}))
+    if own.get("latent_vector") and row.connection == "none":
         backbone["latent_size"] = None
     return {"_target_": f"flemme_monai.architectures.{own['class']}", "backbone": backbone, **own.get("settings", {})}
 
@@ -340,7 +315,11 @@ def main(
     if pair is None and (settings or name):
         raise ValueError(f"settings {', '.join(settings) or 'name'} need --pair: name the pair they are for.")
     root = BUNDLES if output is None else Path(output)
-    bundles = {p: make_pair(p) for p in PAIRS} if pair is None else {name or pair: make_pair(pair, name, settings)}
+    bundles = (
+        {p: make_pair(p) for p in pairs(shipped=True)}
+        if pair is None
+        else {name or pair: make_pair(pair, name, settings)}
+    )
     if not check:
         for bundle, files in bundles.items():
             write(root / bundle, files)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from make_bundles import BUNDLES, PAIRS
+from make_bundles import BUNDLES
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+
+from flemme_monai.registry import pairs
 
 
 class Known(torch.nn.Module):
@@ -28,7 +30,7 @@ class Known(torch.nn.Module):
 
 def pair_of(architecture: str) -> str:
     """The first pair of an architecture."""
-    return next(pair for pair in PAIRS if pair.startswith(f"{architecture}_"))
+    return next(pair for pair in pairs(shipped=True) if pair.startswith(f"{architecture}_"))
 
 
 def config(pair: str, *names: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from known import Known, config, pair_of, parsed
-from make_bundles import ARCHITECTURES
 from monai.data import Dataset
 from monai.handlers import StatsHandler, from_engine
+
+from flemme_monai.registry import ARCHITECTURES
 
 SIZE = (16, 16)
 IMAGE = torch.linspace(0, 1, 256).view(1, *SIZE)

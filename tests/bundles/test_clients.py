@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 from image_files import write_nifti
-from make_bundles import PAIRS, make_pair, write
+from make_bundles import make_pair, write
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage, LoadImaged, MapTransform, Resize
+
+from flemme_monai.registry import pairs
 
 SIZE = (12, 10, 7)
 AFFINE = np.array([[-1.8, 0.3, 0.1, 40.0], [0.2, -1.1, 0.4, 50.0], [0.3, 0.5, 2.4, -60.0], [0, 0, 0, 1]])
@@ -216,7 +218,7 @@ def transforms_of(config: Any) -> Iterator[Any]:
             yield from transforms_of(value)
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", pairs(shipped=True))
 def test_preprocessing_and_postprocessing_are_composed(pair: str) -> None:
     configs = [json.loads(text) for path, text in make_pair(pair).items() if path.endswith(".json")]
     found = [value for config in configs for value in transforms_of(config)]

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 from known import Known, pair_of, parsed, train_config
-from make_bundles import ARCHITECTURES, BUNDLES, PAIRS
+from make_bundles import BUNDLES
 from monai.data import MetaTensor
+
+from flemme_monai.registry import ARCHITECTURES, pairs
 
 SEGMENTATION, RECONSTRUCTION = ("sem", "hsem"), ("ae", "hae")
 SCHEDULED = ("ddpm", "sdm", "ldm")
@@ -55,7 +57,7 @@ def test_all_pairs_of_an_architecture_differ_in_their_network_only(architecture)
     for path in sorted((BUNDLES / first / "configs").glob("*.json")):
         if path.stem in ("metadata", "interpolate"):
             continue
-        for pair in (pair for pair in PAIRS if pair.startswith(f"{architecture}_")):
+        for pair in (pair for pair in pairs(shipped=True) if pair.startswith(f"{architecture}_")):
             own, other = (json.loads((BUNDLES / name / "configs" / path.name).read_text()) for name in (pair, first))
             for content, name in ((own, pair), (other, first)):
                 content.pop("network_def", None)

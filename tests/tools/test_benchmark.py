@@ -128,7 +128,7 @@ def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, 
     command = ["encoders", "--quick", "--repeats", "1", "--warmup", "0", "--threads", str(torch.get_num_threads())]
     assert benchmark.main([*command, "--output", str(tmp_path / "encoders.md")]) == 0
     rows = json.loads((tmp_path / "encoders.json").read_text())["rows"]
-    assert [row["network"] for row in rows] == list(benchmark_networks.ENCODERS)
+    assert [row["network"] for row in rows] == list(benchmark_networks.U_SHAPED)
     assert rows[0]["train / UNet"] == rows[0]["infer / UNet"] == 1
     assert rows[1]["train / UNet"] == pytest.approx(rows[1]["train ms"] / rows[0]["train ms"])
 
@@ -177,7 +177,7 @@ def test_a_sampling_step_does_the_same_besides_the_network_whatever_the_size(bun
     assert found[0]["operations beside"] < 20
 
 
-@pytest.mark.parametrize("encoder", benchmark_diffusion.ENCODERS)
+@pytest.mark.parametrize("encoder", benchmark_diffusion.U_SHAPED)
 @pytest.mark.parametrize("architecture", ["ddpm", "edm"])
 def test_sampling_copies_nothing_between_host_and_device_in_its_loop(architecture: str, encoder: str) -> None:
     assert step_operations(f"{architecture}_{encoder}", Problem(2, 1, 16))["device copies"] == 0
@@ -192,7 +192,7 @@ def test_copies_between_devices_are_counted() -> None:
 def test_the_report_of_sampling_has_a_row_a_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(benchmark_diffusion, "QUICK_SAMPLED", TINY)
     monkeypatch.setattr(benchmark_diffusion, "QUICK_PROBLEMS", {2: TINY})
-    monkeypatch.setattr(benchmark_diffusion, "ENCODERS", ("unet", "swinu"))
+    monkeypatch.setattr(benchmark_diffusion, "U_SHAPED", ("unet", "swinu"))
     command = ["diffusion", "--parts", "sampling", "steps", "--quick", "--repeats", "1", "--warmup", "0"]
     assert benchmark.main([*command, "--threads", "1", "--output", str(tmp_path / "x")]) == 0
     rows = json.loads((tmp_path / "x.json").read_text())["rows"]
