@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flemme_monai.registry import ARCHITECTURES, pairs
 from flemme_monai.utils.record import CHANGEABLE
 from flemme_monai.utils.settings import default_of
 
@@ -19,18 +20,7 @@ PARTS |= {"evaluator", "initialize", "run", "ema", "scheduler", "sampling", "pre
 PARTS |= {"start_preprocessing", "network_settings", "trained"}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
-BUNDLES = (
-    "sem_unet",
-    "hsem_unet",
-    "ae_unet",
-    "hae_swin",
-    "clm_cnn",
-    "vae_cnn",
-    "ddpm_unet",
-    "edm_unet",
-    "sdm_unet",
-    "ldm_cnn",
-)
+BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
 LETTERS = {"train": "T", "train_autoencoder": "T", "train_diffusion": "T", "evaluate": "E", "inference": "I"}
 CONFIGS = [
     (bundle, path.stem, letter)
