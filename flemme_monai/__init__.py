@@ -18,6 +18,8 @@ _ROOMS = (
     "losses",
     "metrics",
     "optimizers",
+    "recipes",
+    "registry",
     "transforms",
     "utils",
 )

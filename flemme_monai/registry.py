@@ -76,11 +76,13 @@ class Architecture(_Row):
 
     Args:
         task: ``segmentation``, ``reconstruction``, ``classification`` or ``generation``.
+        recipe: dotted path of the function that says what its bundles are made of.
         plain: whether it goes through the latent alone, so that its encoder must have no connections.
         hierarchical: whether it predicts at every level unless it is told otherwise.
     """
 
     task: str
+    recipe: str
     plain: bool = False
     hierarchical: bool = False
 
@@ -140,45 +142,79 @@ NETWORKS: dict[str, Network] = {}
 ARCHITECTURES: dict[str, Architecture] = {
     row.key: row
     for row in (
-        Architecture("sem", "flemme_monai.architectures.SeM", "segmentation", "segmentation"),
+        Architecture(
+            "sem",
+            "flemme_monai.architectures.SeM",
+            "segmentation",
+            "segmentation",
+            "flemme_monai.recipes.segmentation.sem",
+        ),
         Architecture(
             "hsem",
             "flemme_monai.architectures.HSeM",
             "hierarchical segmentation: predicts at the latent and at every decoder stage, and fuses",
             "segmentation",
+            "flemme_monai.recipes.segmentation.hsem",
             hierarchical=True,
         ),
-        Architecture("ae", "flemme_monai.architectures.AE", "auto-encoding, reconstruction", "reconstruction"),
         Architecture(
-            "hae", "flemme_monai.architectures.HAE", "the same, hierarchical", "reconstruction", hierarchical=True
+            "ae",
+            "flemme_monai.architectures.AE",
+            "auto-encoding, reconstruction",
+            "reconstruction",
+            "flemme_monai.recipes.reconstruction.ae",
         ),
         Architecture(
-            "clm", "flemme_monai.architectures.ClM", "classification, by the encoder", "classification", plain=True
+            "hae",
+            "flemme_monai.architectures.HAE",
+            "the same, hierarchical",
+            "reconstruction",
+            "flemme_monai.recipes.reconstruction.hae",
+            hierarchical=True,
         ),
-        Architecture("vae", "flemme_monai.architectures.VAE", "variational auto-encoding", "generation", plain=True),
+        Architecture(
+            "clm",
+            "flemme_monai.architectures.ClM",
+            "classification, by the encoder",
+            "classification",
+            "flemme_monai.recipes.classification.clm",
+            plain=True,
+        ),
+        Architecture(
+            "vae",
+            "flemme_monai.architectures.VAE",
+            "variational auto-encoding",
+            "generation",
+            "flemme_monai.recipes.variational.vae",
+            plain=True,
+        ),
         Architecture(
             "ddpm",
             "flemme_monai.architectures.DDPM",
             "generation by denoising diffusion, sampled by DDPM, DDIM or PNDM in any number of steps",
             "generation",
+            "flemme_monai.recipes.diffusion.ddpm",
         ),
         Architecture(
             "edm",
             "flemme_monai.architectures.EDM",
             "generation by a preconditioned denoiser, sampled by Heun steps",
             "generation",
+            "flemme_monai.recipes.diffusion.edm",
         ),
         Architecture(
             "sdm",
             "flemme_monai.architectures.SDM",
             "reconstruction by diffusion under the degraded image, with an uncertainty map",
             "reconstruction",
+            "flemme_monai.recipes.supervised.sdm",
         ),
         Architecture(
             "ldm",
             "flemme_monai.architectures.LDM",
             "generation by diffusion in the latents of a `VAE`",
             "generation",
+            "flemme_monai.recipes.latent.ldm",
             plain=True,
         ),
     )

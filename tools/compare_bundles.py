@@ -23,11 +23,11 @@ from typing import Any
 
 from benchmark import setting
 from bundle_files import ROOT
-from make_bundles import make_pair
 from measure import markdown_table, matched_width
 from monai.bundle import ConfigParser
 from torch import nn
 
+from flemme_monai.recipes import make_bundle
 from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
 
 WIDTHS = ("patch_channels", "channels", "middle_channels")
@@ -71,13 +71,13 @@ def scaled(widths: Any, factor: float) -> Any:
 
 def matched_settings(pair: str, settings: dict[str, Any], parameters: int) -> tuple[dict[str, Any], int]:
     """The settings of a pair with widths that give a number of parameters, and the number that they give."""
-    usual = json.loads(make_pair(pair, settings=settings)["configs/train.json"])["network_def"]["backbone"]
+    usual = json.loads(make_bundle(pair, settings=settings)["configs/train.json"])["network_def"]["backbone"]
 
     def widths(factor: float) -> dict[str, Any]:
         return {f"network_def#backbone#{name}": scaled(usual[name], factor) for name in WIDTHS}
 
     def build(factor: float) -> nn.Module:
-        config = json.loads(make_pair(pair, settings={**settings, **widths(factor)})["configs/train.json"])
+        config = json.loads(make_bundle(pair, settings={**settings, **widths(factor)})["configs/train.json"])
         return ConfigParser(config).get_parsed_content("network_def")
 
     factor, found = matched_width(build, parameters, tolerance=0.075)

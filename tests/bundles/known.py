@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from make_bundles import BUNDLES
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
+from flemme_monai.commands.places import BUNDLES
 from flemme_monai.registry import pairs
 
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from make_bundles import make_pair
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
+
+from flemme_monai.recipes import make_bundle
 
 
 def preprocessing(**settings: Any) -> Compose:
     """The training's transforms under some settings."""
-    parser = ConfigParser(json.loads(make_pair("sem_unet", settings=settings)["configs/train.json"]))
+    parser = ConfigParser(json.loads(make_bundle("sem_unet", settings=settings)["configs/train.json"]))
     return parser.get_parsed_content("train#preprocessing").set_random_state(0)
 
 

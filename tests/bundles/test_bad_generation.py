@@ -9,8 +9,9 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 from image_files import random_picture, write_picture
-from make_bundles import make_pair, write
 from refusal import command, earlier_run, refused, save_weights
+
+from flemme_monai.recipes import make_bundle, write
 
 SIZE = {"image_size": [16, 16]}
 TRAINING = {"epochs": 2, "num_workers": 0, "batch_size": 16}
@@ -18,7 +19,7 @@ TRAINING = {"epochs": 2, "num_workers": 0, "batch_size": 16}
 
 def made(pair: str, folder: Path) -> Path:
     """A bundle with weights."""
-    write(folder / pair, make_pair(pair, settings=SIZE))
+    write(folder / pair, make_bundle(pair, settings=SIZE))
     save_weights(folder / pair, folder / pair / "models")
     return folder / pair
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_files import random_picture, write_nifti, write_picture
-from make_bundles import make_pair, write
 from refusal import command, earlier_run, refused, save_weights
+
+from flemme_monai.recipes import make_bundle, write
 
 SETTINGS = {"num_classes": 2, "image_size": [16, 16], "epochs": 1, "num_workers": 0, "batch_size": 4}
 VOLUMES = {"spatial_dims": 3, "image_size": [16, 16, 16]}
@@ -22,7 +23,7 @@ WORKFLOWS = ("train", "evaluate", "inference")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with weights."""
     folder = tmp_path_factory.mktemp("bundles") / "sem_unet"
-    write(folder, make_pair("sem_unet", settings={k: v for k, v in SETTINGS.items() if k != "num_workers"}))
+    write(folder, make_bundle("sem_unet", settings={k: v for k, v in SETTINGS.items() if k != "num_workers"}))
     save_weights(folder, folder / "models")
     return folder
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from make_bundles import BUNDLES
 from monai.bundle import ConfigParser
 from monai.networks import one_hot
+
+from flemme_monai.commands.places import BUNDLES
 
 # of an organ: a perfect case, and one that does not have it and in which it is predicted everywhere
 PREDICTED = torch.stack([torch.ones(1, 4, 4), torch.ones(1, 4, 4)])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from make_bundles import BUNDLES
 from monai.bundle import ConfigParser
+
+from flemme_monai.commands.places import BUNDLES
 
 
 def parsed(bundle: str, tmp_path: Path, **settings) -> ConfigParser:

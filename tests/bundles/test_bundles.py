@@ -19,10 +19,12 @@ from bundle_checks import temporary_copy
 from bundle_files import workflows
 from bundle_runs import run_short
 from check_bundle import check_bundle
-from make_bundles import BUNDLES, differences, main, make_pair, write
 from monai.transforms import LoadImage
 from onnx_checks import check_onnx
 
+from flemme_monai.commands.make import main
+from flemme_monai.commands.places import BUNDLES
+from flemme_monai.recipes import differences, make_bundle, write
 from flemme_monai.registry import ARCHITECTURES, pairs
 from flemme_monai.utils.settings import default_of
 
@@ -37,7 +39,7 @@ def test_the_folder_holds_the_pairs_that_are_shipped():
 
 @pytest.mark.parametrize("pair", SHIPPED)
 def test_a_bundle_is_what_the_maker_writes(pair):
-    assert differences(BUNDLES / pair, make_pair(pair)) == []
+    assert differences(BUNDLES / pair, make_bundle(pair)) == []
 
 
 KINDS = ["sem_vitd", "hsem_vmambau", "ae_cnn", "hae_unet", "clm_swin", "vae_vmamba"]
@@ -71,7 +73,7 @@ def test_a_bundle_s_graph_has_the_network_s_numbers(pair):
 
 @pytest.mark.parametrize("pair", marked(["hsem_swinu", "clm_vit", "sdm_vmambad"], IN_3D))
 def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
-    write(tmp_path / pair, make_pair(pair))
+    write(tmp_path / pair, make_bundle(pair))
     override = {"spatial_dims": 3, "image_size": [16, 16, 16], "bundle_root": str(tmp_path / pair)}
     for names in workflows(tmp_path / pair).values():
         run_short(tmp_path / pair, [str(tmp_path / pair / "configs" / f"{name}.json") for name in names], override)
@@ -108,16 +110,16 @@ def test_what_the_maker_refuses(arguments, message, tmp_path):
 
 
 def test_a_changed_file_is_found(tmp_path):
-    write(tmp_path / "sem_unet", make_pair("sem_unet"))
+    write(tmp_path / "sem_unet", make_bundle("sem_unet"))
     (tmp_path / "sem_unet" / "configs" / "train.json").write_text("{}")
     (tmp_path / "sem_unet" / "configs" / "stray.json").write_text("{}")
-    found = differences(tmp_path / "sem_unet", make_pair("sem_unet"))
+    found = differences(tmp_path / "sem_unet", make_bundle("sem_unet"))
     assert found == ["configs/train.json", "configs/stray.json"]
 
 
 def test_no_target_is_a_module():
     """Of a module and a function with one name, ``_target_`` is the function on Python 3.11 and the module on 3.12."""
-    text = "".join(text for pair in KINDS for path, text in make_pair(pair).items() if path.endswith(".json"))
+    text = "".join(text for pair in KINDS for path, text in make_bundle(pair).items() if path.endswith(".json"))
     targets = set(re.findall(r'"_target_": "([\w.]+)"', text))
     assert len(targets) > 50
     modules = {target for target in targets if is_module(target)}
@@ -138,7 +140,7 @@ def small(tmp_path_factory) -> Path:
     """A small bundle of its own."""
     folder = tmp_path_factory.mktemp("bundles") / "sem_unet"
     settings = {"image_size": [32, 32], "epochs": 3, "num_workers": 0, "batch_size": 16}
-    write(folder, make_pair("sem_unet", settings=settings))
+    write(folder, make_bundle("sem_unet", settings=settings))
     return folder
 
 
@@ -157,7 +159,7 @@ def small_denoiser(tmp_path_factory) -> Path:
     """A small bundle that keeps an average of its weights."""
     folder = tmp_path_factory.mktemp("bundles") / "ddpm_cnn"
     settings = {"image_size": [16, 16], "epochs": 3, "num_workers": 0, "batch_size": 16}
-    write(folder, make_pair("ddpm_cnn", settings=settings))
+    write(folder, make_bundle("ddpm_cnn", settings=settings))
     return folder
 
 
@@ -226,7 +228,7 @@ def test_a_dicom_series_comes_back_as_nifti_with_its_affine(small, data_dir, tmp
 
 
 def test_a_bundle_of_ones_own_takes_any_setting_of_its_components():
-    files = make_pair("sem_unet", settings={"network_def#backbone#final_channels": [32]})
+    files = make_bundle("sem_unet", settings={"network_def#backbone#final_channels": [32]})
     assert json.loads(files["configs/train.json"])["network_def"]["backbone"]["final_channels"] == [32]
     with pytest.raises(ValueError, match="unknown settings network_def#backbone#finalchannels"):
-        make_pair("sem_unet", settings={"network_def#backbone#finalchannels": [32]})
+        make_bundle("sem_unet", settings={"network_def#backbone#finalchannels": [32]})

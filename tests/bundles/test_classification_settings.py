@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from make_bundles import make_pair
 from monai.bundle import ConfigParser
 from PIL import Image
+
+from flemme_monai.recipes import make_bundle
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def folders(tmp_path):
 
 def images(folder, intensity_range) -> dict[str, torch.Tensor]:
     """The images (N, 1, 16, 16) of training, without augmentation, and of validation."""
-    parser = ConfigParser(json.loads(make_pair("clm_cnn")["configs/train.json"]))
+    parser = ConfigParser(json.loads(make_bundle("clm_cnn")["configs/train.json"]))
     settings = {
         "dataset_dir": str(folder),
         "num_classes": 2,

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from image_files import write_nifti
-from make_bundles import make_pair, write
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, EnsureChannelFirst, LoadImage, LoadImaged, MapTransform, Resize
 
+from flemme_monai.recipes import make_bundle, write
 from flemme_monai.registry import pairs
 
 SIZE = (12, 10, 7)
@@ -41,7 +41,7 @@ def volume(tmp_path: Path) -> Path:
 
 def inference_of(pair: str, folder: Path, **settings: Any) -> ConfigParser:
     """The inference of a pair."""
-    write(folder / pair, make_pair(pair, settings=settings))
+    write(folder / pair, make_bundle(pair, settings=settings))
     parser = ConfigParser()
     parser.read_config(str(folder / pair / "configs" / "inference.json"))
     parser["bundle_root"] = str(folder / pair)
@@ -220,7 +220,7 @@ def transforms_of(config: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("pair", pairs(shipped=True))
 def test_preprocessing_and_postprocessing_are_composed(pair: str) -> None:
-    configs = [json.loads(text) for path, text in make_pair(pair).items() if path.endswith(".json")]
+    configs = [json.loads(text) for path, text in make_bundle(pair).items() if path.endswith(".json")]
     found = [value for config in configs for value in transforms_of(config)]
     assert len(found) >= 6
     assert all(value["_target_"] == "monai.transforms.Compose" for value in found)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from known import Known, pair_of, parsed, train_config
-from make_bundles import BUNDLES
 from monai.data import MetaTensor
 
+from flemme_monai.commands.places import BUNDLES
 from flemme_monai.registry import ARCHITECTURES, pairs
 
 SEGMENTATION, RECONSTRUCTION = ("sem", "hsem"), ("ae", "hae")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from bundle_files import trainings, workflows
 from image_files import random_picture, write_picture
-from make_bundles import make_pair, write
 from monai.bundle import ConfigParser, ckpt_export, load, run
 from refusal import refused
 
+from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils.network_config import config_of
 from flemme_monai.utils.record import RECORD, make_record, write_record
 
@@ -60,7 +60,7 @@ def parser_of(bundle: Path, *names: str, **settings: Any) -> ConfigParser:
 def trained(pair: str, folder: Path) -> Path:
     """A bundle with random weights of networks of its own, and the records that its trainings write."""
     bundle = folder / pair
-    write(bundle, make_pair(pair))
+    write(bundle, make_bundle(pair))
     for name in trainings(bundle):
         settings = {
             key: value
@@ -205,7 +205,7 @@ def test_a_classifier_gives_its_own_network(tmp_path: Path) -> None:
 
 def test_clients_have_the_network_of_a_bundles_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a bundle made with its settings; `network` is the key of the recorded network for `ckpt_export`."""
-    write(tmp_path / "sem_unet", make_pair("sem_unet", settings=TINY))
+    write(tmp_path / "sem_unet", make_bundle("sem_unet", settings=TINY))
     parser = parser_of(tmp_path / "sem_unet", "train", num_classes=2)
     network = parser.get_parsed_content("network_def")
     (tmp_path / "sem_unet" / "models").mkdir()
@@ -235,7 +235,7 @@ def test_three_commands_of_which_two_name_the_data_alone(tmp_path: Path) -> None
         write_picture(tmp_path / "set" / "images" / f"{k}.png", picture)
         write_picture(tmp_path / "set" / "masks" / f"{k}.png", picture // 128)
     bundle = tmp_path / "sem_unet"
-    write(bundle, make_pair("sem_unet"))
+    write(bundle, make_bundle("sem_unet"))
     data = {"dataset_dir": str(tmp_path / "set"), "bundle_root": str(bundle)}
     short = {"epochs": 1, "num_workers": 0, **OWN["sem_unet"], **TINY}
     for names, settings in ((("train",), short), (("train", "evaluate"), {}), (("inference",), {})):

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from make_bundles import BUNDLES
 from monai.bundle import ConfigParser
 from test_docs import rows
 
+from flemme_monai.commands.places import BUNDLES
 from flemme_monai.registry import ARCHITECTURES, pairs
 from flemme_monai.utils.settings import default_of
 

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from bundle_runs import working_in
-from make_bundles import BUNDLES, make_pair, write
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import decollate_batch
 from monai.handlers import mlflow_handler
 from PIL import Image
 
+from flemme_monai.commands.places import BUNDLES
 from flemme_monai.handlers import pred_and_label
+from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils import find_bundle_root, folder_lock
 from flemme_monai.utils.errors import plain_line
 
@@ -50,7 +51,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def bundle(tmp_path) -> Path:
-    write(tmp_path / "sem_unet", make_pair("sem_unet", settings={**SMALL, "num_classes": 2}))
+    write(tmp_path / "sem_unet", make_bundle("sem_unet", settings={**SMALL, "num_classes": 2}))
     return tmp_path / "sem_unet"
 
 
@@ -192,7 +193,7 @@ def test_a_disabled_loader_leaves_nothing_among_the_handlers(bundle, data):
 
 @pytest.mark.parametrize("first", [True, False])
 def test_an_evaluation_of_samples_runs_whether_or_not_all_is_asked_for_before(tmp_path, data, first):
-    write(tmp_path / "ddpm_cnn", make_pair("ddpm_cnn"))
+    write(tmp_path / "ddpm_cnn", make_bundle("ddpm_cnn"))
     bundle = tmp_path / "ddpm_cnn"
     more = {"num_samples": 2, "num_inference_steps": 2, "validate#handlers": []}
     run = workflow(bundle, data, ("train", "evaluate"), **more)

@@ -11,9 +11,10 @@ import pytest
 from bundle_files import workflows
 from bundle_runs import working_in
 from image_files import random_picture, write_picture
-from make_bundles import make_pair, write
 from monai.bundle import ConfigParser, run
 from refusal import contents, refused
+
+from flemme_monai.recipes import make_bundle, write
 
 NETWORK = {"patch_channels": 8, "channels": [8, 8], "middle_channels": [8], "num_blocks": 1}
 SMALL = {"image_size": [16, 16], "num_workers": 0, "epochs": 1, "batch_size": 8}
@@ -23,7 +24,7 @@ def made(pair: str, folder: Path, **settings) -> Path:
     """A bundle of small networks."""
     parts = ("network_def", "autoencoder_def") if pair.startswith("ldm") else ("network_def",)
     networks = {f"{part}#backbone#{name}": value for part in parts for name, value in NETWORK.items()}
-    write(folder / pair, make_pair(pair, settings={**networks, **SMALL, **settings}))
+    write(folder / pair, make_bundle(pair, settings={**networks, **SMALL, **settings}))
     return folder / pair
 
 

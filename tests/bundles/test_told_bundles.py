@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from image_files import random_picture, write_nifti, write_picture
-from make_bundles import BUNDLES, make_pair, write
 from monai.bundle import ConfigParser, run
 from PIL import Image
 
+from flemme_monai.commands.places import BUNDLES
+from flemme_monai.recipes import make_bundle, write
 from flemme_monai.registry import pairs
 from flemme_monai.utils.errors import plain_line
 
@@ -141,7 +142,7 @@ def test_an_auto_encoder_has_no_way_between_seeds(tmp_path):
 
 
 def test_only_where_an_image_is_its_latent_there_is_a_way():
-    have = [pair for pair in pairs(shipped=True) if "configs/interpolate.json" in make_pair(pair)]
+    have = [pair for pair in pairs(shipped=True) if "configs/interpolate.json" in make_bundle(pair)]
     assert have == [f"{a}_{e}" for a in ("ae", "vae", "ldm") for e in ("cnn", "vit", "swin", "vmamba")]
 
 
@@ -173,6 +174,6 @@ def test_a_denoiser_is_told_which_slice_of_a_volume_it_sees(tmp_path):
 
 
 def test_settings_of_a_bundle_of_ones_own_reach_the_way(tmp_path):
-    write(tmp_path, make_pair("vae_vit", settings={"between": [5, 6], "num_samples": 7}))
+    write(tmp_path, make_bundle("vae_vit", settings={"between": [5, 6], "num_samples": 7}))
     config = json.loads((tmp_path / "configs" / "interpolate.json").read_text())
     assert (config["between"], config["num_samples"]) == ([5, 6], 7)

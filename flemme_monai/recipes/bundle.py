@@ -1,0 +1,149 @@
+"""From a pair and settings to the files of a bundle."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib import resources
+from pathlib import Path
+from pydoc import locate
+from typing import Any
+
+from ..registry import ARCHITECTURES, backbone, pairs
+from .base import Config, Recipe, Workflow
+from .metadata import DATA_TYPE, metadata
+
+OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
+
+
+def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, str]:
+    """The files of one bundle.
+
+    Args:
+        pair: ``<architecture>_<backbone>``, by their keys in the registry.
+        name: the bundle's name; the pair's by default.
+        settings: values of settings, keys written as on the command line of ``monai.bundle run``.
+
+    Returns:
+        The text of each file by its path inside the bundle.
+
+    Raises:
+        ValueError: If there is no such pair or setting.
+    """
+    if pair not in pairs():
+        raise ValueError(f"there is no pair {pair!r}; the pairs are {', '.join(pairs())}.")
+    name = pair if name is None else name
+    if not name.isidentifier():
+        raise ValueError(f"name is {name!r}; a bundle's name has letters, digits and underscores only.")
+    architecture, _, key = pair.partition("_")
+    recipe: Recipe = locate(ARCHITECTURES[architecture].recipe)(name, backbone(key))
+    workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
+    unknown = [setting for setting, value in (settings or {}).items() if not _set(workflows, setting, value)]
+    if unknown:
+        known = ", ".join(next(iter(workflows.values())).settings)
+        raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
+    content = metadata(name, pair, recipe, workflows["inference"].config())
+    _keep_settings(workflows)
+    return {
+        **{f"configs/{workflow}.json": _dump(found.config()) for workflow, found in workflows.items()},
+        "configs/metadata.json": _dump(content),
+        "configs/logging.conf": _text("logging.conf"),
+        "docs/README.md": _page(name, pair, recipe),
+        "LICENSE": _text("LICENSE"),
+    }
+
+
+def _set(workflows: dict[str, Workflow], setting: str, value: Any) -> bool:
+    """Set a value (levels divided by ``#``) in each config that has it or whose component takes it; whether one did."""
+    found = False
+    *parents, last = setting.split("#")
+    for workflow in workflows.values():
+        for part in (workflow.settings, workflow.components, workflow.steps):
+            node: Any = part
+            for parent in parents:
+                node = node.get(parent) if isinstance(node, dict) else None
+            if isinstance(node, dict) and (last in node or _takes(node.get("_target_"), last)):
+                node[last] = value
+                found = True
+    return found
+
+
+def _takes(target: str | None, name: str) -> bool:
+    """Whether the class or function of that path has an argument of that name."""
+    return target is not None and name in inspect.signature(locate(target)).parameters
+
+
+def _keep_settings(workflows: dict[str, Workflow]) -> None:
+    """Name the settings that training keeps with the weights; evaluation and inference take them from there."""
+    from ..utils.record import CHANGEABLE
+
+    inference, evaluate = workflows["inference"], workflows["evaluate"]
+    trainings = [workflow for name, workflow in workflows.items() if name.startswith("train")]
+    both = trainings[-1].settings.keys() & inference.settings.keys()
+    for workflow in (*trainings, inference):
+        settings = workflow.settings
+        shared = [name for name, value in settings.items() if name in both and _is_kept(name, value)]
+        shared += [name for name in CHANGEABLE if name in settings and name not in shared]
+        workflow.components["network_settings"] = {name: f"@{name}" for name in shared}
+    for workflow, source in (inference, inference), (evaluate, trainings[-1]):
+        for name in source.components["network_settings"]:
+            workflow.settings[name] = f"$@trained.get({name!r}, {source.settings[name]!r})"
+
+
+def _is_kept(name: str, value: Any) -> bool:
+    """Whether a setting is a plain value that weights may depend on."""
+    values = value if isinstance(value, list) else [value]
+    plain = all(
+        v is None or isinstance(v, int | float) or (isinstance(v, str) and v[:1] not in ("$", "@")) for v in values
+    )
+    return plain and name not in ("dataset_dir", *OF_A_RUN)
+
+
+def _page(name: str, pair: str, recipe: Recipe) -> str:
+    """The bundle's page."""
+    architecture, _, key = pair.partition("_")
+    row = backbone(key)
+    text = _text(f"readme_{recipe.readme}.md")
+    words = {
+        "name": name,
+        "title": recipe.title,
+        "architecture": ARCHITECTURES[architecture].name,
+        "encoder": row.name,
+        "encoder_title": row.title,
+        "data_type": DATA_TYPE,
+    }
+    for word, value in words.items():
+        text = text.replace("{" + word + "}", value)
+    return text
+
+
+def _text(name: str) -> str:
+    return (resources.files(__package__) / "texts" / name).read_text(encoding="utf-8")
+
+
+def _dump(config: Config) -> str:
+    return json.dumps(config, indent=4) + "\n"
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    """Write a bundle's files, leaving its weights and outputs alone."""
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def differences(folder: Path, files: dict[str, str]) -> list[str]:
+    """What in a bundle's folder is not as it is made."""
+    found = [path for path, text in files.items() if not _same(folder / path, text)]
+    extra = [
+        p.relative_to(folder).as_posix()
+        for part in ("configs", "docs")
+        for p in (folder / part).rglob("*")
+        if p.is_file()
+    ]
+    return found + [path for path in extra if path not in files]
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text

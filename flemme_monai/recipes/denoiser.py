@@ -1,0 +1,166 @@
+"""What all denoisers share: the network, the average of its weights, schedules and samplers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..registry import Encoder, Network
+from .base import Config, component, compose
+from .handlers import load_weights, trainer_handlers
+from .metrics import FROM_BATCH, FROM_TRAINING, pyramid
+from .networks import smooth_backbone
+from .training import training_part, validation_part
+
+PIXELS = {"channels": [32, 64, 96], "middle_channels": [128]}
+COARSEST_ATTENDS = {"self_attention": [False, False, False, True]}
+AVERAGE = "$@ema.ema_model"
+
+
+def denoiser_backbone(row: Encoder | Network, channels: str, conditioning: Config) -> Config:
+    """The backbone of a denoiser of images; ``channels`` are those of the images."""
+    return smooth_backbone(row, channels, channels, PIXELS, COARSEST_ATTENDS, conditioning=conditioning)
+
+
+def conditioned(context: str, context_size: str, channels: int, combine: str | None, side: str | None) -> Config:
+    """What a denoiser is told: the time step, and a context; arguments as those of ``Conditioning``."""
+    return component(
+        "flemme_monai.backbones.Conditioning",
+        timesteps=True,
+        time_injection=None,
+        context=context,
+        context_size=context_size,
+        channels=channels,
+        combine=combine,
+        injection=None,
+        side=side,
+        condition_first=False,
+    )
+
+
+def of_time_and_class() -> Config:
+    """A denoiser is told the time step, and the class where there are classes; the class is dropped now and then."""
+    conditioning = conditioned("$'class' if @num_classes else None", "@num_classes", 128, None, None)
+    return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
+
+
+def squared_error() -> Config:
+    """The loss of a denoiser, of every level where it is hierarchical."""
+    return pyramid(component("torch.nn.MSELoss"), interp_mode="area")
+
+
+def average_settings() -> Config:
+    """The settings of the average of the weights."""
+    return {
+        "ema_momentum": 0.005,
+        "ema_momentum_start": 0.1,
+        "ema_warmup_iterations": 500,
+        "snapshot_interval": 0,
+    }
+
+
+def average() -> Config:
+    """The average of the weights."""
+    return component(
+        "ignite.handlers.EMAHandler",
+        model="@network",
+        momentum="@ema_momentum",
+        momentum_warmup="@ema_momentum_start",
+        warmup_iters="@ema_warmup_iterations",
+    )
+
+
+def load_average() -> Config:
+    """Load the best weights into the average, which is what is evaluated."""
+    return load_weights(AVERAGE, settings="@network_settings")
+
+
+def denoiser_training(
+    train_transforms: Config,
+    validation_transforms: Config,
+    prepare: tuple[Config, Config],
+    inferer: Config,
+    *handlers: Config,
+) -> Config:
+    """The parts ``train`` and ``validate`` and the average of the weights.
+
+    Args:
+        train_transforms, validation_transforms: from a case to a sample.
+        prepare: noise images, for training and for validation.
+        inferer: how the network is called.
+        handlers: further ones of the trainer.
+    """
+    mse = "monai.handlers.MeanSquaredError"
+    validate = validation_part(
+        preprocessing=validation_transforms,
+        postprocessing=compose(),
+        key_metric={"val_mse": component(mse, output_transform=FROM_BATCH)},
+        additional_metrics=None,
+        batch_size="@batch_size",
+        inferer=inferer,
+        network=AVERAGE,
+        prepare_batch="@validate#prepare_batch",
+        metric_cmp_fn="$lambda new, best: new < best",
+    )
+    return {
+        "train": training_part(
+            preprocessing=train_transforms,
+            key_metric={"train_mse": component(mse, output_transform=FROM_TRAINING)},
+            handlers=[*trainer_handlers(None, ema=True), *handlers],
+            inferer=inferer,
+            prepare_batch=prepare[0],
+        ),
+        "validate": {**validate, "prepare_batch": prepare[1]},
+        "ema": average(),
+    }
+
+
+def schedule_settings(prediction_type: str = "v_prediction") -> Config:
+    """The settings of a schedule of noise."""
+    return {"num_train_timesteps": 1000, "schedule": "cosine", "prediction_type": prediction_type}
+
+
+def scheduler(sampler: str = "ddpm", **arguments: Any) -> Config:
+    """A schedule of noise: training's, or that of a sampler."""
+    return component(
+        "flemme_monai.diffusion.make_scheduler",
+        sampler=sampler,
+        num_train_timesteps="@num_train_timesteps",
+        schedule="@schedule",
+        prediction_type="@prediction_type",
+        **arguments,
+    )
+
+
+def noise_by_schedule(condition_key: str, **arguments: Any) -> tuple[Config, Config]:
+    """Noise images by the schedule, for training and for validation, where a case has the same noise every time."""
+    target = "flemme_monai.diffusion.DenoisingPrepareBatch"
+    shared = {"scheduler": "@scheduler", "condition_key": condition_key}
+    return component(target, **shared, **arguments), component(target, **shared, seed="@seed", **arguments)
+
+
+def diffusion_inferer() -> Config:
+    """How a denoiser of a schedule is called in training."""
+    return component("monai.inferers.DiffusionInferer", scheduler="@scheduler")
+
+
+def sampler_settings() -> Config:
+    """The settings of a sampler of a schedule."""
+    return {"sampler": "ddim", "eta": 0.0}
+
+
+def schedule_sampler() -> Config:
+    """Steps through a schedule."""
+    return component(
+        "flemme_monai.diffusion.ScheduleSampler", scheduler="@scheduler", num_inference_steps="@num_inference_steps"
+    )
+
+
+def sampling_inferer(**arguments: Any) -> Config:
+    """From noise to samples, step by step."""
+    return component(
+        "flemme_monai.diffusion.SamplingInferer",
+        sampler="@sampling",
+        guidance="@guidance",
+        seed="@seed",
+        **arguments,
+    )

@@ -1,0 +1,155 @@
+"""What all networks that make images share: settings, samples from noise, and their evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..registry import ENCODERS
+from .base import DEVICE, OF_CLASSES, Config, Format, component, compose
+from .classification import classifier
+from .handlers import inference_handlers, load_weights
+from .inference import TRAINED, TRAINED_NETWORK, evaluation_components, evaluation_settings, inference_evaluator
+from .training import case_dataset, folders, imports, training_settings
+from .transforms import plain_tensors, reconstruction_images, resize, to_unit_range
+
+FORMAT = Format("image", "magnitude", ("image",), (-1, 1), (-1, 1), patches=False)
+IMAGE_SHAPE = "$(@in_channels, *monai.utils.ensure_tuple_rep(@image_size, @spatial_dims))"
+
+
+def generation_settings(name: str) -> Config:
+    """The settings of a training on images of values in [-1, 1] and one size."""
+    return {
+        **training_settings(name, {"num_classes": None}),
+        "image_size": [32, 32],
+        "batch_size": 16,
+        "augmentation": {"flip": 0.0},
+        "condition_key": OF_CLASSES,
+    }
+
+
+def generation_evaluation_settings(sample_shape: str = IMAGE_SHAPE) -> Config:
+    """The settings of an evaluation of samples."""
+    return {
+        **evaluation_settings(),
+        "num_samples": 120,
+        "class_label": None,
+        "position": None,
+        "class_names": None,
+        "sample_shape": sample_shape,
+        "classifier_path": None,
+        "classifier_classes": "$flemme_monai.utils.trained_settings(@classifier_path).get('num_classes', @num_classes)",
+    }
+
+
+def generation_evaluation(handlers: list[Config]) -> Config:
+    """The components of an evaluation of samples: a classifier, real images, and noise in the place of images."""
+    judge = classifier(ENCODERS["cnn"], "@classifier_classes")
+    for part in (judge, judge["backbone"]):
+        part["_disabled_"] = "$@classifier_path is None"
+    return {
+        **evaluation_components(handlers, data=False),
+        "classifier_def": judge,
+        "classifier": "$@classifier_def and flemme_monai.utils.trained_network(@classifier_def, @classifier_path, "
+        "settings=dict(spatial_dims=@spatial_dims, in_channels=@in_channels, num_classes=@classifier_classes))"
+        f".to({DEVICE[1:]})",
+        "real": {
+            "preprocessing": compose(*reconstruction_images(), resize()),
+            "test": case_dataset("test", "@real#preprocessing"),
+            "training": case_dataset("train", "@real#preprocessing"),
+        },
+        "start_preprocessing": compose(plain_tensors()),
+        "validate#dataset": noise_dataset("$@start_preprocessing"),
+        "validate#postprocessing": compose(to_unit_range()),
+        "validate#key_metric": None,
+        "validate#additional_metrics": None,
+        "validate#prepare_batch": tell_condition(),
+    }
+
+
+def generation_report() -> Config:
+    """How near samples come to real images, and how the classifier sees them."""
+    return component(
+        "flemme_monai.handlers.GenerationReport",
+        output_dir="@output_dir",
+        real="@real#test",
+        training="@real#training",
+        classifier="@classifier",
+        classifier_path="@classifier_path",
+        class_names="@class_names",
+    )
+
+
+def noise_dataset(transform: str) -> Config:
+    """Noise to start from, with the class or the position that is asked for."""
+    start = component(
+        "flemme_monai.diffusion.StartNoise",
+        num_samples="@num_samples",
+        shape="@sample_shape",
+        seed="@seed",
+        num_classes="@num_classes",
+        class_label="@class_label",
+        position="@position",
+    )
+    return component("monai.data.Dataset", data=start, transform=transform)
+
+
+def tell_condition() -> Config:
+    """The network is told the class or the position that is asked for."""
+    return component(
+        "flemme_monai.data.ContextPrepareBatch",
+        extra_keys="$dict(condition='class_label') if @num_classes else dict() if @position is None "
+        "else dict(condition='slice')",
+    )
+
+
+def sampling_settings(name: str, sample_shape: str = IMAGE_SHAPE) -> Config:
+    """The settings of an inference that makes samples."""
+    return {
+        "imports": imports("monai", "flemme_monai"),
+        **folders(name, "inference"),
+        "trained": TRAINED,
+        "dataset_dir": None,
+        "spatial_dims": 2,
+        "in_channels": 1,
+        "num_classes": None,
+        "image_size": [32, 32],
+        "num_samples": 16,
+        "class_label": None,
+        "position": None,
+        "class_names": None,
+        "batch_size": 16,
+        "seed": 0,
+        "amp": False,
+        "device": "$flemme_monai.utils.select_device('auto')",
+        "sample_shape": sample_shape,
+    }
+
+
+def sampling_components(network_def: Config, inferer: Config, *handlers: Config, **save: Any) -> Config:
+    """The components of an inference that makes samples.
+
+    Args:
+        network_def: the network.
+        inferer: from noise to samples.
+        handlers: further ones of the evaluator.
+        save: further arguments of what writes the samples.
+    """
+    save_samples = component(
+        "flemme_monai.handlers.SaveSamples", output_dir="@output_dir", class_names="@class_names", **save
+    )
+    return {
+        "network_settings": {},
+        "network_def": network_def,
+        "network": TRAINED_NETWORK,
+        "preprocessing": compose(plain_tensors()),
+        "dataset": noise_dataset("@preprocessing"),
+        "dataloader": component(
+            "monai.data.DataLoader", dataset="@dataset", batch_size="@batch_size", shuffle=False, num_workers=0
+        ),
+        "prepare_batch": tell_condition(),
+        "inferer": inferer,
+        "postprocessing": compose(to_unit_range()),
+        "checkpointloader": load_weights(settings="@network_settings"),
+        "handlers": inference_handlers(save_samples, *handlers, name="batches"),
+        "evaluator": inference_evaluator(prepare_batch="@prepare_batch"),
+    }

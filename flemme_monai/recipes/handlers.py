@@ -1,0 +1,106 @@
+"""The handlers of trainers and evaluators."""
+
+from __future__ import annotations
+
+from .base import BEST_WEIGHTS, Config, component
+
+EVALUATOR = "@validate#evaluator"
+
+
+def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
+    """What every training does beside its steps.
+
+    Args:
+        picture: kind of the validation pictures in TensorBoard, such as ``segmentation``; None without.
+        ema: an average of the weights is kept.
+    """
+    pictures = {} if picture is None else {"evaluator": EVALUATOR, "task": picture}
+    average = {"ema": "@ema", "snapshot_interval": "@snapshot_interval"} if ema else {}
+    handlers = [
+        component("flemme_monai.handlers.EpochSeed", seed="@seed"),
+        component("flemme_monai.handlers.ClipGradients", max_norm="@max_gradient_norm"),
+        component("flemme_monai.handlers.LearningRate", lr_scheduler="@lr_scheduler"),
+        component("monai.handlers.ValidationHandler", validator=EVALUATOR, epoch_level=True, interval="@val_interval"),
+        component("flemme_monai.handlers.EarlyStop", evaluator=EVALUATOR, patience="@patience"),
+        component("flemme_monai.handlers.History", output_dir="@output_dir", evaluator=EVALUATOR),
+        component("flemme_monai.handlers.TensorBoard", log_dir="@output_dir", **pictures),
+        component("flemme_monai.handlers.Progress"),
+        component(
+            "flemme_monai.handlers.RunState",
+            ckpt_dir="@ckpt_dir",
+            network="@network",
+            optimizer="@optimizer",
+            lr_scheduler="@lr_scheduler",
+            evaluator=EVALUATOR,
+            resume="$flemme_monai.utils.as_bool(@resume)",
+            settings="@network_settings",
+            **average,
+        ),
+        component("flemme_monai.handlers.Report", folders=["@ckpt_dir", "@output_dir"], evaluator=EVALUATOR),
+    ]
+    if ema:
+        handlers.append(component("flemme_monai.handlers.UpdateEMA", ema="@ema"))
+    return handlers
+
+
+def load_weights(network: str = "@network", **settings: str) -> Config:
+    """Load the best weights, after a look at what they were trained with: ``settings=``."""
+    return component(
+        "flemme_monai.handlers.CheckpointLoader", load_path=f"${BEST_WEIGHTS}", network=network, **settings
+    )
+
+
+def load_autoencoder() -> Config:
+    """Load the autoencoder's weights."""
+    return component("flemme_monai.handlers.CheckpointLoader", load_path="@autoencoder_path", network="@autoencoder")
+
+
+def report() -> Config:
+    """Say what was written and measured."""
+    return component("flemme_monai.handlers.Report", folders=["@output_dir"])
+
+
+def evaluation_handlers(*reports: Config, load: Config | None = None) -> list[Config]:
+    """The handlers of an evaluation.
+
+    Args:
+        reports: what write the metrics.
+        load: what loads the weights, where it is not the network that has them.
+    """
+    load = load_weights(settings="@network_settings") if load is None else load
+    return [load, component("flemme_monai.handlers.Progress"), *reports, report()]
+
+
+def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config | str]:
+    """The handlers of an inference.
+
+    Args:
+        save: what writes the predictions.
+        more: further ones.
+        name: ``name=``, what the progress counts.
+    """
+    return ["%checkpointloader", component("flemme_monai.handlers.Progress", **name), save, report(), *more]
+
+
+def case_report() -> Config:
+    """The metrics of each case."""
+    return component("flemme_monai.handlers.CaseReport", output_dir="@output_dir")
+
+
+def save_predictions(task: str, postfix: str, **key: str) -> Config:
+    """Write predictions as files of the images' kind, with a picture each."""
+    return component(
+        "flemme_monai.handlers.SavePredictions", output_dir="@output_dir", postfix=postfix, task=task, **key
+    )
+
+
+def latent_picture(autoencoder: str, condition_key: str | None) -> Config:
+    """A picture of the latents of ``latent_images``."""
+    return component(
+        "flemme_monai.handlers.LatentPicture",
+        output_dir="@output_dir",
+        dataset="@latent_images",
+        autoencoder=autoencoder,
+        condition_key=condition_key,
+        class_names="@class_names",
+    )

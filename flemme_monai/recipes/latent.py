@@ -1,0 +1,189 @@
+"""Generation by diffusion in the latents of an autoencoder: ``ldm``."""
+
+from __future__ import annotations
+
+from ..registry import Encoder, Network
+from .base import DEVICE, Config, Recipe, Workflow, component
+from .denoiser import (
+    AVERAGE,
+    denoiser_training,
+    diffusion_inferer,
+    load_average,
+    noise_by_schedule,
+    of_time_and_class,
+    sampler_settings,
+    sampling_inferer,
+    schedule_sampler,
+    schedule_settings,
+    scheduler,
+    squared_error,
+)
+from .diffusion import denoiser_settings
+from .generation import (
+    FORMAT,
+    generation_evaluation,
+    generation_evaluation_settings,
+    generation_report,
+    sampling_components,
+    sampling_settings,
+)
+from .handlers import evaluation_handlers, latent_picture, load_autoencoder
+from .inference import evaluation_steps, inference_steps, multi_gpu_training
+from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
+from .networks import backbone, is_conv, is_plain, network, smooth_backbone
+from .training import case_dataset, folders, imports, optimization, split_datalist, training_steps
+from .transforms import generation_transforms
+from .variational import LATENT, autoencoder
+from .variational import training as variational_training
+
+SAMPLE_SHAPE = (
+    "$(@latent_channels, *[n // d for n, d in "
+    "zip(monai.utils.ensure_tuple_rep(@image_size, @spatial_dims), @autoencoder.backbone.size_divisor)])"
+)
+AUTOENCODER_PATH = {"autoencoder_path": "$flemme_monai.utils.path_in(@ckpt_dir, 'autoencoder/model.pt')"}
+STEPS = {"num_inference_steps": 50, "guidance": 1.0}
+
+
+def ldm(name: str, row: Encoder | Network) -> Recipe:
+    """Diffusion in the latents of an autoencoder, which is trained first."""
+    network_def = network("ldm", latent_backbone(row), fusion=None)
+    between = between_seeds_or_images(
+        f"${BETWEEN} if @between_images else {OF_CLASS}",
+        interpolation_handlers(load_autoencoder()),
+        {},
+        autoencoder="@autoencoder",
+    )
+    return Recipe(
+        title="generation by latent diffusion",
+        workflows={
+            "train_autoencoder": autoencoder_training(name, autoencoder(row)),
+            "train_diffusion": training(name, network_def, autoencoder(row)),
+            "evaluate": evaluation(),
+            "inference": inference(name, network_def, autoencoder(row)),
+            "multi_gpu_train": multi_gpu_training(),
+            **({"interpolate": between} if is_plain(row) else {}),
+        },
+        format=FORMAT,
+        readme="latent",
+        references=("Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022",),
+    )
+
+
+def latent_backbone(row: Encoder | Network) -> Config:
+    """The backbone of a denoiser of latents, position by position."""
+    channels = ("@latent_channels", "@latent_channels")
+    conditioning = of_time_and_class()
+    if is_conv(row):
+        levels = {"channels": [64, 96], "middle_channels": [128]}
+        attends = {"self_attention": [False, False, True]}
+        return smooth_backbone(row, *channels, levels, attends, conditioning=conditioning)
+    levels = {"patch_size": 1, "channels": [64], "middle_channels": [128]}
+    return backbone(row, *channels, levels, conditioning=conditioning)
+
+
+def autoencoder_training(name: str, autoencoder_def: Config) -> Workflow:
+    """``train_autoencoder.json``: images and their reconstructions, told no class; its latents are hardly bounded."""
+    workflow = variational_training(name, autoencoder_def)
+    workflow.settings |= {
+        **folders(name, "train_autoencoder", ckpt="models/autoencoder"),
+        "condition_key": None,
+        "kl_weight": 0.0001,
+    }
+    return workflow
+
+
+def latents(autoencoder_def: Config, denoiser: str) -> Config:
+    """The autoencoder, and its latents as the denoiser sees them."""
+    return {
+        "autoencoder_def": autoencoder_def,
+        "autoencoder": "$flemme_monai.utils.trained_network(@autoencoder_def, @autoencoder_path, @bundle_root, "
+        f"'autoencoder_def').to({DEVICE[1:]})",
+        "latent_space": component("flemme_monai.diffusion.LatentSpace", autoencoder="@autoencoder", denoiser=denoiser),
+    }
+
+
+def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflow:
+    """``train_diffusion.json``: noised latents of images."""
+    datalist = split_datalist("generation", "@num_classes")
+    datalist["autoencoder_record"] = "$os.path.join(os.path.dirname(@autoencoder_path), 'split.json')"
+    noise, _ = noise_by_schedule("@condition_key", latents="$@latent_space.encode")
+    _, same_noise = noise_by_schedule("@condition_key", latents="$@latent_space.encode_mean")
+    latent_scale = component(
+        "flemme_monai.handlers.LatentScale",
+        latent_space="@latent_space",
+        dataset="@train#dataset",
+        batch_size="@batch_size",
+        seed="@seed",
+    )
+    return Workflow(
+        settings={
+            **denoiser_settings(name),
+            "imports": imports("torch", "monai", "flemme_monai", "os"),
+            **folders(name, "train_diffusion"),
+            **schedule_settings(),
+            **LATENT,
+            **AUTOENCODER_PATH,
+        },
+        components={
+            "datalist": datalist,
+            **optimization(network_def, squared_error()),
+            **denoiser_training(
+                generation_transforms(train=True),
+                generation_transforms(train=False),
+                (noise, same_noise),
+                diffusion_inferer(),
+                load_autoencoder(),
+                latent_scale,
+            ),
+            "scheduler": scheduler(),
+            **latents(autoencoder_def, "@network_def"),
+        },
+        steps=training_steps(),
+    )
+
+
+def evaluation() -> Workflow:
+    """``evaluate.json``, over ``train_diffusion.json``: samples beside real images, and a picture of the latents."""
+    handlers = evaluation_handlers(
+        generation_report(), latent_picture("@autoencoder", None), load_autoencoder(), load=load_average()
+    )
+    return Workflow(
+        settings={**generation_evaluation_settings(SAMPLE_SHAPE), **STEPS, **sampler_settings()},
+        components={
+            **generation_evaluation(handlers),
+            "sampling": schedule_sampler(),
+            "validate#inferer": sampling_inferer(decode="$@latent_space.decode"),
+            "scheduler": sampling_scheduler(),
+            "latent_space#denoiser": AVERAGE,
+            "latent_images": case_dataset("test", "@validate#preprocessing"),
+        },
+        steps=evaluation_steps(),
+    )
+
+
+def inference(name: str, network_def: Config, autoencoder_def: Config) -> Workflow:
+    """``inference.json``: samples, decoded, and a film of how their latents come out of noise."""
+    inferer = sampling_inferer(keep_steps="$min(@num_inference_steps, 30)", decode="$@latent_space.decode")
+    return Workflow(
+        settings={
+            **sampling_settings(name, SAMPLE_SHAPE),
+            "context_drop": 0.1,
+            **STEPS,
+            **schedule_settings(),
+            **sampler_settings(),
+            **LATENT,
+            **AUTOENCODER_PATH,
+        },
+        components={
+            **sampling_components(network_def, inferer, load_autoencoder(), frames="$lambda: @inferer.steps"),
+            "sampling": schedule_sampler(),
+            "scheduler": sampling_scheduler(),
+            **latents(autoencoder_def, "@network"),
+        },
+        steps=inference_steps(),
+    )
+
+
+def sampling_scheduler() -> Config:
+    """The sampler's schedule; latents have no bounds."""
+    return scheduler("@sampler", eta="@eta", clip_sample=False)

@@ -1,0 +1,82 @@
+"""Losses and metrics."""
+
+from __future__ import annotations
+
+from .base import Config, component
+
+FROM_BATCH = "$monai.handlers.from_engine(['pred', 'label'])"
+FROM_INPUT = "$monai.handlers.from_engine(['image', 'label'])"
+FROM_TRAINING = "$flemme_monai.handlers.pred_and_label()"
+
+
+def dice_ce() -> Config:
+    """Dice of the foreground over the batch, and cross-entropy."""
+    return component("monai.losses.DiceCELoss", include_background=False, to_onehot_y=True, softmax=True, batch=True)
+
+
+def pyramid(loss: Config, **interp_mode: str) -> Config:
+    """A loss of the final output and of every level; ``interp_mode=`` says how the label is brought to a level."""
+    return component(
+        "flemme_monai.losses.pyramid_loss", loss=loss, num_levels="$@network_def.num_levels", **interp_mode
+    )
+
+
+def overlap(**arguments: str) -> Config:
+    """Dice or IoU of the foreground."""
+    return _metric(component("flemme_monai.metrics.OverlapMetric", **arguments), FROM_BATCH)
+
+
+def training_dice() -> Config:
+    """Dice of the crops of an epoch's training."""
+    metric = component("flemme_monai.metrics.OverlapMetric", empty_class="@empty_class", num_classes="@num_classes")
+    return _metric(metric, "$flemme_monai.handlers.pred_and_label(argmax=True)")
+
+
+def absent_class(unit: str) -> Config:
+    """How much of the absent classes is predicted."""
+    return _metric(component("flemme_monai.metrics.AbsentClassVolume", unit=unit), FROM_BATCH)
+
+
+def confusion(name: str) -> Config:
+    """A metric of the confusion matrix by its name."""
+    return component(
+        "monai.handlers.ConfusionMatrix",
+        include_background=False,
+        metric_name=name,
+        compute_sample=True,
+        output_transform=FROM_BATCH,
+    )
+
+
+def psnr(max_val: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:
+    """Peak signal-to-noise ratio."""
+    return component(
+        "monai.handlers.PeakSignalToNoiseRatio", **disabled, max_val=max_val, output_transform=output_transform
+    )
+
+
+def ssim(data_range: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:
+    """Structural similarity."""
+    metric = component("monai.metrics.SSIMMetric", spatial_dims="@spatial_dims", data_range=data_range)
+    return component(
+        "monai.handlers.IgniteMetricHandler", **disabled, metric_fn=metric, output_transform=output_transform
+    )
+
+
+def mean_absolute_error() -> Config:
+    """Mean absolute difference."""
+    return component("monai.handlers.MeanAbsoluteError", output_transform=FROM_BATCH)
+
+
+def reconstruction_metrics() -> Config:
+    """Structural similarity, and what the degraded image itself reaches."""
+    undegraded = {"_disabled_": "$@degradation == 'none'"}
+    return {
+        "ssim": ssim(1.0),
+        "zero_filled_psnr": psnr(1.0, FROM_INPUT, **undegraded),
+        "zero_filled_ssim": ssim(1.0, FROM_INPUT, **undegraded),
+    }
+
+
+def _metric(metric: Config, output_transform: str) -> Config:
+    return component("monai.handlers.IgniteMetricHandler", metric_fn=metric, output_transform=output_transform)

@@ -1,0 +1,172 @@
+"""Auto-encoding and reconstruction: ``ae`` and ``hae``."""
+
+from __future__ import annotations
+
+from ..registry import Encoder, Network
+from .base import OF_CLASSES, Config, Format, Recipe, Workflow, component, compose
+from .handlers import (
+    case_report,
+    evaluation_handlers,
+    inference_handlers,
+    latent_picture,
+    save_predictions,
+    trainer_handlers,
+)
+from .inference import (
+    evaluation_components,
+    evaluation_settings,
+    evaluation_steps,
+    inference_components,
+    inference_list,
+    inference_settings,
+    inference_steps,
+    multi_gpu_training,
+)
+from .interpolation import between_images
+from .metrics import FROM_TRAINING, mean_absolute_error, psnr, pyramid, reconstruction_metrics
+from .networks import backbone, class_conditioning, is_plain, latent_vector, network
+from .training import (
+    case_dataset,
+    optimization,
+    split_datalist,
+    training_part,
+    training_settings,
+    training_steps,
+    validation_part,
+)
+from .transforms import invert, reconstruction_images, reconstruction_transforms, resize, with_meta
+
+OUTPUTS = {"out_channels": 1}
+TASK = "$'generation' if @num_classes else 'reconstruction'"
+CASE_OUTPUTS = "$@num_classes or @out_channels"
+RESIDUAL = "$@degradation != 'none'"
+FORMAT = Format("image", "magnitude", ("image",), (0, 1), (0, 1), patches=True)
+
+
+def ae(name: str, row: Encoder | Network) -> Recipe:
+    """Auto-encoding and reconstruction, with a picture of the latents; a plain encoder's are interpolated too."""
+    network_def = network("ae", _backbone(row), residual=RESIDUAL)
+    loss = component("torch.nn.L1Loss")
+    return Recipe(
+        title="auto-encoding and reconstruction",
+        workflows={
+            "train": training(name, network_def, loss),
+            "evaluate": evaluation(latents=True),
+            "inference": inference(name, network_def),
+            "multi_gpu_train": multi_gpu_training(),
+            **({"interpolate": between_images()} if is_plain(row) else {}),
+        },
+        format=FORMAT,
+        readme="reconstruction",
+    )
+
+
+def hae(name: str, row: Encoder | Network) -> Recipe:
+    """Hierarchical auto-encoding and reconstruction: the loss is of the final output and of every level."""
+    network_def = network("hae", _backbone(row), fusion="cat", residual=RESIDUAL)
+    loss = pyramid(component("torch.nn.L1Loss"), interp_mode="area")
+    return Recipe(
+        title="hierarchical auto-encoding and reconstruction",
+        workflows={
+            "train": training(name, network_def, loss),
+            "evaluate": evaluation(latents=False),
+            "inference": inference(name, network_def),
+            "multi_gpu_train": multi_gpu_training(),
+        },
+        format=FORMAT,
+        readme="reconstruction",
+    )
+
+
+def _backbone(row: Encoder | Network) -> Config:
+    return backbone(row, "@in_channels", "@out_channels", conditioning=class_conditioning(), **latent_vector(row))
+
+
+def reconstruction_settings(name: str, degradation: str) -> Config:
+    """The settings of a training that restores images."""
+    return {
+        **training_settings(name, OUTPUTS),
+        "augmentation": {
+            "flip": 0.5,
+            "rotate": 0.0,
+            "scale": 0.0,
+            "elastic": 0.0,
+            "intensity": 0.3,
+            "noise": 0.0,
+        },
+        "degradation": degradation,
+        "acceleration": 4,
+        "center_fraction": 0.08,
+    }
+
+
+def training(name: str, network_def: Config, loss: Config) -> Workflow:
+    """``train.json``: crops of degraded images and the images themselves; validation by windows."""
+    return Workflow(
+        settings={**reconstruction_settings(name, "none"), "num_classes": None},
+        components={
+            "datalist": split_datalist(TASK, CASE_OUTPUTS),
+            **optimization(network_def, loss),
+            "train": training_part(
+                preprocessing=reconstruction_transforms(train=True),
+                key_metric={"train_psnr": psnr(1.0, FROM_TRAINING)},
+                handlers=trainer_handlers("reconstruction"),
+                prepare_batch=tell_class(),
+            ),
+            "validate": validation_part(
+                preprocessing=reconstruction_transforms(train=False),
+                postprocessing=compose(with_meta(["pred", "label"])),
+                key_metric={"psnr": psnr(1.0)},
+                additional_metrics=reconstruction_metrics(),
+                prepare_batch="@train#prepare_batch",
+            ),
+        },
+        steps=training_steps(),
+    )
+
+
+def evaluation(latents: bool) -> Workflow:
+    """``evaluate.json``, over ``train.json``: all metrics of the test cases.
+
+    Args:
+        latents: with a picture of their latents.
+    """
+    reports = [case_report()]
+    latent_images = {}
+    if latents:
+        reports.append(latent_picture("@network", OF_CLASSES))
+        transform = compose("@validate#preprocessing", resize())
+        latent_images = {"latent_images": case_dataset("test", transform)}
+    return Workflow(
+        settings={**evaluation_settings(), **({"class_names": None} if latents else {})},
+        components={
+            **evaluation_components(evaluation_handlers(*reports)),
+            "validate#additional_metrics#mae": mean_absolute_error(),
+            **latent_images,
+        },
+        steps=evaluation_steps(),
+    )
+
+
+def inference(name: str, network_def: Config) -> Workflow:
+    """``inference.json``: the images of a folder, restored."""
+    return Workflow(
+        settings={**inference_settings(name, OUTPUTS), "degradation": "none", "num_classes": None},
+        components=inference_components(
+            datalist=inference_list(TASK, CASE_OUTPUTS),
+            network_def=network_def,
+            preprocessing=compose(*reconstruction_images()),
+            postprocessing=compose(with_meta("pred"), invert()),
+            handlers=inference_handlers(save_predictions("reconstruction", "recon")),
+            prepare_batch=tell_class(),
+        ),
+        steps=inference_steps(),
+    )
+
+
+def tell_class() -> Config:
+    """The network is told the class of an image, where there are classes."""
+    return component(
+        "flemme_monai.data.ContextPrepareBatch",
+        extra_keys="$dict(context='class_label') if @num_classes else dict()",
+    )

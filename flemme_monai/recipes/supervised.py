@@ -1,0 +1,172 @@
+"""Reconstruction by diffusion under the degraded image: ``sdm``."""
+
+from __future__ import annotations
+
+from ..registry import Encoder, Network
+from .base import Config, Format, Recipe, Workflow, component, compose
+from .denoiser import (
+    average_settings,
+    conditioned,
+    denoiser_backbone,
+    denoiser_training,
+    diffusion_inferer,
+    load_average,
+    noise_by_schedule,
+    sampler_settings,
+    schedule_sampler,
+    schedule_settings,
+    scheduler,
+    squared_error,
+)
+from .handlers import case_report, evaluation_handlers, inference_handlers, save_predictions
+from .inference import (
+    evaluation_components,
+    evaluation_settings,
+    evaluation_steps,
+    inference_components,
+    inference_list,
+    inference_settings,
+    inference_steps,
+    multi_gpu_training,
+)
+from .metrics import mean_absolute_error, psnr, reconstruction_metrics
+from .networks import network
+from .reconstruction import OUTPUTS, reconstruction_settings
+from .training import optimization, split_datalist, training_steps, window_inferer
+from .transforms import (
+    BOTH,
+    degrade,
+    invert,
+    pad_to_size,
+    reconstruction_images,
+    reconstruction_transforms,
+    with_meta,
+)
+
+DEGRADATION = "equispaced"
+SAMPLES = {"num_samples": 4}
+PREDICTION = "sample"
+
+
+def sdm(name: str, row: Encoder | Network) -> Recipe:
+    """Reconstruction by diffusion under the degraded image: several samples, of which mean and spread are given."""
+    conditioning = conditioned("image", "@in_channels", 64, "cat", "encoder")
+    network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning), fusion=None)
+    return Recipe(
+        title="reconstruction by supervised diffusion",
+        workflows={
+            "train": training(name, network_def),
+            "evaluate": evaluation(),
+            "inference": inference(name, network_def),
+            "multi_gpu_train": multi_gpu_training(),
+        },
+        format=Format("image", "magnitude", ("image",), (-1, 1), (), patches=True),
+        readme="supervised",
+        references=("Saharia et al., Image Super-Resolution via Iterative Refinement, TPAMI 2023",),
+    )
+
+
+def training(name: str, network_def: Config) -> Workflow:
+    """``train.json``: crops of images, noised, under the degraded ones."""
+    cropped = compose(
+        *reconstruction_images(),
+        *degrade(seed="@seed"),
+        pad_to_size(),
+        component("monai.transforms.CenterSpatialCropd", keys=BOTH, roi_size="@image_size"),
+    )
+    return Workflow(
+        settings={
+            **reconstruction_settings(name, DEGRADATION),
+            **average_settings(),
+            **schedule_settings(PREDICTION),
+        },
+        components={
+            "datalist": split_datalist("reconstruction", "@out_channels"),
+            **optimization(network_def, squared_error()),
+            **denoiser_training(
+                reconstruction_transforms(train=True),
+                cropped,
+                noise_by_schedule("image", image_key="label", standardise=True),
+                diffusion_inferer(),
+            ),
+            "scheduler": scheduler(),
+        },
+        steps=training_steps(),
+    )
+
+
+def evaluation() -> Workflow:
+    """``evaluate.json``, over ``train.json``: the mean of several samples of each test case."""
+    return Workflow(
+        settings={
+            **evaluation_settings(),
+            "num_inference_steps": 50,
+            **sampler_settings(),
+            **SAMPLES,
+            "overlap": 0.25,
+        },
+        components={
+            **evaluation_components(evaluation_handlers(case_report(), load=load_average())),
+            "sampling": schedule_sampler(),
+            "validate#inferer": averaged_inferer(),
+            "scheduler": sampling_scheduler(),
+            "validate#preprocessing": reconstruction_transforms(train=False),
+            "validate#dataloader#batch_size": 1,
+            "validate#evaluator#prepare_batch": "$monai.engines.default_prepare_batch",
+            "validate#postprocessing": compose(split_spread(), with_meta(["pred", "label"])),
+            "validate#key_metric": {"psnr": psnr(1.0)},
+            "validate#additional_metrics": {**reconstruction_metrics(), "mae": mean_absolute_error()},
+        },
+        steps=evaluation_steps(),
+    )
+
+
+def inference(name: str, network_def: Config) -> Workflow:
+    """``inference.json``: the images of a folder, restored, and how uncertain each pixel is."""
+    both = ["pred", "spread"]
+    uncertainty = save_predictions("uncertainty", "uncertainty", key="spread")
+    return Workflow(
+        settings={
+            **inference_settings(name, OUTPUTS),
+            "degradation": DEGRADATION,
+            "num_inference_steps": 50,
+            **schedule_settings(PREDICTION),
+            **sampler_settings(),
+            **SAMPLES,
+        },
+        components={
+            **inference_components(
+                datalist=inference_list("reconstruction", "@out_channels"),
+                network_def=network_def,
+                preprocessing=compose(*reconstruction_images()),
+                postprocessing=compose(split_spread(), with_meta(both), invert(both)),
+                handlers=inference_handlers(save_predictions("reconstruction", "recon"), uncertainty),
+                inferer=averaged_inferer(),
+            ),
+            "sampling": schedule_sampler(),
+            "scheduler": sampling_scheduler(),
+        },
+        steps=inference_steps(),
+    )
+
+
+def averaged_inferer() -> Config:
+    """Several samples of each window."""
+    return component(
+        "flemme_monai.diffusion.AveragedInferer",
+        sampler="@sampling",
+        num_samples="@num_samples",
+        seed="@seed",
+        window=window_inferer("@overlap"),
+        standardise=True,
+    )
+
+
+def sampling_scheduler() -> Config:
+    """The sampler's schedule, in the scale of the degraded image, which has no bounds."""
+    return scheduler("@sampler", eta="@eta", clip_sample=False)
+
+
+def split_spread() -> Config:
+    """Mean and spread apart."""
+    return component("flemme_monai.transforms.SplitSpreadd", keys="pred")

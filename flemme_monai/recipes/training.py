@@ -1,0 +1,276 @@
+"""What all trainings share: their settings, the optimizer, and the parts that train and validate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import AMP, DEVICE, Config, component, compose
+
+
+def imports(*modules: str) -> list[str]:
+    """The modules that expressions of a config may name."""
+    return [f"$import {module}" for module in sorted(modules)]
+
+
+def folders(name: str, output: str, ckpt: str = "models") -> Config:
+    """Where a bundle is, its weights, and what a workflow writes.
+
+    Args:
+        name: the bundle's name.
+        output: folder in ``output``.
+        ckpt: folder of the weights.
+    """
+    return {
+        "bundle_root": f"$flemme_monai.utils.find_bundle_root('{name}')",
+        "ckpt_dir": f"$flemme_monai.utils.path_in(@bundle_root, '{ckpt}')",
+        "output_dir": f"$flemme_monai.utils.path_in(@bundle_root, 'output/{output}')",
+    }
+
+
+def training_settings(name: str, outputs: Config) -> Config:
+    """The settings of every training.
+
+    Args:
+        name: the bundle's name.
+        outputs: ``num_classes`` or ``out_channels`` with its default.
+    """
+    return {
+        "imports": imports("torch", "monai", "flemme_monai"),
+        **folders(name, "train"),
+        "dataset_dir": None,
+        "split_file": None,
+        "split_by": "case",
+        "shuffle_split": False,
+        "fold": None,
+        "num_folds": 5,
+        "group_by": None,
+        "spatial_dims": 2,
+        "in_channels": 1,
+        **outputs,
+        "image_size": [64, 64],
+        "batch_size": 8,
+        "epochs": 40,
+        "learning_rate": 0.001,
+        "warmup_epochs": 1,
+        "decay": "cosine",
+        "weight_decay": 0.0001,
+        "accumulation_steps": 1,
+        "max_gradient_norm": 1.0,
+        "patience": 100,
+        "val_interval": 1,
+        "num_workers": 2,
+        "seed": 0,
+        "amp": False,
+        "compile": False,
+        "resume": False,
+        "device": "$flemme_monai.utils.select_device('auto')",
+        "augmentation": {},
+    }
+
+
+def split_datalist(task: str, out_channels: str) -> Config:
+    """The cases of training, validation and test.
+
+    Args:
+        task: the kind of cases, which may be an expression.
+        out_channels: number of the network's outputs.
+    """
+    return component(
+        "flemme_monai.data.split_datalist",
+        dataset_dir="@dataset_dir",
+        task=task,
+        spatial_dims="@spatial_dims",
+        in_channels="@in_channels",
+        out_channels=out_channels,
+        image_size="@image_size",
+        seed="@seed",
+        fold="@fold",
+        num_folds="@num_folds",
+        split_file="@split_file",
+        split_by="@split_by",
+        shuffle_split="$flemme_monai.utils.as_bool(@shuffle_split)",
+        group_by="@group_by",
+        record="$flemme_monai.utils.path_in(@ckpt_dir, 'split.json') if @datalist#resume else None",
+        resume="$flemme_monai.utils.as_bool(@resume)",
+    )
+
+
+def optimization(network_def: Config, loss: Config) -> Config:
+    """The network, its loss, the optimizer and the learning rate's schedule."""
+    return {
+        "network_settings": {},
+        "network_def": network_def,
+        "network": f"$@network_def.to({DEVICE[1:]})",
+        "loss": loss,
+        "optimizer": component(
+            "torch.optim.AdamW",
+            params="$flemme_monai.optimizers.parameter_groups(@network)",
+            lr="@learning_rate",
+            weight_decay="@weight_decay",
+        ),
+        "lr_scheduler": component(
+            "flemme_monai.optimizers.warmup_schedule",
+            optimizer="@optimizer",
+            total_steps="$@epochs * len(@train#dataloader)",
+            warmup_steps="$@warmup_epochs * len(@train#dataloader)",
+            decay="@decay",
+            floor=0.01,
+        ),
+    }
+
+
+def simple_inferer() -> Config:
+    """The network is given a batch as it is."""
+    return component("monai.inferers.SimpleInferer")
+
+
+def window_inferer(overlap: float | str) -> Config:
+    """Windows of ``image_size`` slide over an image."""
+    return component(
+        "flemme_monai.inferers.WindowInferer",
+        roi_size="@image_size",
+        sw_batch_size=4,
+        overlap=overlap,
+        spatial_dims="@spatial_dims",
+    )
+
+
+def case_dataset(part: str, transform: str, slices: bool | str = "$@spatial_dims == 2") -> Config:
+    """The cases of a part of the split.
+
+    Args:
+        part: ``train``, ``val`` or ``test``.
+        transform: where the transforms stand.
+        slices: whether volumes are cut into slices.
+    """
+    return component(
+        "flemme_monai.data.CaseDataset",
+        data=f"$@datalist['{part}']",
+        transform=transform,
+        slices=slices,
+        num_workers="@num_workers",
+    )
+
+
+def training_part(
+    preprocessing: Config,
+    key_metric: Config,
+    handlers: list[Config],
+    inferer: Config | None = None,
+    prepare_batch: Config | None = None,
+) -> Config:
+    """The part ``train``: data, handlers and the trainer.
+
+    Args:
+        preprocessing: from a case to a sample.
+        key_metric: the metric of an epoch.
+        handlers: the trainer's handlers.
+        inferer: how the network is called; as it is by default.
+        prepare_batch: from a batch to the network's arguments and the loss's target; image and label by default.
+    """
+    part = {
+        "preprocessing": preprocessing,
+        "dataset": case_dataset("train", "@train#preprocessing"),
+        "dataloader": component(
+            "flemme_monai.data.CaseLoader",
+            dataset="@train#dataset",
+            batch_size="@batch_size",
+            shuffle=True,
+            generator="$torch.Generator()",
+            num_workers=0,
+            buffer_size=4,
+        ),
+        "inferer": simple_inferer() if inferer is None else inferer,
+        "postprocessing": compose(component("flemme_monai.transforms.FinalOutputd", keys="pred")),
+        "key_metric": key_metric,
+        "handlers": handlers,
+        "trainer": component(
+            "monai.engines.SupervisedTrainer",
+            max_epochs="@epochs",
+            device=DEVICE,
+            train_data_loader="@train#dataloader",
+            network="@network",
+            loss_function="@loss",
+            optimizer="@optimizer",
+            inferer="@train#inferer",
+            postprocessing="@train#postprocessing",
+            key_train_metric="@train#key_metric",
+            train_handlers="@train#handlers",
+            accumulation_steps="@accumulation_steps",
+            amp=AMP,
+            compile="$flemme_monai.utils.as_bool(@compile)",
+            decollate=True,
+            optim_set_to_none=True,
+        ),
+    }
+    if prepare_batch is not None:
+        part["trainer"]["prepare_batch"] = "@train#prepare_batch"
+        part["prepare_batch"] = prepare_batch
+    return part
+
+
+def validation_part(
+    preprocessing: Config,
+    postprocessing: Config,
+    key_metric: Config,
+    additional_metrics: Config | None,
+    slices: bool | str = "$@spatial_dims == 2",
+    batch_size: int | str = 1,
+    inferer: Config | None = None,
+    network: str = "@network",
+    **evaluator: Any,
+) -> Config:
+    """The part ``validate``: data and the evaluator.
+
+    Args:
+        preprocessing: from a case to a sample.
+        postprocessing: from a prediction to what metrics take.
+        key_metric: the metric by which the best weights are known.
+        additional_metrics: further ones.
+        slices: whether volumes are cut into slices.
+        batch_size: of validation.
+        inferer: how the network is called; by windows by default.
+        network: the one that is validated.
+        evaluator: further arguments of the evaluator.
+    """
+    return {
+        "preprocessing": preprocessing,
+        "dataset": case_dataset("val", "@validate#preprocessing", slices),
+        "dataloader": component(
+            "flemme_monai.data.CaseLoader",
+            dataset="@validate#dataset",
+            batch_size=batch_size,
+            shuffle=False,
+            num_workers=0,
+        ),
+        "inferer": window_inferer(0.25) if inferer is None else inferer,
+        "postprocessing": postprocessing,
+        "handlers": [],
+        "key_metric": key_metric,
+        "additional_metrics": additional_metrics,
+        "evaluator": component(
+            "monai.engines.SupervisedEvaluator",
+            device=DEVICE,
+            val_data_loader="@validate#dataloader",
+            network=network,
+            inferer="@validate#inferer",
+            postprocessing="@validate#postprocessing",
+            key_val_metric="@validate#key_metric",
+            additional_metrics="@validate#additional_metrics",
+            val_handlers="@validate#handlers",
+            amp=AMP,
+            **evaluator,
+        ),
+    }
+
+
+def training_steps() -> Config:
+    """What a training does."""
+    return {
+        "initialize": [
+            "$flemme_monai.utils.plain_errors()",
+            "$flemme_monai.utils.check_settings()",
+            "$monai.utils.set_determinism(seed=@seed)",
+        ],
+        "run": ["$flemme_monai.utils.refuse_used_folders(@ckpt_dir, @output_dir)", "$@train#trainer.run()"],
+    }

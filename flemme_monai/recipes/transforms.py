@@ -1,0 +1,264 @@
+"""The transforms of each task: how cases are loaded, scaled, augmented, and predictions brought back."""
+
+from __future__ import annotations
+
+from .base import Config, component, compose
+
+BOTH = ["image", "label"]
+
+
+def load_images() -> list[Config]:
+    """Load images, bring them into one orientation, and refuse what the settings do not describe."""
+    return [
+        component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
+        component("flemme_monai.transforms.EnsureChannelAxisd", keys="image", spatial_dims="@spatial_dims"),
+        component("flemme_monai.transforms.OrientVolumesd", keys="image"),
+        component("flemme_monai.transforms.CheckCased", in_channels="@in_channels", spatial_dims="@spatial_dims"),
+    ]
+
+
+def load_segmentations(need_label: bool = True) -> list[Config]:
+    """Load images and labels, as :func:`load_images`; inference takes a label where there is one."""
+    optional = {} if need_label else {"need_label": False}
+    return [
+        component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
+        component("flemme_monai.transforms.LoadLabeld", keys="label", **optional),
+        component("flemme_monai.transforms.EnsureChannelAxisd", keys=BOTH, spatial_dims="@spatial_dims"),
+        component("flemme_monai.transforms.OrientVolumesd", keys=BOTH),
+        component(
+            "flemme_monai.transforms.CheckCased",
+            in_channels="@in_channels",
+            num_classes="@num_classes",
+            spatial_dims="@spatial_dims",
+            **optional,
+        ),
+        component("monai.transforms.NormalizeIntensityd", keys="image", channel_wise=True),
+    ]
+
+
+def plain_tensors(keys: str | list[str] = "image") -> Config:
+    """Tensors without meta data, which random transforms would trace."""
+    return component("monai.transforms.EnsureTyped", keys=keys, track_meta=False)
+
+
+def with_meta(keys: str | list[str]) -> Config:
+    """Tensors with meta data, which metrics of files and :class:`monai.transforms.Invertd` read."""
+    return component("monai.transforms.EnsureTyped", keys=keys, track_meta=True)
+
+
+def resize() -> Config:
+    """Bring an image to ``image_size``."""
+    return component(
+        "flemme_monai.transforms.ResizeImaged",
+        keys="image",
+        spatial_size="@image_size",
+        spatial_dims="@spatial_dims",
+    )
+
+
+def flips(keys: str | list[str] = "image") -> list[Config]:
+    """Random flips along the first two axes."""
+    return [
+        component("monai.transforms.RandFlipd", keys=keys, prob="@augmentation#flip", spatial_axis=axis)
+        for axis in (0, 1)
+    ]
+
+
+def scale_intensity() -> Config:
+    """A random factor on all intensities."""
+    return component("monai.transforms.RandScaleIntensityd", keys="image", prob="@augmentation#intensity", factors=0.2)
+
+
+def noise(deviation: float) -> Config:
+    """Random Gaussian noise."""
+    return component("monai.transforms.RandGaussianNoised", keys="image", prob="@augmentation#noise", std=deviation)
+
+
+def rotate_and_zoom() -> list[Config]:
+    """Random rotations and zooms of an image alone."""
+    return [
+        component(
+            "monai.transforms.RandRotated",
+            keys="image",
+            prob="@augmentation#rotate",
+            range_x=0.35,
+            range_y=0.35,
+            range_z=0.35,
+            padding_mode="zeros",
+        ),
+        component(
+            "monai.transforms.RandZoomd",
+            keys="image",
+            prob="@augmentation#scale",
+            min_zoom=0.85,
+            max_zoom=1.2,
+            padding_mode="constant",
+        ),
+    ]
+
+
+def elastic(keys: str | list[str], prob: str | float, padding_mode: str, **mode: list[str]) -> list[Config]:
+    """Random elastic deformations, of which one is for images and one for volumes.
+
+    Args:
+        keys: what is deformed.
+        prob: probability.
+        padding_mode: of :class:`monai.transforms.Rand2DElasticd`.
+        mode: ``mode=``, the interpolation of each key.
+    """
+    return [
+        component(
+            "monai.transforms.Rand2DElasticd",
+            _disabled_="$@spatial_dims != 2",
+            keys=keys,
+            prob=prob,
+            spacing=16,
+            magnitude_range=[0.5, 2.0],
+            **mode,
+            padding_mode=padding_mode,
+        ),
+        component(
+            "monai.transforms.Rand3DElasticd",
+            _disabled_="$@spatial_dims != 3",
+            keys=keys,
+            prob=prob,
+            sigma_range=[4, 6],
+            magnitude_range=[50, 150],
+            **mode,
+            padding_mode=padding_mode,
+        ),
+    ]
+
+
+def segmentation_transforms(train: bool) -> Config:
+    """From the files of a case to an image of mean 0 and deviation 1 and its label; augmented crops for training."""
+    if not train:
+        return compose(*load_segmentations())
+    modes = ["bilinear", "nearest"]
+    return compose(
+        *load_segmentations(),
+        plain_tensors(BOTH),
+        component(
+            "flemme_monai.transforms.RandAffineCropd",
+            keys=BOTH,
+            roi_size="@image_size",
+            spatial_dims="@spatial_dims",
+            mode=modes,
+            rotate_prob="@augmentation#rotate",
+            rotate_range=0.35,
+            zoom_prob="@augmentation#scale",
+            min_zoom=0.85,
+            max_zoom=1.2,
+            elastic_prob="@augmentation#elastic",
+            elastic=elastic(BOTH, 1.0, "border", mode=modes),
+        ),
+        *flips(BOTH),
+        scale_intensity(),
+        component("monai.transforms.RandShiftIntensityd", keys="image", prob="@augmentation#intensity", offsets=0.2),
+        noise(0.1),
+        plain_tensors(BOTH),
+    )
+
+
+def classification_transforms(train: bool, label: bool = True) -> Config:
+    """From the file of a case to an image of values in [0, 1] and ``image_size``, and its class.
+
+    Args:
+        train: augmented.
+        label: with the class.
+    """
+    low_and_high = "(@intensity_range or (0.0, 1.0))"
+    loaded = [
+        *load_images(),
+        component("monai.transforms.ScaleIntensityd", _disabled_="$@intensity_range is not None", keys="image"),
+        component(
+            "monai.transforms.ScaleIntensityRanged",
+            _disabled_="$@intensity_range is None",
+            keys="image",
+            a_min=f"${low_and_high}[0]",
+            a_max=f"${low_and_high}[1]",
+            b_min=0.0,
+            b_max=1.0,
+            clip=True,
+        ),
+        resize(),
+    ]
+    if label:
+        loaded.append(component("monai.transforms.CopyItemsd", keys="class_label", names="label"))
+    if not train:
+        return compose(*loaded)
+    return compose(
+        *loaded, plain_tensors(), *flips(), *rotate_and_zoom(), scale_intensity(), noise(0.05), plain_tensors()
+    )
+
+
+def reconstruction_images() -> list[Config]:
+    """From the file of a case to an image of values in [0, 1]."""
+    return [*load_images(), component("monai.transforms.ScaleIntensityd", keys="image")]
+
+
+def degrade(**seed: str) -> list[Config]:
+    """Keep the image as the label, and undersample its k-space; ``seed=`` gives a case the same mask every time."""
+    return [
+        component("monai.transforms.CopyItemsd", keys="image", names="label"),
+        component(
+            "flemme_monai.transforms.UndersampleKspaced",
+            _disabled_="$@degradation == 'none'",
+            mask="@degradation",
+            acceleration="@acceleration",
+            center_fraction="@center_fraction",
+            **seed,
+        ),
+    ]
+
+
+def reconstruction_transforms(train: bool) -> Config:
+    """From the file of a case to a degraded image and the image itself as its label; augmented crops for training."""
+    if not train:
+        return compose(*reconstruction_images(), *degrade(seed="@seed"))
+    return compose(
+        *reconstruction_images(),
+        plain_tensors(),
+        *flips(),
+        *rotate_and_zoom(),
+        *elastic("image", "@augmentation#elastic", "zeros"),
+        scale_intensity(),
+        *degrade(),
+        noise(0.05),
+        pad_to_size(),
+        component("monai.transforms.RandSpatialCropd", keys=BOTH, roi_size="@image_size", random_size=False),
+        plain_tensors(BOTH),
+    )
+
+
+def pad_to_size() -> Config:
+    """Pad image and label to at least ``image_size``."""
+    return component("monai.transforms.SpatialPadd", keys=BOTH, spatial_size="@image_size")
+
+
+def generation_transforms(train: bool) -> Config:
+    """From the file of a case to an image of values in [-1, 1] and ``image_size``; flipped for training."""
+    loaded = [
+        *reconstruction_images(),
+        component("monai.transforms.ScaleIntensityRanged", keys="image", a_min=0.0, a_max=1.0, b_min=-1.0, b_max=1.0),
+        resize(),
+    ]
+    return compose(*loaded, plain_tensors(), *flips(), plain_tensors()) if train else compose(*loaded)
+
+
+def to_unit_range() -> Config:
+    """Samples of values in [-1, 1] brought to [0, 1]."""
+    return component(
+        "monai.transforms.ScaleIntensityRanged",
+        keys="pred",
+        a_min=-1.0,
+        a_max=1.0,
+        b_min=0.0,
+        b_max=1.0,
+        clip=True,
+    )
+
+
+def invert(keys: str | list[str] = "pred") -> Config:
+    """Predictions brought back to the orientation of their images."""
+    return component("monai.transforms.Invertd", keys=keys, transform="@preprocessing", orig_keys="image")
