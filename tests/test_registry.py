@@ -28,7 +28,7 @@ def test_a_row_is_found_by_its_key_and_names_a_class(table):
 def test_an_encoder_has_the_family_and_the_connection_of_its_class(key):
     row = ENCODERS[key]
     cls = locate(row.path)
-    assert cls.connection == row.connection
+    assert cls.connection.name == row.connection
     assert cls.family_type is locate(FAMILIES[row.family].path)
 
 
