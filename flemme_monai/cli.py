@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
+COMMANDS = {
+    "list": "the pairs of which a bundle can be made",
+    "make": "a bundle in a folder: make PAIR FOLDER [--SETTING VALUE ...]",
+    "check": "bundles as the MONAI model zoo does, and more",
+    "package": "bundles as the zoo hosts them",
+    "compare": "bundles, trained on the same data with the same budget",
+    "benchmark": "what networks, scans, sampling and loading cost",
+    "export": "networks of bundles to ONNX",
+}
 
-def run(component: Callable[..., Any] | dict[str, Callable[..., Any]], argv: Sequence[str] | None = None) -> None:
-    """Call a function, or one of several by its name, with the words of a command line; an error is one line.
+
+def run(function: Callable[..., Any], argv: Sequence[str] | None = None, name: str | None = None) -> None:
+    """Call a function with the words of a command line, as ``monai.bundle`` does; an error is one line.
 
     Args:
-        component: the function, or functions by name.
+        function: the function.
         argv: the words; those of this program by default.
+        name: the program's name in its help; its file's by default.
     """
     import fire
 
@@ -22,11 +34,38 @@ def run(component: Callable[..., Any] | dict[str, Callable[..., Any]], argv: Seq
     if "--" not in words and {"-h", "--help"} & set(words):  # which a function of any settings would take for one
         words = [word for word in words if word not in ("-h", "--help")] + ["--", "--help"]
     with one_line_errors():
-        fire.Fire(component, words, name="flemme-monai" if isinstance(component, dict) else None)
+        fire.Fire(function, words, name=name)
+
+
+def run_program(command: str, argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Run a command that reads its words itself, and end with its exit code; an error is one line.
+
+    Args:
+        command: the name of its module in :mod:`flemme_monai.commands`.
+        argv: the words; those of this program by default.
+        prog: the program's name in its help; its file's by default.
+    """
+    from .utils import one_line_errors
+
+    with one_line_errors():
+        sys.exit(import_module(f".commands.{command}", __package__).main(argv, prog))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command that is named first."""
-    from .commands.make import list_pairs, make
+    command, *words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help"):
+        print("usage: flemme-monai COMMAND ...\n")
+        print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
+        print("\nflemme-monai COMMAND --help says what a command takes.")
+    elif command not in COMMANDS:
+        from .utils.errors import did_you_mean
 
-    run({"list": list_pairs, "make": make}, argv)
+        print(f"flemme-monai: no command {command!r}; {did_you_mean(command, list(COMMANDS))}", file=sys.stderr)
+        sys.exit(2)
+    elif command in ("list", "make"):
+        from .commands.make import list_pairs, make
+
+        run({"list": list_pairs, "make": make}[command], words, f"flemme-monai {command}")
+    else:
+        run_program(command, words, f"flemme-monai {command}")

@@ -2,50 +2,17 @@
 
     python tools/export_onnx.py sem_unet --output models_onnx
 
-Weights are the bundle's own; one without gets random ones, to see what the export takes.
+`flemme-monai export`, for a checkout.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from bundle_checks import temporary_copy
-from bundle_files import ROOT, find_bundle
-from measure import machine, markdown_table
-from onnx_checks import largest_difference, load_network
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Export the bundles named on the command line, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundles", nargs="+", help="names in bundles/, or paths")
-    parser.add_argument("--output", type=Path, default=Path("exported"), help="folder of the graphs")
-    args = parser.parse_args(argv)
-    import onnx
-
-    from flemme_monai.utils.onnx import export_onnx
-
-    args.output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for bundle in map(find_bundle, args.bundles):
-        with temporary_copy(bundle) as copy:
-            network = load_network(copy)
-        path = args.output / f"{bundle.name}.onnx"
-        start = time.process_time()
-        export_onnx(network, path)
-        seconds = time.process_time() - start
-        nodes = len(onnx.load(path).graph.node)
-        rows.append({"bundle": bundle.name, "export s": seconds, "nodes": nodes})
-        rows[-1]["largest difference"] = f"{largest_difference(network, path):.1e}"
-        print(f"{path}: {seconds:.0f} s of the processor", file=sys.stderr)
-    print(f"{machine()}\n\n{markdown_table(rows)}")
-    return 0
-
+from flemme_monai.cli import run_program
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    sys.exit(main())
+    run_program("export")

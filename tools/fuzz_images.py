@@ -19,9 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle_files import ROOT
-
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from image_mutations import write_mutant, write_samples
 

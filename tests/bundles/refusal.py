@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle_files import workflows
 from monai.bundle import ConfigParser, run
 
+from flemme_monai.commands.bundle_files import workflows
 from flemme_monai.utils.errors import plain_line
 
 ROOT = Path(__file__).resolve().parents[2]

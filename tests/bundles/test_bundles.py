@@ -15,14 +15,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from bundle_checks import temporary_copy
-from bundle_files import workflows
-from bundle_runs import run_short
-from check_bundle import check_bundle
 from monai.transforms import LoadImage
-from onnx_checks import check_onnx
 
+from flemme_monai.commands.bundle_checks import temporary_copy
+from flemme_monai.commands.bundle_files import workflows
+from flemme_monai.commands.bundle_runs import run_short
+from flemme_monai.commands.check import check_bundle
 from flemme_monai.commands.make import main
+from flemme_monai.commands.onnx_checks import check_onnx
 from flemme_monai.commands.places import BUNDLES
 from flemme_monai.recipes import differences, make_bundle, write
 from flemme_monai.registry import ARCHITECTURES, pairs

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from bundle_files import trainings, workflows
 from image_files import random_picture, write_picture
 from monai.bundle import ConfigParser, ckpt_export, load, run
 from refusal import refused
 
+from flemme_monai.commands.bundle_files import trainings, workflows
 from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils.network_config import config_of
 from flemme_monai.utils.record import RECORD, make_record, write_record

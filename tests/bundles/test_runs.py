@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle_runs import working_in
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import decollate_batch
 from monai.handlers import mlflow_handler
 from PIL import Image
 
+from flemme_monai.commands.bundle_runs import working_in
 from flemme_monai.commands.places import BUNDLES
 from flemme_monai.handlers import pred_and_label
 from flemme_monai.recipes import make_bundle, write

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_files import workflows
-from bundle_runs import working_in
 from image_files import random_picture, write_picture
 from monai.bundle import ConfigParser, run
 from refusal import contents, refused
 
+from flemme_monai.commands.bundle_files import workflows
+from flemme_monai.commands.bundle_runs import working_in
 from flemme_monai.recipes import make_bundle, write
 
 NETWORK = {"patch_channels": 8, "channels": [8, 8], "middle_channels": [8], "num_blocks": 1}

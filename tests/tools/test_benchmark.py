@@ -6,15 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import benchmark
-import benchmark_diffusion
-import benchmark_networks
-import benchmark_scans
 import pytest
 import torch
-from benchmark_diffusion import Denoising, Operations, Sampling, step_operations
-from benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
-from measure import (
+from torch import nn
+
+from flemme_monai.commands import benchmark, benchmark_diffusion, benchmark_networks, benchmark_scans
+from flemme_monai.commands.benchmark_diffusion import Denoising, Operations, Sampling, step_operations
+from flemme_monai.commands.benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
+from flemme_monai.commands.measure import (
     alternating_seconds,
     count_flops,
     count_parameters,
@@ -23,7 +22,7 @@ from measure import (
     matmul_peak,
     peak_bytes,
 )
-from torch import nn
+from flemme_monai.commands.places import BUNDLES, environment
 
 CPU = torch.device("cpu")
 MEBIBYTE = 2**20
@@ -75,15 +74,13 @@ def test_the_matmul_peak_is_a_rate() -> None:
 
 def test_peak_memory_counts_what_was_freed_again() -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import torch; from measure import peak_bytes\n"
+        "import torch; from flemme_monai.commands.measure import peak_bytes\n"
         "def work():\n    a = torch.ones(32, 2**18)\n    del a\n    torch.ones(8, 2**18)\n"
         "print(peak_bytes(work, torch.device('cpu')))"
     )
-    tools = str(Path(benchmark.__file__).parent)
     done = subprocess.run(
-        [sys.executable, "-c", code, tools],
-        env={"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", code],
+        env=environment(MALLOC_MMAP_THRESHOLD_="65536", OMP_NUM_THREADS="1"),
         capture_output=True,
         text=True,
         check=True,
@@ -135,7 +132,7 @@ def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_denoiser_is_that_of_its_bundle() -> None:
     network = benchmark_diffusion.build("UNet", 2, 1.0)
-    config = json.loads((benchmark.ROOT / "bundles/ddpm_unet/configs/train.json").read_text())
+    config = json.loads((BUNDLES / "ddpm_unet/configs/train.json").read_text())
     assert network.backbone.feature_channels == config["network_def"]["backbone"]["channels"][::-1]
     assert network.backbone.family.norm == "group"
 

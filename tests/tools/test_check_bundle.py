@@ -7,15 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bundle_checks
-import bundle_files
-import bundle_runs
-import check_bundle
 import pytest
 import torch
-from bundle_checks import ExemptError, forward_arguments, live_checks, make_weights, temporary_copy
-from bundle_files import AUTOENCODER_WEIGHTS, STATIC_CHECKS, WEIGHTS, read_config, trainings, workflows
-from bundle_runs import read_stack
+
+from flemme_monai.commands import bundle_checks, bundle_files, bundle_runs
+from flemme_monai.commands import check as check_bundle
+from flemme_monai.commands.bundle_checks import (
+    ExemptError,
+    forward_arguments,
+    live_checks,
+    make_weights,
+    temporary_copy,
+)
+from flemme_monai.commands.bundle_files import (
+    AUTOENCODER_WEIGHTS,
+    STATIC_CHECKS,
+    WEIGHTS,
+    read_config,
+    trainings,
+    workflows,
+)
+from flemme_monai.commands.bundle_runs import read_stack
+from flemme_monai.commands.places import BUNDLES
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -42,7 +55,7 @@ def whole(bundle: Path) -> Path:
 def latent(tmp_path: Path) -> Path:
     """A bundle of latent diffusion without weights."""
     copy = tmp_path / "bundles" / "ldm_cnn"
-    shutil.copytree(bundle_files.ROOT / "bundles" / "ldm_cnn", copy, ignore=shutil.ignore_patterns("models", "output"))
+    shutil.copytree(BUNDLES / "ldm_cnn", copy, ignore=shutil.ignore_patterns("models", "output"))
     return copy
 
 
@@ -107,7 +120,7 @@ def test_a_network_is_given_what_it_takes(pair: str, expected: dict[str, tuple[i
     assert {name: tuple(value.shape) for name, value in arguments.items()} == expected
 
 
-@pytest.mark.parametrize("name", bundle_files.required_files(bundle_files.ROOT / "bundles" / "sem_unet"))
+@pytest.mark.parametrize("name", bundle_files.required_files(BUNDLES / "sem_unet"))
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
     with pytest.raises(ValueError, match=f"missing {name}"):

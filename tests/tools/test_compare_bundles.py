@@ -4,9 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-import compare_bundles
 import pytest
-from compare_bundles import matched_settings, scaled, settings_of, summary
+
+from flemme_monai.commands import compare as compare_bundles
+from flemme_monai.commands.compare import matched_settings, scaled, settings_of, summary
 
 SIZE = ["image_size=[32,32]", "batch_size=16"]
 

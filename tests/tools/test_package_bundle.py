@@ -6,13 +6,15 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import bundle_files
-import package_bundle
 import pytest
 import torch
-from bundle_files import read_config, read_large_files
 from monai.bundle import load
-from package_bundle import main, package
+
+from flemme_monai.commands import bundle_files
+from flemme_monai.commands import package as package_bundle
+from flemme_monai.commands.bundle_files import read_config, read_large_files
+from flemme_monai.commands.package import main, package
+from flemme_monai.commands.places import BUNDLES
 
 METADATA = "configs/metadata.json"
 
@@ -73,7 +75,7 @@ def test_what_runs_leave_behind_stays_out(bundle: Path, tmp_path: Path) -> None:
 
 def test_latent_diffusion_ships_its_autoencoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = tmp_path / "ldm_cnn"
-    shutil.copytree(bundle_files.ROOT / "bundles" / "ldm_cnn", bundle, ignore=shutil.ignore_patterns("models"))
+    shutil.copytree(BUNDLES / "ldm_cnn", bundle, ignore=shutil.ignore_patterns("models"))
     add_weights(bundle)
     assert main([str(bundle), "--output_dir", str(tmp_path / "dist")]) == 0
     assert "has no models/autoencoder/model.pt" in capsys.readouterr().err
@@ -93,7 +95,7 @@ def test_a_packed_bundle_loads_after_unpacking(bundle: Path, tmp_path: Path) -> 
 
 
 def bundle_network(bundle: Path) -> torch.nn.Module:
-    from bundle_runs import read_stack
+    from flemme_monai.commands.bundle_runs import read_stack
 
     return read_stack(bundle, ("train",)).get_parsed_content("network_def")
 

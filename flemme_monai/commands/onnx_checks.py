@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from bundle_files import WEIGHTS
-from bundle_runs import read_stack
 from torch import nn
+
+from .bundle_files import WEIGHTS
+from .bundle_runs import read_stack
 
 TOLERANCE = 1e-4  # of the largest value
 
@@ -28,7 +29,7 @@ def largest_difference(network: nn.Module, path: Path) -> float:
     """
     import onnxruntime
 
-    from flemme_monai.utils.onnx import example_inputs
+    from ..utils.onnx import example_inputs
 
     session = onnxruntime.InferenceSession(str(path))
     example = {"image" if name == "x" else name: x for name, x in example_inputs(network)[0].items() if x is not None}
@@ -55,7 +56,7 @@ def largest_difference(network: nn.Module, path: Path) -> float:
 
 def check_onnx(bundle: Path) -> str:
     """The network exports to ONNX, and the graph gives the same numbers at two sizes and batches."""
-    from flemme_monai.utils.onnx import export_onnx
+    from ..utils.onnx import export_onnx
 
     network = load_network(bundle)
     with tempfile.TemporaryDirectory() as folder:

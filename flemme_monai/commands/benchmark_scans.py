@@ -6,7 +6,6 @@ Run as a program it prints the peak bytes of one scan, for a process of its own.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -17,8 +16,9 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from bundle_files import ROOT
-from measure import alternating_seconds, markdown_table, matmul_peak, peak_bytes
+
+from .measure import alternating_seconds, markdown_table, matmul_peak, peak_bytes
+from .places import environment
 
 # vector instructions of the numba kernels for one step of one state: decay 16, state 2, output 1; and backward the
 # first two again and 8 for the gradients
@@ -67,7 +67,7 @@ SSD = ((2, 1024, 4, 64, 64), (2, 4096, 4, 64, 64), (2, 4096, 16, 64, 64), (1, 32
 
 def selective_scan(backend: str, *inputs: torch.Tensor) -> torch.Tensor:
     """Ours."""
-    from flemme_monai.ops import selective_scan
+    from ..ops import selective_scan
 
     return selective_scan(*inputs, delta_softplus=True, backend=backend)
 
@@ -85,7 +85,7 @@ def mambapy(*inputs: torch.Tensor) -> torch.Tensor:
 
 def ssd_scan(backend: str, *inputs: torch.Tensor) -> torch.Tensor:
     """Ours."""
-    from flemme_monai.ops import ssd_scan
+    from ..ops import ssd_scan
 
     return ssd_scan(*inputs[:5], D=inputs[5], dt_softplus=True, backend=backend)
 
@@ -149,9 +149,9 @@ def step(scan: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> l
 
 def memory_in_process(kind: str, name: str, size: Sequence[int], threads: int) -> float:
     """Peak memory of a step in MiB, measured in a process of its own."""
-    command = [sys.executable, __file__, kind, name, str(threads), *map(str, size)]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "flemme_monai.commands.benchmark_scans", kind, name, str(threads), *map(str, size)]
+    variables = environment(MALLOC_MMAP_THRESHOLD_="65536")
+    done = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
     return int(done.stdout.split()[-1]) / 2**20
 
 
@@ -233,5 +233,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # the package of this checkout
-    sys.path.insert(0, str(ROOT))
+from .places import BUNDLES
+
 CONFIGS = ("metadata", "evaluate", "inference", "multi_gpu_train")
 TRAININGS = (("train",), ("train_autoencoder", "train_diffusion"))
 WEIGHTS = "models/model.pt"
@@ -33,7 +31,7 @@ def find_bundle(name: str) -> Path:
     Raises:
         FileNotFoundError: when neither is a folder with `configs/`.
     """
-    places = (Path(name), ROOT / "bundles" / name)
+    places = (Path(name), BUNDLES / name)
     for place in places:
         if (place / "configs").is_dir():
             return place.resolve()
@@ -43,8 +41,8 @@ def find_bundle(name: str) -> Path:
 
 
 def all_bundles() -> list[Path]:
-    """Every bundle in the repository's `bundles/`, by name."""
-    return sorted(path.parent.parent for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
+    """Every bundle in `bundles/`, by name."""
+    return sorted(path.parent.parent for path in BUNDLES.glob("*/configs/metadata.json"))
 
 
 def trainings(bundle: Path) -> tuple[str, ...]:

@@ -16,7 +16,11 @@ from pathlib import Path
 from pydoc import locate
 
 import torch
-from bundle_files import (
+from monai.bundle import ConfigParser, ckpt_export, load, verify_metadata, verify_net_in_out
+from monai.bundle.scripts import _get_fake_input_shape
+from torch import nn
+
+from .bundle_files import (
     AUTOENCODER_WEIGHTS,
     WEIGHTS,
     missing_weights,
@@ -25,10 +29,7 @@ from bundle_files import (
     walk,
     workflows,
 )
-from bundle_runs import PLACES, check_run, read_stack, silenced, working_in
-from monai.bundle import ConfigParser, ckpt_export, load, verify_metadata, verify_net_in_out
-from monai.bundle.scripts import _get_fake_input_shape
-from torch import nn
+from .bundle_runs import PLACES, check_run, read_stack, silenced, working_in
 
 SCHEMAS = Path(__file__).resolve().parent / "schema"
 NEWEST_NUMPY = (2, 2, 6)  # the newest for Python 3.10, on which the zoo installs the pinned versions

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bundle_files import workflows
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.scripts import _get_fake_input_shape
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.utils import set_determinism
+
+from .bundle_files import workflows
 
 PLACES = ("repository's root", "inside the bundle", "elsewhere")
 SHORT_RUN = {"epochs": 1, "batch_size": 6, "num_workers": 0, "val_interval": 1}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
-import os
 import platform
 import statistics
 import subprocess
@@ -15,8 +13,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from bundle_files import ROOT
-from measure import (
+from torch import nn
+
+from ..registry import ENCODERS, encoders_of
+from .measure import (
     alternating_seconds,
     count_flops,
     count_parameters,
@@ -25,9 +25,7 @@ from measure import (
     matmul_peak,
     peak_bytes,
 )
-from torch import nn
-
-from flemme_monai.registry import ENCODERS, encoders_of
+from .places import environment
 
 OUT_CHANNELS = 2
 MODES = ("train", "infer")
@@ -66,7 +64,7 @@ def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
     `UNet@pyramid` is `UNet` in that layout; `ViTU@reduced` attends to fewer keys and values; `VMambaU@mamba2` scans by
     state space duality.
     """
-    from flemme_monai import architectures, backbones
+    from .. import architectures, backbones
 
     name, _, kind = name.partition("@")
     layout = LAYOUTS.get(kind, LAYOUTS[""])
@@ -216,22 +214,22 @@ def measure(
             row[f"{mode} rounds ms"] = [1000 * s for s in seconds[name]]
     del loads, works
     for name, row in rows.items():
-        row.update(memory_in_process(name, row["width"], problem, args, inspect.getfile(workload)))
+        row.update(memory_in_process(name, row["width"], problem, args, workload.__module__.rpartition(".")[2]))
     return list(rows.values())
 
 
 def memory_in_process(
-    name: str, width: float, problem: Problem, args: argparse.Namespace, program: str = __file__
+    name: str, width: float, problem: Problem, args: argparse.Namespace, module: str = "benchmark_networks"
 ) -> dict[str, float]:
     """Peak memory of one network's training and inference in MiB, measured in a process of its own.
 
-    The program is one that calls :func:`main`.
+    The module is one of this folder that calls :func:`main`.
     """
     sizes = [str(size) for size in (problem.spatial_dims, problem.batch, problem.side)]
-    command = [sys.executable, program, name, str(width), *sizes, "--device", args.device]
+    command = [sys.executable, "-m", f"{__package__}.{module}", name, str(width), *sizes, "--device", args.device]
     command += ["--threads", str(args.threads)]
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    variables = environment(MALLOC_MMAP_THRESHOLD_="65536")
+    done = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
     return {f"{mode} MiB": int(size) / 2**20 for mode, size in zip(MODES, done.stdout.split()[-2:])}
 
 
@@ -361,5 +359,4 @@ def main(argv: Sequence[str] | None = None, workload: type[Workload] = Workload)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

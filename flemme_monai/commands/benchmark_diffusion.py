@@ -6,8 +6,8 @@ Run as a program it prints the peak bytes of one denoiser, for a process of its 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from benchmark_networks import MODES, Problem, Workload, main, measure, ratios
-from bundle_files import ROOT, find_bundle
-from measure import alternating_seconds, count_parameters, markdown_table, matched_width, synchronize
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from flemme_monai.registry import encoders_of
+from ..recipes import make_bundle
+from ..registry import encoders_of
+from .benchmark_networks import MODES, Problem, Workload, main, measure, ratios
+from .measure import alternating_seconds, count_parameters, markdown_table, matched_width, synchronize
 
 DENOISER_PROBLEMS = {2: Problem(2, 8, 64), 3: Problem(3, 1, 32)}
 QUICK_PROBLEMS = {2: Problem(2, 1, 16), 3: Problem(3, 1, 16)}
@@ -41,8 +41,7 @@ def ours(bundle: str, spatial_dims: int, width: float = 1.0, **settings: object)
     """The network of a bundle with the widths of its stages scaled; settings are its backbone's."""
     from monai.bundle import ConfigParser
 
-    parser = ConfigParser()
-    parser.read_config(find_bundle(bundle) / "configs" / "train.json")
+    parser = ConfigParser(json.loads(make_bundle(bundle)["configs/train.json"]))
     parser["spatial_dims"] = spatial_dims
     backbone = parser["network_def"]["backbone"]
     for name in "channels", "middle_channels":
@@ -162,7 +161,7 @@ class Sampling:
 
 def make_sampler(bundle: str, steps: int) -> Callable[..., torch.Tensor]:
     """DDIM for a DDPM, Heun's method for an EDM."""
-    from flemme_monai.diffusion import HeunSampler, ScheduleSampler, make_scheduler
+    from ..diffusion import HeunSampler, ScheduleSampler, make_scheduler
 
     return HeunSampler(steps) if bundle.startswith("edm") else ScheduleSampler(make_scheduler("ddim"), steps)
 
@@ -270,5 +269,4 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main(workload=Denoising)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from bundle_files import ROOT
-from measure import alternating_seconds, instruction_set, markdown_table
+
+from .measure import alternating_seconds, instruction_set, markdown_table
+from .places import environment
 
 # tokens, channels in, channels out: of the collection's transformers and Mamba networks
 SHAPES = ((8192, 64, 256), (8192, 256, 64), (8192, 64, 192), (8192, 128, 512), (8192, 512, 128), (2048, 256, 1024))
@@ -70,10 +70,11 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
     """
     text = [f"The least of {args.repeats} alternating rounds, fp32. A ratio above 1: the linear layer is faster."]
     results = {}
-    command = [sys.executable, __file__, str(args.threads), str(args.repeats), str(args.warmup), str(int(args.quick))]
-    for kind, environment in KINDS.items():
+    numbers = (args.threads, args.repeats, args.warmup, int(args.quick))
+    command = [sys.executable, "-m", "flemme_monai.commands.benchmark_linear", *map(str, numbers)]
+    for kind, variables in KINDS.items():
         done = subprocess.run(
-            command, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            command, env=environment(**variables), check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
         results[kind] = json.loads(done.stdout.splitlines()[-1])
         text += [f"{results[kind]['instructions']} ({kind}):", markdown_table(results[kind]["rows"])]
@@ -91,5 +92,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

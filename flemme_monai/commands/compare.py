@@ -1,0 +1,212 @@
+"""Train bundles on the same data with the same budget, and put what they reach beside what they cost.
+
+    flemme-monai compare --output comparison --epochs 20 --set dataset_dir=DIR num_classes=2 \
+        "image_size=[128,128]" --pair_set "*_vit*:network_def#backbone#family#spatial_reduction=[4,2,1]"
+
+The widths of every network are scaled to one number of parameters. Each bundle trains and is evaluated in processes
+of its own. A bundle that has its `result.json` is not run again, so a comparison may be stopped and continued. It ends
+with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from torch import nn
+
+from ..recipes import make_bundle, write
+from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
+from .benchmark import setting
+from .measure import markdown_table, matched_width
+from .places import environment
+
+WIDTHS = ("patch_channels", "channels", "middle_channels")
+METRICS = {  # task: the means to compare, of which the first is plotted
+    "segmentation": ("dice", "iou"),
+    "classification": ("accuracy", "f1"),
+    "reconstruction": ("psnr", "ssim"),
+}
+COLORS = {family: f"C{i}" for i, family in enumerate(FAMILIES)}
+MARKERS = dict(zip(CONNECTIONS, "osD"))
+
+
+def pair_setting(text: str) -> tuple[str, str, str]:
+    """A setting PATTERN:NAME=VALUE as its three parts."""
+    pattern, colon, rest = text.partition(":")
+    if not (pattern and colon):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form PATTERN:NAME=VALUE.")
+    return (pattern, *setting(rest))
+
+
+def settings_of(pair: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a pair, values as the command line of ``monai.bundle run`` reads them."""
+    pairs = [(name, value) for name, value in args.set]
+    pairs += [(name, value) for pattern, name, value in args.pair_set if fnmatch(pair, pattern)]
+    return {name: _parsed(value) for name, value in pairs}
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def scaled(widths: Any, factor: float) -> Any:
+    """Widths times a factor, as multiples of 4."""
+    if isinstance(widths, list):
+        return [scaled(width, factor) for width in widths]
+    return max(4, 4 * round(widths * factor / 4))
+
+
+def matched_settings(pair: str, settings: dict[str, Any], parameters: int) -> tuple[dict[str, Any], int]:
+    """The settings of a pair with widths that give a number of parameters, and the number that they give."""
+    usual = json.loads(make_bundle(pair, settings=settings)["configs/train.json"])["network_def"]["backbone"]
+
+    def widths(factor: float) -> dict[str, Any]:
+        return {f"network_def#backbone#{name}": scaled(usual[name], factor) for name in WIDTHS}
+
+    def build(factor: float) -> nn.Module:
+        config = json.loads(make_bundle(pair, settings={**settings, **widths(factor)})["configs/train.json"])
+        return ConfigParser(config).get_parsed_content("network_def")
+
+    factor, found = matched_width(build, parameters, tolerance=0.075)
+    return {**settings, **widths(factor)}, found
+
+
+def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
+    """Run a bundle's workflow in a process of its own.
+
+    Returns:
+        Its peak resident memory in bytes.
+
+    Raises:
+        ChildProcessError: when it fails; its own messages are in the log.
+    """
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(c) for c in configs])]
+    command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    with log.open("w", encoding="utf-8") as file:
+        actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), descriptor) for descriptor in (1, 2)]
+        process = os.posix_spawn(command[0], command, environment(), file_actions=actions)
+        _, status, usage = os.wait4(process, 0)
+    if status:
+        raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def summary(lines: Iterable[str]) -> dict[str, float]:
+    """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
+    rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
+    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in rows}
+    return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined
+
+
+def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Train and evaluate one bundle, or read what was found before."""
+    folder = args.output / pair
+    folder.mkdir(parents=True, exist_ok=True)
+    settings, parameters = matched_settings(pair, settings_of(pair, args), args.parameters)
+    settings |= {"epochs": args.epochs, "seed": args.seed}
+    budget = {"settings": settings, "parameters": parameters}
+    result = folder / "result.json"
+    if result.exists():
+        found = json.loads(result.read_text(encoding="utf-8"))
+        if found["budget"] != budget:
+            raise ValueError(f"{result} was found with other settings; name another --output or remove {folder}.")
+        return found["row"]
+    places = {"bundle_root": folder, "ckpt_dir": folder / "models"}
+    write(folder, make_bundle(pair))
+    configs = [folder / "configs" / f"{name}.json" for name in ("train", "evaluate")]
+    memory = run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log")
+    run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log")
+    with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
+    with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
+        metrics = summary(file)
+    row = {
+        "bundle": pair,
+        "parameters": parameters,
+        **{name: metrics[name] for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
+        "seconds an epoch": seconds,
+        "peak MiB": memory / 2**20,
+    }
+    result.write_text(json.dumps({"budget": budget, "row": row}, indent=1) + "\n", encoding="utf-8")
+    return row
+
+
+def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
+    """A metric over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    encoders: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        encoders.setdefault(row["bundle"].partition("_")[2], []).append(row)
+    for encoder, found in encoders.items():
+        of = ENCODERS[encoder]
+        color, marker = COLORS[of.family], MARKERS[of.connection]
+        axes.plot([r["seconds an epoch"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
+        for row in found:
+            axes.plot(
+                row["seconds an epoch"],
+                row[metric],
+                marker,
+                color=color,
+                markersize=7,
+                markerfacecolor=color if ARCHITECTURES[row["bundle"].partition("_")[0]].hierarchical else "white",
+            )
+        axes.plot([], [], marker, color=color, label=of.name)
+    axes.set(xlabel="seconds an epoch", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Compare the bundles named on the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, help="folder of all runs and of the comparison")
+    parser.add_argument("--architectures", nargs="+", choices=tuple(ARCHITECTURES), default=["sem", "hsem"])
+    parser.add_argument("--encoders", nargs="+", choices=tuple(ENCODERS), help="all of the architecture")
+    parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="NAME=VALUE", help="for all bundles")
+    parser.add_argument(
+        "--pair_set",
+        type=pair_setting,
+        nargs="+",
+        default=[],
+        metavar="PATTERN:NAME=VALUE",
+        help="for bundles whose name matches",
+    )
+    args = parser.parse_args(argv)
+    args.output = args.output.resolve()
+    tasks = {architecture: ARCHITECTURES[architecture].task for architecture in args.architectures}
+    if len(set(tasks.values())) > 1 or not set(tasks.values()) <= METRICS.keys():
+        found = ", ".join(f"{architecture} is for {task}" for architecture, task in tasks.items())
+        parser.error(f"{found}: name architectures of one task, which is {' or '.join(METRICS)}.")
+    pairs = [(e, a) for e in args.encoders or ENCODERS for a in tasks if args.encoders or serves(e, a)]
+    rows = []
+    for encoder, architecture in pairs:
+        rows.append(compare_pair(f"{architecture}_{encoder}", args))
+        print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
+    with (args.output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (args.output / "comparison.md").write_text(markdown_table(rows) + "\n", encoding="utf-8")
+    plot(rows, METRICS[tasks[architecture]][0], args.output / "comparison.png")
+    print(f"written: {args.output}/comparison.csv, comparison.md, comparison.png")
+    return 0
