@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -28,12 +29,10 @@ def run(function: Callable[..., Any], argv: Sequence[str] | None = None, name: s
     """
     import fire
 
-    from .utils import one_line_errors
-
     words = list(sys.argv[1:] if argv is None else argv)
     if "--" not in words and {"-h", "--help"} & set(words):  # which a function of any settings would take for one
         words = [word for word in words if word not in ("-h", "--help")] + ["--", "--help"]
-    with one_line_errors():
+    with _one_line_errors():
         fire.Fire(function, words, name=name)
 
 
@@ -45,10 +44,20 @@ def run_program(command: str, argv: Sequence[str] | None = None, prog: str | Non
         argv: the words; those of this program by default.
         prog: the program's name in its help; its file's by default.
     """
-    from .utils import one_line_errors
-
-    with one_line_errors():
+    with _one_line_errors():
         sys.exit(import_module(f".commands.{command}", __package__).main(argv, prog))
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """As :func:`flemme_monai.utils.one_line_errors`, which imports torch, where there is an error."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        from .utils import one_line_errors
+
+        with one_line_errors():
+            raise
 
 
 def main(argv: Sequence[str] | None = None) -> None:

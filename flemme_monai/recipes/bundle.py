@@ -30,18 +30,22 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     Raises:
         ValueError: If there is no such pair or setting.
     """
+    from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
+
     if pair not in pairs():
-        raise ValueError(f"there is no pair {pair!r}; the pairs are {', '.join(pairs())}.")
+        raise ValueError(f"there is no pair {pair!r}; {did_you_mean(pair, list(pairs()))}")
     name = pair if name is None else name
     if not name.isidentifier():
-        raise ValueError(f"name is {name!r}; a bundle's name has letters, digits and underscores only.")
+        raise ValueError(
+            f"name is {name!r}; a bundle's name has letters, digits and underscores only: give it by --name."
+        )
     architecture, _, key = pair.partition("_")
     recipe: Recipe = locate(ARCHITECTURES[architecture].recipe)(name, backbone(key))
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
-    unknown = [setting for setting, value in (settings or {}).items() if not _set(workflows, setting, value)]
-    if unknown:
-        known = ", ".join(next(iter(workflows.values())).settings)
-        raise ValueError(f"unknown settings {', '.join(unknown)}; the top-level ones are {known}.")
+    for setting, value in (settings or {}).items():
+        if not _set(workflows, setting, value):
+            known = list(next(iter(workflows.values())).settings)
+            raise ValueError(f"unknown setting {setting!r}; {did_you_mean(setting, known)}")
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
     return {

@@ -97,8 +97,8 @@ def test_one_pair_is_made_with_any_settings_in_any_folder(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pair": "sem_resnet"}, "there is no pair 'sem_resnet'; the pairs are sem_cnn"),
-        ({"pair": "sem_unet", "epoch": 3}, "unknown settings epoch"),
+        ({"pair": "sem_resnet"}, "there is no pair 'sem_resnet'; did you mean"),
+        ({"pair": "sem_unet", "epoch": 3}, "unknown setting 'epoch'; did you mean epochs?"),
         ({"pair": "sem_unet", "name": "../x"}, "letters, digits and underscores"),
         ({"epochs": 3}, "need --pair"),
     ],
@@ -230,5 +230,5 @@ def test_a_dicom_series_comes_back_as_nifti_with_its_affine(small, data_dir, tmp
 def test_a_bundle_of_ones_own_takes_any_setting_of_its_components():
     files = make_bundle("sem_unet", settings={"network_def#backbone#final_channels": [32]})
     assert json.loads(files["configs/train.json"])["network_def"]["backbone"]["final_channels"] == [32]
-    with pytest.raises(ValueError, match="unknown settings network_def#backbone#finalchannels"):
+    with pytest.raises(ValueError, match="unknown setting 'network_def#backbone#finalchannels'"):
         make_bundle("sem_unet", settings={"network_def#backbone#finalchannels": [32]})
