@@ -7,8 +7,9 @@ is named by its path, so that reading the table imports neither torch nor a netw
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-CONNECTIONS = {"none": "plain", "skip": "U-shaped", "dense": "dense"}  # which earlier features a stage sees
+CONNECTIONS = {"none": "plain", "skip": "U-shaped", "dense": "densely connected"}  # which earlier features a stage sees
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,17 @@ class _Row:
 
 @dataclass(frozen=True)
 class Family(_Row):
-    """A family of blocks.
+    """A family of blocks, and the encoder-decoders that are made of it.
 
     Args:
+        kind: what its encoders are, such as "transformer".
         reference: the paper that its blocks are from.
+        encoders: the class for each connection, in the family's own module or package; in lower case it is the key.
     """
 
+    kind: str
     reference: str
+    encoders: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -87,138 +92,138 @@ class Architecture(_Row):
     hierarchical: bool = False
 
 
-FAMILIES: dict[str, Family] = {
-    row.key: row
-    for row in (
-        Family(
-            "conv",
-            "flemme_monai.backbones.ConvFamily",
-            "convolutions",
-            "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
-        ),
-        Family(
-            "vit",
-            "flemme_monai.backbones.ViTFamily",
-            "global attention",
-            "Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
-        ),
-        Family(
-            "swin",
-            "flemme_monai.backbones.SwinFamily",
-            "shifted windows",
-            "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
-        ),
-        Family(
-            "mamba",
-            "flemme_monai.backbones.MambaFamily",
-            "selective scans",
-            "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
-        ),
-    )
-}
+def _table(*rows: _Row) -> dict[str, Any]:
+    return {row.key: row for row in rows}
 
-ENCODERS: dict[str, Encoder] = {
-    row.key: row
-    for row in (
-        Encoder("cnn", "flemme_monai.backbones.CNN", "plain convolutional", "conv", "none"),
-        Encoder("unet", "flemme_monai.backbones.UNet", "U-shaped convolutional", "conv", "skip"),
-        Encoder("dnet", "flemme_monai.backbones.DNet", "densely connected convolutional", "conv", "dense"),
-        Encoder("vit", "flemme_monai.backbones.ViT", "plain transformer", "vit", "none"),
-        Encoder("vitu", "flemme_monai.backbones.ViTU", "U-shaped transformer", "vit", "skip"),
-        Encoder("vitd", "flemme_monai.backbones.ViTD", "densely connected transformer", "vit", "dense"),
-        Encoder("swin", "flemme_monai.backbones.Swin", "plain shifted-window transformer", "swin", "none"),
-        Encoder("swinu", "flemme_monai.backbones.SwinU", "U-shaped shifted-window transformer", "swin", "skip"),
+
+FAMILIES: dict[str, Family] = _table(
+    Family(
+        "conv",
+        "flemme_monai.backbones.ConvFamily",
+        "convolutions",
+        "convolutional",
+        "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        {"none": "CNN", "skip": "UNet", "dense": "DNet"},
+    ),
+    Family(
+        "vit",
+        "flemme_monai.backbones.ViTFamily",
+        "global attention",
+        "transformer",
+        "Dosovitskiy et al., An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale, ICLR 2021",
+        {"none": "ViT", "skip": "ViTU", "dense": "ViTD"},
+    ),
+    Family(
+        "swin",
+        "flemme_monai.backbones.SwinFamily",
+        "shifted windows",
+        "shifted-window transformer",
+        "Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, ICCV 2021",
+        {"none": "Swin", "skip": "SwinU", "dense": "SwinD"},
+    ),
+    Family(
+        "mamba",
+        "flemme_monai.backbones.MambaFamily",
+        "selective scans",
+        "Vision Mamba",
+        "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
+        {"none": "VMamba", "skip": "VMambaU", "dense": "VMambaD"},
+    ),
+)
+
+NETWORKS: dict[str, Network] = _table()
+
+ARCHITECTURES: dict[str, Architecture] = _table(
+    Architecture(
+        "sem",
+        "flemme_monai.architectures.SeM",
+        "segmentation",
+        "segmentation",
+        "flemme_monai.recipes.segmentation.sem",
+    ),
+    Architecture(
+        "hsem",
+        "flemme_monai.architectures.HSeM",
+        "hierarchical segmentation: predicts at the latent and at every decoder stage, and fuses",
+        "segmentation",
+        "flemme_monai.recipes.segmentation.hsem",
+        hierarchical=True,
+    ),
+    Architecture(
+        "ae",
+        "flemme_monai.architectures.AE",
+        "auto-encoding, reconstruction",
+        "reconstruction",
+        "flemme_monai.recipes.reconstruction.ae",
+    ),
+    Architecture(
+        "hae",
+        "flemme_monai.architectures.HAE",
+        "the same, hierarchical",
+        "reconstruction",
+        "flemme_monai.recipes.reconstruction.hae",
+        hierarchical=True,
+    ),
+    Architecture(
+        "clm",
+        "flemme_monai.architectures.ClM",
+        "classification, by the encoder",
+        "classification",
+        "flemme_monai.recipes.classification.clm",
+        plain=True,
+    ),
+    Architecture(
+        "vae",
+        "flemme_monai.architectures.VAE",
+        "variational auto-encoding",
+        "generation",
+        "flemme_monai.recipes.variational.vae",
+        plain=True,
+    ),
+    Architecture(
+        "ddpm",
+        "flemme_monai.architectures.DDPM",
+        "generation by denoising diffusion, sampled by DDPM, DDIM or PNDM in any number of steps",
+        "generation",
+        "flemme_monai.recipes.diffusion.ddpm",
+    ),
+    Architecture(
+        "edm",
+        "flemme_monai.architectures.EDM",
+        "generation by a preconditioned denoiser, sampled by Heun steps",
+        "generation",
+        "flemme_monai.recipes.diffusion.edm",
+    ),
+    Architecture(
+        "sdm",
+        "flemme_monai.architectures.SDM",
+        "reconstruction by diffusion under the degraded image, with an uncertainty map",
+        "reconstruction",
+        "flemme_monai.recipes.supervised.sdm",
+    ),
+    Architecture(
+        "ldm",
+        "flemme_monai.architectures.LDM",
+        "generation by diffusion in the latents of a `VAE`",
+        "generation",
+        "flemme_monai.recipes.latent.ldm",
+        plain=True,
+    ),
+)
+
+ENCODERS: dict[str, Encoder] = _table(
+    *(
         Encoder(
-            "swind", "flemme_monai.backbones.SwinD", "densely connected shifted-window transformer", "swin", "dense"
-        ),
-        Encoder("vmamba", "flemme_monai.backbones.VMamba", "plain Vision Mamba", "mamba", "none"),
-        Encoder("vmambau", "flemme_monai.backbones.VMambaU", "U-shaped Vision Mamba", "mamba", "skip"),
-        Encoder("vmambad", "flemme_monai.backbones.VMambaD", "densely connected Vision Mamba", "mamba", "dense"),
+            key=name.lower(),
+            path=f"{family.path.rpartition('.')[0]}.{name}",
+            title=f"{CONNECTIONS[connection]} {family.kind}",
+            family=family.key,
+            connection=connection,
+        )
+        for family in FAMILIES.values()
+        for connection, name in family.encoders.items()
     )
-}
-
-NETWORKS: dict[str, Network] = {}
-
-ARCHITECTURES: dict[str, Architecture] = {
-    row.key: row
-    for row in (
-        Architecture(
-            "sem",
-            "flemme_monai.architectures.SeM",
-            "segmentation",
-            "segmentation",
-            "flemme_monai.recipes.segmentation.sem",
-        ),
-        Architecture(
-            "hsem",
-            "flemme_monai.architectures.HSeM",
-            "hierarchical segmentation: predicts at the latent and at every decoder stage, and fuses",
-            "segmentation",
-            "flemme_monai.recipes.segmentation.hsem",
-            hierarchical=True,
-        ),
-        Architecture(
-            "ae",
-            "flemme_monai.architectures.AE",
-            "auto-encoding, reconstruction",
-            "reconstruction",
-            "flemme_monai.recipes.reconstruction.ae",
-        ),
-        Architecture(
-            "hae",
-            "flemme_monai.architectures.HAE",
-            "the same, hierarchical",
-            "reconstruction",
-            "flemme_monai.recipes.reconstruction.hae",
-            hierarchical=True,
-        ),
-        Architecture(
-            "clm",
-            "flemme_monai.architectures.ClM",
-            "classification, by the encoder",
-            "classification",
-            "flemme_monai.recipes.classification.clm",
-            plain=True,
-        ),
-        Architecture(
-            "vae",
-            "flemme_monai.architectures.VAE",
-            "variational auto-encoding",
-            "generation",
-            "flemme_monai.recipes.variational.vae",
-            plain=True,
-        ),
-        Architecture(
-            "ddpm",
-            "flemme_monai.architectures.DDPM",
-            "generation by denoising diffusion, sampled by DDPM, DDIM or PNDM in any number of steps",
-            "generation",
-            "flemme_monai.recipes.diffusion.ddpm",
-        ),
-        Architecture(
-            "edm",
-            "flemme_monai.architectures.EDM",
-            "generation by a preconditioned denoiser, sampled by Heun steps",
-            "generation",
-            "flemme_monai.recipes.diffusion.edm",
-        ),
-        Architecture(
-            "sdm",
-            "flemme_monai.architectures.SDM",
-            "reconstruction by diffusion under the degraded image, with an uncertainty map",
-            "reconstruction",
-            "flemme_monai.recipes.supervised.sdm",
-        ),
-        Architecture(
-            "ldm",
-            "flemme_monai.architectures.LDM",
-            "generation by diffusion in the latents of a `VAE`",
-            "generation",
-            "flemme_monai.recipes.latent.ldm",
-            plain=True,
-        ),
-    )
-}
+)
 
 
 def backbone(key: str) -> Encoder | Network:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import product
+from pydoc import locate
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from flemme_monai import architectures, backbones, registry
+from flemme_monai import backbones, registry
 from flemme_monai.architectures import Denoiser
 from flemme_monai.backbones import Conditioning
 
+PATHS = {row.name: row.path for row in (*registry.ENCODERS.values(), *registry.ARCHITECTURES.values())}
 PLAIN = tuple(registry.ENCODERS[key].name for key in registry.encoders_of("none"))
 ENCODERS = tuple(row.name for row in registry.ENCODERS.values())
 ARCHITECTURES = tuple(row.name for row in registry.ARCHITECTURES.values())
-DENOISERS = tuple(name for name in ARCHITECTURES if issubclass(getattr(architectures, name), Denoiser))
+DENOISERS = tuple(name for name in ARCHITECTURES if issubclass(locate(PATHS[name]), Denoiser))
 HIERARCHICAL = tuple(row.name for row in registry.ARCHITECTURES.values() if row.hierarchical)
 PAIRS = [
     (architecture.name, encoder.name)
@@ -53,7 +55,7 @@ def table(rows: Sequence[tuple], core: Collection[tuple]) -> list[Any]:
 
 def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels: int = 2, **settings) -> nn.Module:
     """A small backbone of two stages with a total stride of 8."""
-    cls = getattr(backbones, encoder)
+    cls = locate(PATHS[encoder])
     families = {
         backbones.ConvFamily: {},
         backbones.ViTFamily: {"num_heads": 2},
@@ -68,7 +70,7 @@ def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels
 def network(architecture: str, encoder: str, spatial_dims: int, **settings) -> nn.Module:
     """A small network of any pair."""
     settings = {"in_channels": in_channels(architecture), "conditioning": CONDITIONING.get(architecture), **settings}
-    return getattr(architectures, architecture)(backbone(encoder, spatial_dims, **settings))
+    return locate(PATHS[architecture])(backbone(encoder, spatial_dims, **settings))
 
 
 def in_channels(architecture: str) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from flemme_monai import registry
 from flemme_monai.recipes import Workflow, component, make_bundle
-from flemme_monai.registry import ARCHITECTURES, ENCODERS, FAMILIES, Family, Network, serves
+from flemme_monai.registry import ARCHITECTURES, ENCODERS, FAMILIES, Network, serves
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ def test_a_recipe_s_configs_are_read_from_settings_to_steps(architecture: str) -
 def test_an_encoder_of_a_family_without_settings_has_its_class_s_own(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FAMILIES, "fft", Family("fft", FAMILIES["conv"].path, "transforms", "a paper"))
+    monkeypatch.setitem(FAMILIES, "fft", replace(FAMILIES["conv"], key="fft", encoders={}))
     monkeypatch.setitem(ENCODERS, "fnet", replace(ENCODERS["cnn"], key="fnet", family="fft"))
     files = make_bundle(f"{architecture}_fnet")
     backbone = json.loads(files["configs/inference.json"])["network_def"]["backbone"]

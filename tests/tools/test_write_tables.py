@@ -14,7 +14,9 @@ def test_the_tables_of_the_page_are_the_registry_s():
 
 
 def test_a_new_row_is_a_new_cell_or_line(monkeypatch):
-    monkeypatch.setitem(registry.FAMILIES, "fft", registry.Family("fft", "x.FFTFamily", "transforms", "a paper"))
+    monkeypatch.setitem(
+        registry.FAMILIES, "fft", registry.Family("fft", "x.FFTFamily", "transforms", "x", "a paper", {})
+    )
     monkeypatch.setitem(registry.ENCODERS, "fnetu", Encoder("fnetu", "x.FNetU", "U-shaped", "fft", "skip"))
     monkeypatch.setitem(registry.NETWORKS, "segnet", Network("segnet", "x.SegNet", "a net", "a paper", ("sem", "ae")))
     text = write_tables.encoders()
