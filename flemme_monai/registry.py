@@ -250,12 +250,6 @@ def encoders_of(connection: str) -> tuple[str, ...]:
     return tuple(row.key for row in ENCODERS.values() if row.connection == connection)
 
 
-def plain_encoder_names() -> str:
-    """The classes of plain encoders as a text, such as for an error that asks for one."""
-    *names, last = (ENCODERS[key].name for key in encoders_of("none"))
-    return f"{', '.join(names)} or {last}"
-
-
 def pairs(shipped: bool = False) -> tuple[str, ...]:
     """The pairs ``<architecture>_<backbone>`` of which a bundle can be made.
 

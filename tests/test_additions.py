@@ -25,7 +25,7 @@ for pair, settings in json.loads(sys.argv[1]).items():
 SMALL = ["--image_size", "[32,32]", "--epochs", "1", "--num_workers", "0"]
 NARROW = ["--network_def#backbone#channels", "[8,16]", "--network_def#backbone#middle_channels", "[16]"]
 BUNDLES = {  # a part of the page, and a bundle of what it adds
-    "An encoder family": ("hsem_poolu", [*SMALL, *NARROW]),
+    "An encoder family": ("hsem_convformeru", [*SMALL, *NARROW]),
     "An architecture": ("msem_unet", [*SMALL, *NARROW]),
     "A network from elsewhere": ("hsem_basicunet", [*SMALL, "--network_def#backbone#features", "[4,4,8,8,12,4]"]),
 }
@@ -73,7 +73,7 @@ def call(command: list[str], folder: Path, site: Path) -> str:
 def test_an_addition_touches_what_its_title_says(site: Path) -> None:
     registry = "flemme_monai/registry.py"
     touched = {part: add(part, site) for part in BUNDLES}
-    assert touched["An encoder family"] == ["flemme_monai/backbones/pooling.py", registry]
+    assert touched["An encoder family"] == ["flemme_monai/backbones/convformer.py", registry]
     assert touched["An architecture"] == [
         "flemme_monai/architectures/msem.py",
         "flemme_monai/recipes/segmentation.py",

@@ -66,10 +66,6 @@ def test_a_network_from_elsewhere_serves_and_ships_what_its_row_says(monkeypatch
     assert registry.reference("swin") == FAMILIES["swin"].reference
 
 
-def test_plain_encoders_by_name():
-    assert registry.plain_encoder_names() == "CNN, ViT, Swin or VMamba"
-
-
 def test_reading_the_table_imports_no_torch():
     code = "import sys; import flemme_monai.registry; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
