@@ -61,7 +61,17 @@ class Denoiser(Predictor):
 
 
 def zero_init_last_conv(module: nn.Module) -> None:
-    """Make a module's last layer give 0 at first, so that training begins at the mean (Dhariwal and Nichol 2021)."""
-    last = [layer for layer in module.modules() if isinstance(layer, nn.modules.conv._ConvNd)][-1]
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
+    """Make a module's last layer give 0 at first, so that training begins at the mean (Dhariwal and Nichol 2021).
+
+    Raises:
+        ValueError: If the module has no convolution.
+    """
+    convolutions = [layer for layer in module.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
+    if not convolutions:
+        raise ValueError(
+            f"the output layer {type(module).__name__} has no convolution; expected one that makes the output: name "
+            "it in the decoder's output_layer."
+        )
+    nn.init.zeros_(convolutions[-1].weight)
+    if convolutions[-1].bias is not None:
+        nn.init.zeros_(convolutions[-1].bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
@@ -102,11 +104,19 @@ class Predictor(ConfiguredModule):
             decoder stage too and fuses these (:class:`Pyramid`).
 
     Attributes:
+        supervises_sides: whether the backbone's side outputs have a loss.
         num_levels: predictions in training beside the final one.
+
+    Raises:
+        ValueError: If the backbone has side outputs that have no loss.
     """
+
+    supervises_sides: ClassVar[bool] = False
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__()
+        if not self.supervises_sides:
+            backbone.require_no_sides(type(self).__name__)
         self.backbone = backbone
         self.pyramid = None if fusion is None else Pyramid(backbone, fusion)
         self.num_levels: int = 0 if self.pyramid is None else self.pyramid.num_levels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from ..backbones import Backbone
@@ -17,6 +19,8 @@ class SeM(Predictor):
     Attributes:
         num_levels: the backbone's side outputs in training.
     """
+
+    supervises_sides: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(backbone)

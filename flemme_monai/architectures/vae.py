@@ -39,6 +39,7 @@ class VAE(ConfiguredModule):
     ) -> None:
         super().__init__()
         backbone.require("decode", "VAE")
+        backbone.require_no_sides("VAE")
         if backbone.bottleneck is not None:
             raise ValueError("the backbone's latent_size would come before the VAE's latent; give it to the VAE alone.")
         conditioning = backbone.conditioning

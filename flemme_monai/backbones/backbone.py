@@ -144,15 +144,18 @@ class Backbone(ImageEncoder):
         refusals: what the network cannot do and why: sentences by the names of ``ABILITIES``.
         encoder_family: family of the encoder's blocks, if it is another.
         context_patch: patch of an image as context along each axis; None takes 4, or the total stride if that is less.
+        checkpointing: recompute the activations of every stage in the backward pass instead of keeping them.
 
     Attributes:
         out_channels: channels of the output.
+        family: as given.
         feature_channels: channels of the decoder's features, coarse to fine.
         num_sides: outputs of side heads in training.
         refusals: as given.
 
     Raises:
-        ValueError: If there is nothing in a half that can be told the conditions.
+        ValueError: If there is nothing in a half that can be told the conditions, a refusal has another name, or the
+            family is missing.
     """
 
     def __init__(
@@ -166,7 +169,16 @@ class Backbone(ImageEncoder):
         refusals: dict[str, str] | None = None,
         encoder_family: BlockFamily | None = None,
         context_patch: Sequence[int] | None = None,
+        checkpointing: bool = False,
     ) -> None:
+        name, refusals = type(self).__name__, dict(refusals or {})
+        if not refusals.keys() <= ABILITIES.keys():
+            raise ValueError(f"{name}: refusals has {', '.join(refusals)}; expected names of {', '.join(ABILITIES)}.")
+        if family is None and (conditioning is not None or "pyramid" not in refusals):
+            raise ValueError(
+                f"{name} has no family; expected a BlockFamily, which makes the pyramid's blocks and embeds images as "
+                "context: give one, or leave conditioning out and say in refusals why there is no pyramid."
+            )
         conditions = None
         if conditioning is not None:
             families = (family if encoder_family is None else encoder_family, family)
@@ -179,7 +191,10 @@ class Backbone(ImageEncoder):
         self.decoder, self.out_channels, self.family = decoder, out_channels, family
         self.feature_channels: list[int] = list(decoder.feature_channels)
         self.num_sides: int = decoder.num_sides
-        self.refusals = dict(refusals or {})
+        self.refusals = refusals
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.checkpointing = checkpointing
 
     def decode(
         self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
@@ -227,6 +242,21 @@ class Backbone(ImageEncoder):
             raise ValueError(
                 f"{asker} needs {ABILITIES[ability]}, which {type(self).__name__} does not give: "
                 f"{self.refusals[ability]}"
+            )
+
+    def require_no_sides(self, asker: str) -> None:
+        """Refuse side outputs that have no loss, since heads that make nothing else would get no gradient.
+
+        Args:
+            asker: who does not supervise them, for the message.
+
+        Raises:
+            ValueError: If there are side outputs.
+        """
+        if self.num_sides:
+            raise ValueError(
+                f"{type(self).__name__} has {self.num_sides} side outputs in training, which {asker} does not "
+                "supervise; expected none: build it without deep supervision."
             )
 
     def without_decoder(self) -> ImageEncoder:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from ..blocks import ConditionEmbeddings, PositionEmbedding, Stage, VectorBottleneck
+from ..blocks import ConditionEmbeddings, PositionEmbedding, VectorBottleneck
 from .backbone import Backbone, DecoderOutput, check_image
 from .conditioning import Conditioning
 from .connections import Connection
@@ -290,8 +290,14 @@ class EncoderDecoder(Backbone):
             drop_path if decoder_family.has_drop_path else 0.0,
         )
         super().__init__(
-            encoder, decoder, out_channels, decoder_family, conditioning, bottleneck, refusals, family, layout.patch
+            encoder,
+            decoder,
+            out_channels,
+            decoder_family,
+            conditioning,
+            bottleneck,
+            refusals,
+            encoder_family=family,
+            context_patch=layout.patch,
+            checkpointing=checkpointing,
         )
-        for module in self.modules():
-            if isinstance(module, Stage):
-                module.checkpointing = checkpointing

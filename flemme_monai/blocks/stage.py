@@ -52,7 +52,11 @@ class Stage(nn.Module):
         self.injections = nn.ModuleList([make(c) if c else NoInjection() for c in self.injection_channels])
 
     def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None) -> torch.Tensor:
-        """``x`` (B, C, *s) to (B, C', *s), under conditions where the stage was given injections."""
+        """``x`` (B, C, *s) to (B, C', *s), under conditions where the stage was given injections.
+
+        Raises:
+            ValueError: If it was given injections and is told nothing.
+        """
         if self.checkpointing and self.training and not torch.jit.is_scripting():
             return self._checkpointed(x, conditions)
         return self._run(x, conditions)
@@ -60,9 +64,14 @@ class Stage(nn.Module):
     def _run(self, x: torch.Tensor, conditions: ConditionEmbeddings | None) -> torch.Tensor:
         if self.channel_last_view:
             x = x.movedim(1, -1)  # (B, C, *s) -> (B, *s, C), free in channels_last memory format
-        if self.injections is None or conditions is None:
+        if self.injections is None:
             for block in self.blocks:
                 x = block(x)
+        elif conditions is None:
+            raise ValueError(
+                "a stage that injects conditions is told none; expected stage(x, conditions): hand on the conditions "
+                "that the half is given, and put no stage among another's blocks."
+            )
         else:
             for block, injection in zip(self.blocks, self.injections):
                 x = block(x)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from types import ModuleType
 
 import pytest
 import torch
 from monai.networks.nets import BasicUNet, DynUNet
 from torch import nn
 
-from flemme_monai import architectures
+from flemme_monai import architectures, backbones
 from flemme_monai.backbones import Adapted, Backbone, Conditioning, ConvFamily, DecoderOutput, check_image
 from flemme_monai.blocks import ConditionEmbeddings, Stage
 from flemme_monai.losses import pyramid_loss
+from flemme_monai.utils.network_config import build_network, config_of
 
 CHANNELS = (4, 4, 8, 8, 12, 4)
 SIZES = {2: (32, 48), 3: (32, 32, 16)}
@@ -140,6 +144,60 @@ def test_a_half_without_stages_cannot_be_told():
     encoder.stages = nn.ModuleList([stage.blocks[0] for stage in encoder.stages])
     with pytest.raises(ValueError, match=r"the encoder BasicEncoder has no flemme_monai.blocks.Stage"):
         Backbone(encoder, decoder, 1, ConvFamily(), TIME)
+
+
+def test_a_stage_that_is_not_told_what_it_injects_is_named():
+    encoder, decoder = BasicEncoder(network := BasicUNet(2, 1, 1, CHANNELS), 2, 1), BasicDecoder(network)
+    inner = decoder.stages[0]
+    decoder.stages[0] = Stage([inner], [CHANNELS[3]])  # its blocks are called without conditions
+    net = Backbone(encoder, decoder, 1, ConvFamily(norm="instance"), TIME).eval()
+    given = torch.randn(2, 1, *SIZES[2]), torch.tensor([3.0]), torch.tensor([0, -1])
+    with pytest.raises(ValueError, match="a stage that injects conditions is told none; expected stage"):
+        net(*given)
+    with pytest.raises(torch.jit.Error, match="a stage that injects conditions is told none"):
+        torch.jit.script(net)(*given)
+
+
+@pytest.mark.parametrize(
+    ("family", "conditioning", "refusals", "message"),
+    [
+        (None, None, None, "Backbone has no family; expected a BlockFamily"),
+        (None, TIME, {"pyramid": "there is none."}, "Backbone has no family; expected a BlockFamily"),
+        (ConvFamily(), None, {"vae": "no."}, "Backbone: refusals has vae; expected names of encode, decode, pyramid"),
+    ],
+)
+def test_what_a_backbone_is_declared_with_must_fit(family, conditioning, refusals, message):
+    network = BasicUNet(2, 1, 1, CHANNELS)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Backbone(BasicEncoder(network, 2, 1), BasicDecoder(network), 1, family, conditioning, refusals=refusals)
+
+
+def test_an_output_layer_without_a_convolution_is_named():
+    backbone = Basic(2, 2, 2, TIME)
+    backbone.decoder.output_layer = nn.Linear(4, 2)
+    with pytest.raises(ValueError, match="the output layer Linear has no convolution; expected one"):
+        architectures.DDPM(backbone)
+
+
+def test_a_network_in_a_folder_of_networks_is_rebuilt_from_its_record(monkeypatch):
+    folder, file = ModuleType("flemme_monai.backbones.networks"), ModuleType("flemme_monai.backbones.networks.tiny")
+
+    class Tiny(Basic):
+        """A network in a file of its own."""
+
+    Tiny.__module__, Tiny.__qualname__ = file.__name__, "Tiny"
+    file.Tiny = folder.Tiny = Tiny
+    folder.tiny = file
+    monkeypatch.setitem(sys.modules, folder.__name__, folder)
+    monkeypatch.setitem(sys.modules, file.__name__, file)
+    monkeypatch.setattr(backbones, "networks", folder, raising=False)
+    network = architectures.HSeM(Tiny(2, 1, 2, TIME))
+    config = json.loads(json.dumps(config_of(network)))
+    assert config["backbone"]["_target_"] == "flemme_monai.backbones.networks.Tiny"
+    assert config_of(build_network(config)) == config
+    del folder.Tiny  # which then has the path of its file
+    network = Tiny(2, 1, 2, TIME)
+    assert type(build_network(config_of(network))) is Tiny
 
 
 def test_a_message_says_which_sizes_fit():
