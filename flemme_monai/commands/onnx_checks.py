@@ -33,8 +33,8 @@ def largest_difference(network: nn.Module, path: Path) -> float:
 
     session = onnxruntime.InferenceSession(str(path))
     example = {"image" if name == "x" else name: x for name, x in example_inputs(network)[0].items() if x is not None}
-    size, divisor = example["image"].shape[2:], getattr(network, "backbone", network).encoder.size_divisor
-    other = size if getattr(network, "vector", False) else [d * n for d, n in zip(divisor, (3, 7, 2))]
+    size, divisor = example["image"].shape[2:], network.backbone.size_divisor
+    other = size if getattr(network, "has_vector_latent", False) else [d * n for d, n in zip(divisor, (3, 7, 2))]
     worst = 0.0
     for batch, sides in ((2, size), (4, other)):
         inputs = {}

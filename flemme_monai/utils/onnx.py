@@ -38,7 +38,7 @@ def export_onnx(network: nn.Module, path: str | os.PathLike) -> None:
         exported = torch.onnx.export(
             program,
             tuple(inputs.values()),
-            input_names=["image", *list(inputs)[1:]],
+            input_names=["image" if name == "x" else name for name, x in inputs.items() if x is not None],
             output_names=["pred"],
             dynamic_shapes=axes,
             custom_translation_table=TRANSLATIONS,
@@ -58,7 +58,7 @@ def example_inputs(network: nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
         network: an architecture of this package.
 
     Returns:
-        the inputs by name; for each the symbols (:class:`torch.export.Dim`) by axis.
+        the inputs by name, None for what it does without; for each the symbols (:class:`torch.export.Dim`) by axis.
     """
     backbone, settings = network.backbone, network.backbone.conditioning
     batch = torch.export.Dim("batch")
@@ -76,12 +76,13 @@ def example_inputs(network: nn.Module) -> tuple[dict[str, torch.Tensor], dict[st
     if settings is not None and settings.timesteps:
         inputs["timesteps"], shapes["timesteps"] = torch.linspace(1, 50, 3, device=device), {0: batch}
     if settings is not None and settings.context is not None:
+        # a forward's arguments by their places: a context alone comes after no time steps
+        inputs.setdefault("timesteps", None)
+        shapes.setdefault("timesteps", None)
         if settings.context == "image":
             inputs["context"] = torch.rand(3, settings.context_size, *size, device=device)
             shapes["context"] = axes
         else:
             shape = (3,) if settings.context == "class" else (3, settings.context_size)
             inputs["context"], shapes["context"] = torch.zeros(shape, dtype=torch.long, device=device), {0: batch}
-        shapes.setdefault("timesteps", None)
-        inputs.setdefault("timesteps", None)
     return inputs, shapes

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import MambaFamily
+from flemme_monai.backbones import Conditioning, MambaFamily
 from flemme_monai.utils.onnx import example_inputs, export_onnx
 from tests.networks import CONDITIONING, backbone, network
 
@@ -90,3 +90,17 @@ def test_a_graph_refuses_a_size_that_its_latent_vector_cannot_have(tmp_path):
     torch.testing.assert_close(torch.from_numpy(found), net.eval()(x), rtol=1e-3, atol=1e-4)
     with pytest.raises(Exception, match="Got invalid dimensions"):
         session.run(None, {"image": torch.randn(5, 1, 32, 24).numpy()})
+
+
+def test_a_context_without_time_steps_is_an_input_of_its_own_name(tmp_path):
+    net = architectures.ClM(
+        backbone("CNN", 2, num_blocks=1, conditioning=Conditioning(context="class", context_size=3, channels=8))
+    )
+    for parameter in net.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    export_onnx(net, tmp_path / "net.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
+    x, context = torch.randn(2, 1, 16, 24), torch.tensor([2, -1])
+    (found,) = session.run(None, {"image": x.numpy(), "context": context.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), net.eval()(x, None, context), rtol=1e-3, atol=1e-4)
