@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-_OWN = re.compile(r"flemme_monai\.(architectures|backbones)(\.[A-Za-z]\w*){1,2}")
+_OWN = re.compile(r"flemme_monai\.(architectures|backbones)(\.[A-Za-z]\w*){1,3}")
 SPEED = ("checkpointing", "channels_last")  # arguments that change no value of an output
 SEP = "#"  # between the levels of a config, as on the command line
 
