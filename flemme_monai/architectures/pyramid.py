@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..backbones import Backbone, BackboneOutput
-from ..blocks import ConditionEmbeddings, PositionEmbedding
+from ..blocks import ConditionEmbeddings, PositionEmbedding, linear_resize
 from ..utils.network_config import ConfiguredModule
 
 FUSIONS = ("cat", "add")
@@ -66,7 +65,6 @@ class Pyramid(nn.Module):
         widths = [backbone.latent_channels, *backbone.feature_channels]
         self.num_levels = len(widths)
         self.cat = fusion == "cat"
-        self.mode = "bilinear" if dims == 2 else "trilinear"
         self.levels = nn.ModuleList([PyramidLevel(backbone, c, len(widths) - 1 - i) for i, c in enumerate(widths)])
         self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(widths) + 1)])
         fused = out_channels * (len(widths) + 1) if self.cat else out_channels
@@ -85,14 +83,15 @@ class Pyramid(nn.Module):
         for i, position in enumerate(self.positions):
             prediction = out.output if i == len(levels) else levels[i]
             if prediction.shape[2:] != size:
-                prediction = F.interpolate(prediction, size=size, mode=self.mode, align_corners=False)
+                prediction = linear_resize(prediction, size)
             maps.append(position(prediction))
         if self.cat:
-            return [self.fuse(torch.cat(maps, dim=1))] + levels
-        total = maps[0]
-        for prediction in maps[1:]:
-            total = total + prediction
-        return [self.fuse(total)] + levels
+            fused = torch.cat(maps, dim=1)
+        else:
+            fused = maps[0]
+            for prediction in maps[1:]:
+                fused = fused + prediction
+        return [self.fuse(fused)] + levels
 
 
 class Predictor(ConfiguredModule):

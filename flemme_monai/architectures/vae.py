@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..backbones import Backbone
-from ..blocks import area_resize
+from ..blocks import area_resize, linear_resize
 from ..utils.network_config import ConfiguredModule
 
 GRID = 4
@@ -54,7 +53,6 @@ class VAE(ConfiguredModule):
         self.has_vector_latent = latent_size is not None
         self.bottleneck_size = [1] * dims  # of the decoder's input, where the latent is a vector
         self.grid = [GRID] * dims
-        self.mode = "bilinear" if dims == 2 else "trilinear"
         if latent_size is None or image_size is None:
             self.to_moments: nn.Module = conv(width, 2 * latent_channels, 1)
             self.from_latent: nn.Module = conv(latent_channels, width, 1)
@@ -90,7 +88,7 @@ class VAE(ConfiguredModule):
         feature = self.from_latent(z)
         if self.has_vector_latent:
             feature = feature.view([z.shape[0], -1] + self.grid)
-            feature = F.interpolate(feature, size=self.bottleneck_size, mode=self.mode, align_corners=False)
+            feature = linear_resize(feature, self.bottleneck_size)
         size = [n * d for n, d in zip(feature.shape[2:], self.backbone.size_divisor)]
         conditions = self.backbone.embed(z.shape[0], size, None, context)
         skips: list[torch.Tensor] = []

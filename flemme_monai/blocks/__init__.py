@@ -1,6 +1,6 @@
 """The vocabulary of one stage: blocks, attention, resampling. Nothing here knows a whole network."""
 
-from .area import area_resize, resized_like
+from .area import area_resize, linear_resize, resized_like
 from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
 from .bottleneck import VectorBottleneck
 from .context import (
@@ -66,6 +66,7 @@ __all__ = [
     "WindowAttention",
     "area_resize",
     "injection",
+    "linear_resize",
     "make_norm",
     "num_orders",
     "resized_like",

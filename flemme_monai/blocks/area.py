@@ -1,4 +1,4 @@
-"""Pooling to a size by averages over areas, which exported programs can do at any size too."""
+"""Features at another size: by averages over areas, which exported programs can do at any size too, or linearly."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def area_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:
 def resized_like(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """``x`` (B, C, *s) at the size of another feature or image, by :func:`area_resize` where the sizes differ."""
     return x if x.shape[2:] == other.shape[2:] else area_resize(x, other.shape[2:])
+
+
+def linear_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:
+    """Features ``x`` (B, C, *s) interpolated linearly to (B, C, *size); positions are areas, whose borders stay."""
+    mode = "bilinear" if x.dim() == 4 else "trilinear"
+    return F.interpolate(x, size=size, mode=mode, align_corners=False)
 
 
 def _by_matrices(x: torch.Tensor, size: list[int]) -> torch.Tensor:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from .area import area_resize
+from .area import area_resize, linear_resize
 
 
 class VectorBottleneck(nn.Module):
@@ -21,7 +20,6 @@ class VectorBottleneck(nn.Module):
 
     def __init__(self, spatial_dims: int, channels: int, size: int, grid_size: int = 4) -> None:
         super().__init__()
-        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.grid = [grid_size] * spatial_dims
         points = grid_size**spatial_dims
         self.to_vector = nn.Linear(channels * points, size)
@@ -32,4 +30,4 @@ class VectorBottleneck(nn.Module):
         pooled = area_resize(x, self.grid).flatten(1)
         vector = self.to_vector(pooled)
         feature = self.to_feature(vector).view([x.shape[0], x.shape[1]] + self.grid)
-        return F.interpolate(feature, size=x.shape[2:], mode=self.mode, align_corners=False)
+        return linear_resize(feature, x.shape[2:])

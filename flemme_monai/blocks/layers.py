@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
+from .area import linear_resize
+
 NORMS = ("batch", "group", "instance", "layer", None)
 
 
@@ -97,10 +99,9 @@ class PositionEmbedding(nn.Module):
 
     def __init__(self, spatial_dims: int, channels: int, grid_size: int = 8) -> None:
         super().__init__()
-        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.grid = nn.Parameter(torch.empty([1, channels] + [grid_size] * spatial_dims))
         nn.init.trunc_normal_(self.grid, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) plus the embedding of its positions."""
-        return x + F.interpolate(self.grid, size=x.shape[2:], mode=self.mode, align_corners=False)
+        return x + linear_resize(self.grid, x.shape[2:])

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
-from .area import area_resize
+from .area import area_resize, linear_resize
 
 
 def _overlapping(stride: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -132,7 +131,6 @@ class InterpolateUp(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> None:
         super().__init__()
         self.stride = list(stride)
-        self.mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.proj = (
             nn.Identity() if in_channels == out_channels else Conv["conv", spatial_dims](in_channels, out_channels, 1)
         )
@@ -140,7 +138,7 @@ class InterpolateUp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C_in, *s) to (B, C_out, *(s * stride))."""
         size = [n * s for n, s in zip(x.shape[2:], self.stride)]
-        return F.interpolate(self.proj(x), size=size, mode=self.mode, align_corners=False)
+        return linear_resize(self.proj(x), size)
 
 
 class PatchExpand(nn.Sequential):
