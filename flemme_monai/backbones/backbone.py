@@ -68,6 +68,7 @@ class ImageEncoder(ConfiguredModule):
     Attributes:
         spatial_dims, in_channels, latent_channels: the encoder's.
         size_divisor: total stride along each axis; image sizes must be multiples of it.
+        conditions, bottleneck: as given.
         conditioning: settings of the conditions, or None.
     """
 
@@ -140,6 +141,7 @@ class Backbone(ImageEncoder):
         family: makes the blocks of the pyramid, and those that look at an image as context; None where ``refusals``
             says why there is no pyramid.
         conditioning: what the network is told: every :class:`flemme_monai.blocks.Stage` in the halves. None: nothing.
+            A context that is added or concatenated needs a place (:meth:`ConditionEmbedder.attach_input`).
         bottleneck: as in :class:`ImageEncoder`.
         refusals: what the network cannot do and why: sentences by the names of ``ABILITIES``.
         encoder_family: family of the encoder's blocks, if it is another.

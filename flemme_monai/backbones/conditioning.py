@@ -219,9 +219,6 @@ class ConditionEmbedder(nn.Module):
     def attach(self, half: nn.Module, side: str) -> None:
         """Give every stage inside a module what it needs to be told the conditions of a side.
 
-        A context that is added or concatenated where a side begins needs a place there: a half with one has
-        ``input_channels``, and an ``input_conditioning`` that is None.
-
         Args:
             half: an encoder or a decoder, or a stage.
             side: "encoder" or "decoder".

@@ -1,7 +1,8 @@
 """A stage: blocks one after another at one resolution, and what they are told between them."""
 # no postponed annotations here: TorchScript does not read them in a named tuple
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -85,7 +86,26 @@ class Stage(nn.Module):
     def _checkpointed(self, x: torch.Tensor, conditions: ConditionEmbeddings | None) -> torch.Tensor:
         from torch.utils.checkpoint import checkpoint
 
-        return checkpoint(self._run, x, conditions, use_reentrant=False)
+        if torch.compiler.is_compiling():  # a compiled graph keeps what the forward pass wrote
+            return checkpoint(self._run, x, conditions, use_reentrant=False)
+        return checkpoint(
+            self._run, x, conditions, use_reentrant=False, context_fn=lambda: (nullcontext(), self._once_counted())
+        )
+
+    @torch.jit.unused
+    @contextmanager
+    def _once_counted(self) -> Iterator[None]:
+        """While activations are computed again: batch norms keep the running statistics that they have."""
+        norms = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+        kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum, count in kept:
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(count)
 
 
 class NoInjection(nn.Module):

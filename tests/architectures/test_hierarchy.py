@@ -167,4 +167,7 @@ def test_a_wide_feature_is_reduced_before_its_block():
     assert latent.head.weight.shape == (2, 256, 1, 1)
     assert [level.reduction for level in others] == [None, None]
     assert sum(p.numel() for p in latent.block.parameters()) == 2 * (256 * 256 * 9 + 2 * 256)
-    assert net.train()(torch.randn(2, 1, 16, 16))[1].shape == (2, 2, 2, 2)
+    level = net.train()(torch.randn(2, 1, 16, 16))[1]
+    assert level.shape == (2, 2, 2, 2)
+    level.square().mean().backward()
+    assert latent.reduction.weight.grad.any()

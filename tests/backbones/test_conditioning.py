@@ -13,7 +13,7 @@ from torch import nn
 
 from flemme_monai import architectures
 from flemme_monai.backbones import Conditioning, ConvFamily
-from flemme_monai.blocks import INJECTIONS, Stage
+from flemme_monai.blocks import INJECTIONS, BlockInjection, Stage
 from tests.networks import ENCODERS, PLAIN, SIZES, backbone, image
 
 SIZE = {"class": 3, "image": 2, "position": 2}
@@ -337,6 +337,15 @@ def test_a_network_that_is_told_nothing_carries_nothing_of_it(encoder):
             module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs)))
     net(image(2))
     assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_block_of_every_stage_is_told_the_time_and_the_context(encoder):
+    net = backbone(encoder, 2, conditioning=CLASS)
+    for half in net.encoder, net.decoder:
+        for stage in (module for module in half.modules() if isinstance(module, Stage)):
+            told = [isinstance(i, BlockInjection) and None not in (i.time, i.context) for i in stage.injections]
+            assert told == [channels > 0 for channels in stage.injection_channels]
 
 
 def test_a_side_of_another_family_is_checked_by_its_own_norm():

@@ -170,6 +170,7 @@ def test_checkpointing_changes_no_gradient(encoder):
         net(x).output.square().mean().backward()
     for p, q in zip(plain.parameters(), saving.parameters()):
         torch.testing.assert_close(p.grad, q.grad)
+    torch.testing.assert_close(saving.state_dict(), plain.state_dict())  # the running statistics of norms too
 
 
 @pytest.mark.parametrize("encoder", ["UNet", "SwinU", "DNet"])

@@ -138,6 +138,12 @@ def test_a_context_has_no_place_where_a_side_begins(side):
         Basic(2, 1, 2, conditioning)
 
 
+def test_an_image_as_context_is_seen_by_patches_of_four():
+    net = Basic(2, 1, 2, Conditioning(context="image", context_size=1, channels=8))
+    told = net.embed(2, list(SIZES[2]), None, torch.randn(2, 1, *SIZES[2]))
+    assert told.context_emb.shape == (2, 8, 8, 12)
+
+
 def test_a_half_without_stages_cannot_be_told():
     network = BasicUNet(2, 1, 1, CHANNELS)
     encoder, decoder = BasicEncoder(network, 2, 1), BasicDecoder(network)
