@@ -265,3 +265,12 @@ def test_a_decoder_whose_norm_needs_two_positions_is_given_them():
     net = backbone("ViTU", 2, decoder_family=ConvFamily(norm="instance"))
     with pytest.raises(ValueError, match="its latent has one position"):
         net(torch.randn(2, 1, 8, 8))
+
+
+def test_the_first_half_alone_has_the_same_weights():
+    net = backbone("CNN", 2, latent_size=4).eval()
+    half, x = net.without_decoder(), image(2)
+    names = {name for name in net.state_dict() if not name.startswith("decoder.")}
+    assert half.state_dict().keys() == names
+    assert all(a is b for a, b in zip(half.parameters(), net.parameters()))
+    assert torch.equal(half(x), net(x).latent)
