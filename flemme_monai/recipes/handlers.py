@@ -26,7 +26,7 @@ def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
         component("flemme_monai.handlers.TensorBoard", log_dir="@output_dir", **pictures),
         component("flemme_monai.handlers.Progress"),
         component(
-            "flemme_monai.handlers.RunState",
+            "flemme_monai.handlers.TrainingCheckpoint",
             ckpt_dir="@ckpt_dir",
             network="@network",
             optimizer="@optimizer",
@@ -36,7 +36,7 @@ def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
             settings="@network_settings",
             **average,
         ),
-        component("flemme_monai.handlers.Report", folders=["@ckpt_dir", "@output_dir"], evaluator=EVALUATOR),
+        component("flemme_monai.handlers.RunSummary", folders=["@ckpt_dir", "@output_dir"], evaluator=EVALUATOR),
     ]
     if ema:
         handlers.append(component("flemme_monai.handlers.UpdateEMA", ema="@ema"))
@@ -55,9 +55,9 @@ def load_autoencoder() -> Config:
     return component("flemme_monai.handlers.CheckpointLoader", load_path="@autoencoder_path", network="@autoencoder")
 
 
-def report() -> Config:
+def run_summary() -> Config:
     """Say what was written and measured."""
-    return component("flemme_monai.handlers.Report", folders=["@output_dir"])
+    return component("flemme_monai.handlers.RunSummary", folders=["@output_dir"])
 
 
 def evaluation_handlers(*reports: Config, load: Config | None = None) -> list[Config]:
@@ -68,7 +68,7 @@ def evaluation_handlers(*reports: Config, load: Config | None = None) -> list[Co
         load: what loads the weights, where it is not the network that has them.
     """
     load = load_weights(settings="@network_settings") if load is None else load
-    return [load, component("flemme_monai.handlers.Progress"), *reports, report()]
+    return [load, component("flemme_monai.handlers.Progress"), *reports, run_summary()]
 
 
 def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config | str]:
@@ -79,12 +79,12 @@ def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config 
         more: further ones.
         name: ``name=``, what the progress counts.
     """
-    return ["%checkpointloader", component("flemme_monai.handlers.Progress", **name), save, report(), *more]
+    return ["%checkpointloader", component("flemme_monai.handlers.Progress", **name), save, run_summary(), *more]
 
 
-def case_report() -> Config:
+def save_case_metrics() -> Config:
     """The metrics of each case."""
-    return component("flemme_monai.handlers.CaseReport", output_dir="@output_dir")
+    return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir")
 
 
 def save_predictions(task: str, postfix: str, **key: str) -> Config:
@@ -94,10 +94,10 @@ def save_predictions(task: str, postfix: str, **key: str) -> Config:
     )
 
 
-def latent_picture(autoencoder: str, condition_key: str | None) -> Config:
+def save_latent_tsne(autoencoder: str, condition_key: str | None) -> Config:
     """A picture of the latents of ``latent_images``."""
     return component(
-        "flemme_monai.handlers.LatentPicture",
+        "flemme_monai.handlers.SaveLatentTSNE",
         output_dir="@output_dir",
         dataset="@latent_images",
         autoencoder=autoencoder,

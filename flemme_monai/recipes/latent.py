@@ -27,7 +27,7 @@ from .generation import (
     sampling_components,
     sampling_settings,
 )
-from .handlers import evaluation_handlers, latent_picture, load_autoencoder
+from .handlers import evaluation_handlers, load_autoencoder, save_latent_tsne
 from .inference import evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
 from .networks import backbone, is_conv, is_plain, network, smooth_backbone
@@ -145,7 +145,7 @@ def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflo
 def evaluation() -> Workflow:
     """``evaluate.json``, over ``train_diffusion.json``: samples beside real images, and a picture of the latents."""
     handlers = evaluation_handlers(
-        generation_report(), latent_picture("@autoencoder", None), load_autoencoder(), load=load_average()
+        generation_report(), save_latent_tsne("@autoencoder", None), load_autoencoder(), load=load_average()
     )
     return Workflow(
         settings={**generation_evaluation_settings(SAMPLE_SHAPE), **STEPS, **sampler_settings()},

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ..registry import Encoder, Network
 from .base import OF_CLASSES, Config, Format, Recipe, Workflow, component, compose
 from .handlers import (
-    case_report,
     evaluation_handlers,
     inference_handlers,
-    latent_picture,
+    save_case_metrics,
+    save_latent_tsne,
     save_predictions,
     trainer_handlers,
 )
@@ -131,10 +131,10 @@ def evaluation(latents: bool) -> Workflow:
     Args:
         latents: with a picture of their latents.
     """
-    reports = [case_report()]
+    reports = [save_case_metrics()]
     latent_images = {}
     if latents:
-        reports.append(latent_picture("@network", OF_CLASSES))
+        reports.append(save_latent_tsne("@network", OF_CLASSES))
         transform = compose("@validate#preprocessing", resize())
         latent_images = {"latent_images": case_dataset("test", transform)}
     return Workflow(

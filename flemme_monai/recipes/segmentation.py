@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Format, Recipe, Workflow, component, compose
-from .handlers import case_report, evaluation_handlers, inference_handlers, save_predictions, trainer_handlers
+from .handlers import evaluation_handlers, inference_handlers, save_case_metrics, save_predictions, trainer_handlers
 from .inference import (
     evaluation_components,
     evaluation_settings,
@@ -110,7 +110,7 @@ def evaluation() -> Workflow:
     return Workflow(
         settings=evaluation_settings(),
         components={
-            **evaluation_components(evaluation_handlers(case_report())),
+            **evaluation_components(evaluation_handlers(save_case_metrics())),
             "validate#additional_metrics": {
                 "iou": overlap(score="iou", empty_class="@empty_class"),
                 "absent_class_voxels": absent_class("voxels"),

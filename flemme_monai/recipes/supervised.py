@@ -18,7 +18,7 @@ from .denoiser import (
     scheduler,
     squared_error,
 )
-from .handlers import case_report, evaluation_handlers, inference_handlers, save_predictions
+from .handlers import evaluation_handlers, inference_handlers, save_case_metrics, save_predictions
 from .inference import (
     evaluation_components,
     evaluation_settings,
@@ -106,7 +106,7 @@ def evaluation() -> Workflow:
             "overlap": 0.25,
         },
         components={
-            **evaluation_components(evaluation_handlers(case_report(), load=load_average())),
+            **evaluation_components(evaluation_handlers(save_case_metrics(), load=load_average())),
             "sampling": schedule_sampler(),
             "validate#inferer": averaged_inferer(),
             "scheduler": sampling_scheduler(),

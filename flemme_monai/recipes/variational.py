@@ -13,7 +13,7 @@ from .generation import (
     sampling_components,
     sampling_settings,
 )
-from .handlers import evaluation_handlers, latent_picture, trainer_handlers
+from .handlers import evaluation_handlers, save_latent_tsne, trainer_handlers
 from .inference import evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
 from .metrics import FROM_TRAINING, psnr, ssim
@@ -101,7 +101,7 @@ def training(name: str, network_def: Config) -> Workflow:
 
 def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: samples beside real images, and a picture of the latents."""
-    handlers = evaluation_handlers(generation_report(), latent_picture("@network", "@condition_key"))
+    handlers = evaluation_handlers(generation_report(), save_latent_tsne("@network", "@condition_key"))
     return Workflow(
         settings=generation_evaluation_settings(SAMPLE_SHAPE),
         components={
