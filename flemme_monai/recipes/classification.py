@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Format, Recipe, Workflow, component, compose
-from .handlers import evaluation_handlers, inference_handlers, load_weights, trainer_handlers
+from .handlers import evaluation_handlers, inference_handlers, trainer_handlers
 from .inference import (
     evaluation_components,
     evaluation_settings,
@@ -98,7 +98,7 @@ def evaluation() -> Workflow:
     class_report = component("flemme_monai.handlers.ClassReport", output_dir="@output_dir", class_names="@class_names")
     return Workflow(
         settings={**evaluation_settings(), "class_names": None},
-        components=evaluation_components(evaluation_handlers(save_classes(), class_report, load=load_weights())),
+        components=evaluation_components(evaluation_handlers(save_classes(), class_report)),
         steps=evaluation_steps(),
     )
 

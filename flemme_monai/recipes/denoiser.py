@@ -71,7 +71,7 @@ def average() -> Config:
 
 def load_average() -> Config:
     """Load the best weights into the average, which is what is evaluated."""
-    return load_weights(AVERAGE, settings="@network_settings")
+    return load_weights(AVERAGE)
 
 
 def denoiser_training(
@@ -129,6 +129,11 @@ def scheduler(sampler: str = "ddpm", **arguments: Any) -> Config:
         prediction_type="@prediction_type",
         **arguments,
     )
+
+
+def sampling_scheduler(**clip_sample: bool) -> Config:
+    """The sampler's schedule; ``clip_sample=False`` where what is sampled has no bounds."""
+    return scheduler("@sampler", eta="@eta", **clip_sample)
 
 
 def noise_by_schedule(condition_key: str, **arguments: Any) -> tuple[Config, Config]:

@@ -14,6 +14,7 @@ from .denoiser import (
     of_time_and_class,
     sampler_settings,
     sampling_inferer,
+    sampling_scheduler,
     schedule_sampler,
     schedule_settings,
     scheduler,
@@ -42,7 +43,7 @@ def ddpm(name: str, row: Encoder | Network) -> Recipe:
     sampling = {
         "sampling": schedule_sampler(),
         "validate#inferer": sampling_inferer(),
-        "scheduler": scheduler("@sampler", eta="@eta"),
+        "scheduler": sampling_scheduler(),
     }
     return Recipe(
         title="generation by denoising diffusion",

@@ -149,7 +149,7 @@ def sampling_components(network_def: Config, inferer: Config, *handlers: Config,
         "prepare_batch": tell_condition(),
         "inferer": inferer,
         "postprocessing": compose(to_unit_range()),
-        "checkpointloader": load_weights(settings="@network_settings"),
+        "checkpointloader": load_weights(),
         "handlers": inference_handlers(save_samples, *handlers, name="batches"),
         "evaluator": inference_evaluator(prepare_batch="@prepare_batch"),
     }

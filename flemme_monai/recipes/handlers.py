@@ -43,10 +43,13 @@ def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
     return handlers
 
 
-def load_weights(network: str = "@network", **settings: str) -> Config:
-    """Load the best weights, after a look at what they were trained with: ``settings=``."""
+def load_weights(network: str = "@network") -> Config:
+    """Load the best weights, after a look at the settings that they were trained with."""
     return component(
-        "flemme_monai.handlers.CheckpointLoader", load_path=f"${BEST_WEIGHTS}", network=network, **settings
+        "flemme_monai.handlers.CheckpointLoader",
+        load_path=f"${BEST_WEIGHTS}",
+        network=network,
+        settings="@network_settings",
     )
 
 
@@ -67,8 +70,7 @@ def evaluation_handlers(*reports: Config, load: Config | None = None) -> list[Co
         reports: what write the metrics.
         load: what loads the weights, where it is not the network that has them.
     """
-    load = load_weights(settings="@network_settings") if load is None else load
-    return [load, component("flemme_monai.handlers.Progress"), *reports, run_summary()]
+    return [load or load_weights(), component("flemme_monai.handlers.Progress"), *reports, run_summary()]
 
 
 def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config | str]:

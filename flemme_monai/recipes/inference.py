@@ -128,7 +128,7 @@ def inference_components(
         ),
         "inferer": window_inferer("@overlap") if inferer is None else inferer,
         "postprocessing": postprocessing,
-        "checkpointloader": load_weights(settings="@network_settings"),
+        "checkpointloader": load_weights(),
         "handlers": handlers,
         "evaluator": inference_evaluator(**evaluator),
     }

@@ -13,6 +13,7 @@ from .denoiser import (
     of_time_and_class,
     sampler_settings,
     sampling_inferer,
+    sampling_scheduler,
     schedule_sampler,
     schedule_settings,
     scheduler,
@@ -153,7 +154,7 @@ def evaluation() -> Workflow:
             **generation_evaluation(handlers),
             "sampling": schedule_sampler(),
             "validate#inferer": sampling_inferer(decode="$@latent_space.decode"),
-            "scheduler": sampling_scheduler(),
+            "scheduler": sampling_scheduler(clip_sample=False),
             "latent_space#denoiser": AVERAGE,
             "latent_images": case_dataset("test", "@validate#preprocessing"),
         },
@@ -177,13 +178,8 @@ def inference(name: str, network_def: Config, autoencoder_def: Config) -> Workfl
         components={
             **sampling_components(network_def, inferer, load_autoencoder(), frames="$lambda: @inferer.steps"),
             "sampling": schedule_sampler(),
-            "scheduler": sampling_scheduler(),
+            "scheduler": sampling_scheduler(clip_sample=False),
             **latents(autoencoder_def, "@network"),
         },
         steps=inference_steps(),
     )
-
-
-def sampling_scheduler() -> Config:
-    """The sampler's schedule; latents have no bounds."""
-    return scheduler("@sampler", eta="@eta", clip_sample=False)

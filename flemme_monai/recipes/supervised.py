@@ -13,6 +13,7 @@ from .denoiser import (
     load_average,
     noise_by_schedule,
     sampler_settings,
+    sampling_scheduler,
     schedule_sampler,
     schedule_settings,
     scheduler,
@@ -109,7 +110,7 @@ def evaluation() -> Workflow:
             **evaluation_components(evaluation_handlers(save_case_metrics(), load=load_average())),
             "sampling": schedule_sampler(),
             "validate#inferer": averaged_inferer(),
-            "scheduler": sampling_scheduler(),
+            "scheduler": sampling_scheduler(clip_sample=False),
             "validate#preprocessing": reconstruction_transforms(train=False),
             "validate#dataloader#batch_size": 1,
             "validate#evaluator#prepare_batch": "$monai.engines.default_prepare_batch",
@@ -144,7 +145,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                 inferer=averaged_inferer(),
             ),
             "sampling": schedule_sampler(),
-            "scheduler": sampling_scheduler(),
+            "scheduler": sampling_scheduler(clip_sample=False),
         },
         steps=inference_steps(),
     )
@@ -160,11 +161,6 @@ def averaged_inferer() -> Config:
         window=window_inferer("@overlap"),
         standardise=True,
     )
-
-
-def sampling_scheduler() -> Config:
-    """The sampler's schedule, in the scale of the degraded image, which has no bounds."""
-    return scheduler("@sampler", eta="@eta", clip_sample=False)
 
 
 def split_spread() -> Config:
