@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
 from importlib import resources
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 from ..registry import ARCHITECTURES, backbone, pairs
-from .base import Config, Recipe, Workflow
+from .base import Recipe, Workflow
+from .dump import dump
 from .metadata import DATA_TYPE, metadata
 
 OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
@@ -49,8 +49,8 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
     return {
-        **{f"configs/{workflow}.json": _dump(found.config()) for workflow, found in workflows.items()},
-        "configs/metadata.json": _dump(content),
+        **{f"configs/{workflow}.json": dump(found.config()) for workflow, found in workflows.items()},
+        "configs/metadata.json": dump(content),
         "configs/logging.conf": _text("logging.conf"),
         "docs/README.md": _page(name, pair, recipe),
         "LICENSE": _text("LICENSE"),
@@ -123,10 +123,6 @@ def _page(name: str, pair: str, recipe: Recipe) -> str:
 
 def _text(name: str) -> str:
     return (resources.files(__package__) / "texts" / name).read_text(encoding="utf-8")
-
-
-def _dump(config: Config) -> str:
-    return json.dumps(config, indent=4) + "\n"
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
