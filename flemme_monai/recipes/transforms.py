@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Config, component, compose
 
 BOTH = ["image", "label"]
+AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
 
 
 def load_images() -> list[Config]:
@@ -136,7 +137,7 @@ def segmentation_transforms(train: bool) -> Config:
         return compose(*load_segmentations())
     modes = ["bilinear", "nearest"]
     return compose(
-        *load_segmentations(),
+        AS_VALIDATION,
         plain_tensors(BOTH),
         component(
             "flemme_monai.transforms.RandAffineCropd",
@@ -167,8 +168,19 @@ def classification_transforms(train: bool, label: bool = True) -> Config:
         train: augmented.
         label: with the class.
     """
+    if train:
+        return compose(
+            AS_VALIDATION,
+            plain_tensors(),
+            *flips(),
+            *rotate_and_zoom(),
+            scale_intensity(),
+            noise(0.05),
+            plain_tensors(),
+        )
     low_and_high = "(@intensity_range or (0.0, 1.0))"
-    loaded = [
+    copy_label = component("monai.transforms.CopyItemsd", keys="class_label", names="label")
+    return compose(
         *load_images(),
         component("monai.transforms.ScaleIntensityd", _disabled_="$@intensity_range is not None", keys="image"),
         component(
@@ -182,13 +194,7 @@ def classification_transforms(train: bool, label: bool = True) -> Config:
             clip=True,
         ),
         resize(),
-    ]
-    if label:
-        loaded.append(component("monai.transforms.CopyItemsd", keys="class_label", names="label"))
-    if not train:
-        return compose(*loaded)
-    return compose(
-        *loaded, plain_tensors(), *flips(), *rotate_and_zoom(), scale_intensity(), noise(0.05), plain_tensors()
+        *([copy_label] if label else []),
     )
 
 
@@ -238,12 +244,13 @@ def pad_to_size() -> Config:
 
 def generation_transforms(train: bool) -> Config:
     """From the file of a case to an image of values in [-1, 1] and ``image_size``; flipped for training."""
-    loaded = [
+    if train:
+        return compose(AS_VALIDATION, plain_tensors(), *flips(), plain_tensors())
+    return compose(
         *reconstruction_images(),
         component("monai.transforms.ScaleIntensityRanged", keys="image", a_min=0.0, a_max=1.0, b_min=-1.0, b_max=1.0),
         resize(),
-    ]
-    return compose(*loaded, plain_tensors(), *flips(), plain_tensors()) if train else compose(*loaded)
+    )
 
 
 def to_unit_range() -> Config:

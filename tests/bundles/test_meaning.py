@@ -344,10 +344,11 @@ STANDARD = torch.tensor([[-3.0, -1.0, 1.0, 3.0], [-1.0, -1.0, 1.0, 1.0]]) / torc
 
 
 @pytest.mark.parametrize("architecture", SEGMENTATION)
-@pytest.mark.parametrize("part", ["train", "validate"])
-def test_every_channel_of_a_segmentation_has_mean_0_and_deviation_1(architecture, part):
+@pytest.mark.parametrize("loading", ["train#preprocessing#transforms#0", "validate#preprocessing"])
+def test_every_channel_of_a_segmentation_has_mean_0_and_deviation_1(architecture, loading):
     parser = parsed(architecture, "train")
-    listed = parser[f"{part}#preprocessing#transforms"]
+    parser.parse()
+    listed = parser[f"{loading}#transforms"]
     (index,) = [i for i, transform in enumerate(listed) if transform["_target_"].endswith("NormalizeIntensityd")]
-    found = parser.get_parsed_content(f"{part}#preprocessing#transforms#{index}")({"image": CHANNELS.clone()})
+    found = parser.get_parsed_content(f"{loading}#transforms#{index}")({"image": CHANNELS.clone()})
     torch.testing.assert_close(torch.as_tensor(found["image"]).view(2, 4), STANDARD)
