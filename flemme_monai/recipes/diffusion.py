@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..registry import Encoder, Network
 from .base import Config, Recipe, Workflow, component
 from .denoiser import (
@@ -36,35 +38,41 @@ from .training import optimization, split_datalist, training_steps
 from .transforms import generation_transforms
 
 
+@dataclass(frozen=True)
+class Process:
+    """How images are noised in training, and made of noise again.
+
+    Args:
+        settings: those that training and sampling share.
+        sampler_settings: those of the sampler alone.
+        prepare: noise images, for training and for validation.
+        inferer: how the network is called in training.
+        training: further components of training.
+        sampling: the components of the sampler.
+    """
+
+    settings: Config
+    sampler_settings: Config
+    prepare: tuple[Config, Config]
+    inferer: Config
+    training: Config
+    sampling: Config
+
+
 def ddpm(name: str, row: Encoder | Network) -> Recipe:
     """Denoising diffusion: noise by a schedule of many steps, samples by fewer."""
+    process = Process(
+        settings=schedule_settings(),
+        sampler_settings={"num_inference_steps": 50, "guidance": 1.0, **sampler_settings()},
+        prepare=noise_by_schedule("@condition_key"),
+        inferer=diffusion_inferer(),
+        training={"scheduler": scheduler()},
+        sampling={"sampling": schedule_sampler(), "scheduler": sampling_scheduler()},
+    )
     backbone = denoiser_backbone(row, "@in_channels", of_time_and_class())
-    network_def = network("ddpm", backbone, fusion=None)
-    sampling = {
-        "sampling": schedule_sampler(),
-        "validate#inferer": sampling_inferer(),
-        "scheduler": sampling_scheduler(),
-    }
     return Recipe(
         title="generation by denoising diffusion",
-        workflows={
-            "train": Workflow(
-                settings={**denoiser_settings(name), **schedule_settings()},
-                components={
-                    **training_components(network_def, noise_by_schedule("@condition_key"), diffusion_inferer()),
-                    "scheduler": scheduler(),
-                },
-                steps=training_steps(),
-            ),
-            "evaluate": evaluation({"num_inference_steps": 50, "guidance": 1.0, **sampler_settings()}, sampling),
-            "inference": inference(
-                name,
-                network_def,
-                {"num_inference_steps": 50, "guidance": 1.0, **schedule_settings(), **sampler_settings()},
-                {key: sampling[key] for key in ("sampling", "scheduler")},
-            ),
-            "multi_gpu_train": multi_gpu_training(),
-        },
+        workflows=workflows(name, network("ddpm", backbone, fusion=None), process),
         format=FORMAT,
         readme="generation",
         references=("Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020",),
@@ -73,39 +81,38 @@ def ddpm(name: str, row: Encoder | Network) -> Recipe:
 
 def edm(name: str, row: Encoder | Network) -> Recipe:
     """A preconditioned denoiser of any noise level, sampled by Heun steps."""
-    backbone = denoiser_backbone(row, "@in_channels", of_time_and_class())
-    network_def = network("edm", backbone, fusion=None, sigma_data="@sigma_data")
-    data = {"sigma_data": 0.5}
-    steps = {"num_inference_steps": 18, "guidance": 1.0}
-    heun = {"sigma_max": 80.0, "churn": 0.0}
-    sampling = component(
-        "flemme_monai.diffusion.HeunSampler",
-        num_inference_steps="@num_inference_steps",
-        sigma_max="@sigma_max",
-        churn="@churn",
+    process = Process(
+        settings={"sigma_data": 0.5},
+        sampler_settings={"num_inference_steps": 18, "guidance": 1.0, "sigma_max": 80.0, "churn": 0.0},
+        prepare=noise_of_any_level(),
+        inferer=component("flemme_monai.diffusion.EDMInferer"),
+        training={},
+        sampling={"sampling": heun_sampler()},
     )
-    noise = "flemme_monai.diffusion.SigmaPrepareBatch"
-    shared = {"sigma_data": "@sigma_data", "condition_key": "@condition_key"}
+    backbone = denoiser_backbone(row, "@in_channels", of_time_and_class())
     return Recipe(
         title="generation by a preconditioned denoiser",
-        workflows={
-            "train": Workflow(
-                settings={**denoiser_settings(name), **data},
-                components=training_components(
-                    network_def,
-                    (component(noise, **shared), component(noise, **shared, seed="@seed")),
-                    component("flemme_monai.diffusion.EDMInferer"),
-                ),
-                steps=training_steps(),
-            ),
-            "evaluate": evaluation({**steps, **heun}, {"sampling": sampling, "validate#inferer": sampling_inferer()}),
-            "inference": inference(name, network_def, {**steps, **data, **heun}, {"sampling": sampling}),
-            "multi_gpu_train": multi_gpu_training(),
-        },
+        workflows=workflows(name, network("edm", backbone, fusion=None, sigma_data="@sigma_data"), process),
         format=FORMAT,
         readme="generation",
         references=("Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, NeurIPS 2022",),
     )
+
+
+def workflows(name: str, network_def: Config, process: Process) -> dict[str, Workflow]:
+    """The configs of a bundle that makes images of noise.
+
+    Args:
+        name: the bundle's name.
+        network_def: the denoiser.
+        process: how images are noised, and made of noise again.
+    """
+    return {
+        "train": training(name, network_def, process),
+        "evaluate": evaluation(process),
+        "inference": inference(name, network_def, process),
+        "multi_gpu_train": multi_gpu_training(),
+    }
 
 
 def denoiser_settings(name: str) -> Config:
@@ -113,38 +120,69 @@ def denoiser_settings(name: str) -> Config:
     return {**generation_settings(name), "context_drop": 0.1, **average_settings()}
 
 
-def training_components(network_def: Config, prepare: tuple[Config, Config], inferer: Config) -> Config:
-    """``train.json``: noised images; arguments as of :func:`.denoiser.denoiser_training`."""
-    return {
-        "datalist": split_datalist("generation", "@num_classes"),
-        **optimization(network_def, squared_error()),
-        **denoiser_training(generation_transforms(train=True), generation_transforms(train=False), prepare, inferer),
-    }
+def training(name: str, network_def: Config, process: Process) -> Workflow:
+    """``train.json``: noised images."""
+    return Workflow(
+        settings={**denoiser_settings(name), **process.settings},
+        components={
+            "datalist": split_datalist("generation", "@num_classes"),
+            **optimization(network_def, squared_error()),
+            **denoiser_training(
+                generation_transforms(train=True),
+                generation_transforms(train=False),
+                process.prepare,
+                process.inferer,
+            ),
+            **process.training,
+        },
+        steps=training_steps(),
+    )
 
 
-def evaluation(settings: Config, sampling: Config) -> Workflow:
-    """``evaluate.json``, over ``train.json``: samples beside real images.
-
-    Args:
-        settings: of the sampler.
-        sampling: the sampler.
-    """
+def evaluation(process: Process) -> Workflow:
+    """``evaluate.json``, over ``train.json``: samples beside real images."""
     handlers = evaluation_handlers(generation_report(), load=load_average())
     return Workflow(
-        settings={**generation_evaluation_settings(), **settings},
-        components={**generation_evaluation(handlers), **sampling},
+        settings={**generation_evaluation_settings(), **process.sampler_settings},
+        components={
+            **generation_evaluation(handlers),
+            **process.sampling,
+            "validate#inferer": sampling_inferer(),
+        },
         steps=evaluation_steps(),
     )
 
 
-def inference(name: str, network_def: Config, settings: Config, sampling: Config) -> Workflow:
-    """``inference.json``: samples, and a film of how they come out of noise; arguments as of :func:`evaluation`."""
+def inference(name: str, network_def: Config, process: Process) -> Workflow:
+    """``inference.json``: samples, and a film of how they come out of noise."""
     inferer = sampling_inferer(keep_steps="$min(@num_inference_steps, 30)")
     return Workflow(
-        settings={**sampling_settings(name), "context_drop": 0.1, **settings},
+        settings={
+            **sampling_settings(name),
+            "context_drop": 0.1,
+            **process.settings,
+            **process.sampler_settings,
+        },
         components={
             **sampling_components(network_def, inferer, frames="$lambda: @inferer.steps"),
-            **sampling,
+            **process.sampling,
         },
         steps=inference_steps(),
+    )
+
+
+def noise_of_any_level() -> tuple[Config, Config]:
+    """Noise images as EDM does, for training and for validation, where a case has the same noise every time."""
+    target = "flemme_monai.diffusion.SigmaPrepareBatch"
+    shared = {"sigma_data": "@sigma_data", "condition_key": "@condition_key"}
+    return component(target, **shared), component(target, **shared, seed="@seed")
+
+
+def heun_sampler() -> Config:
+    """EDM's second-order steps."""
+    return component(
+        "flemme_monai.diffusion.HeunSampler",
+        num_inference_steps="@num_inference_steps",
+        sigma_max="@sigma_max",
+        churn="@churn",
     )
