@@ -50,6 +50,25 @@ def test_a_bundle_takes_its_folder_s_name_and_its_settings(tmp_path: Path, capsy
     assert "# liver" in (folder / "docs" / "README.md").read_text()
 
 
+def test_a_bundle_is_made_again_in_its_folder_but_not_over_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.main(["make", "sem_unet", "liver", "--epochs", "3"])
+    cli.main(["make", "sem_unet", "liver", "--epochs", "4"])
+    assert json.loads(Path("liver/configs/train.json").read_text())["epochs"] == 4
+    before = sorted(tmp_path.rglob("*"))
+    Path("notes").mkdir()
+    Path("notes/a.txt").write_text("mine")
+    Path("file").write_text("mine")
+    for words in (["liver", "--name", "other"], ["notes"], ["file"]):
+        with pytest.raises(SystemExit):
+            cli.main(["make", "sem_unet", *words])
+        assert f"{words[0]} is there and no bundle called" in capfd.readouterr().err
+    mine = {tmp_path / name for name in ("notes", "notes/a.txt", "file")}
+    assert sorted({*tmp_path.rglob("*")} - mine) == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

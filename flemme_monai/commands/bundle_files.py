@@ -84,6 +84,11 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
     return content
 
 
+def bundle_name(folder: Path) -> str | None:
+    """The name of the bundle in a folder; None where there is none."""
+    return read_config(folder, "metadata").get("name") if (folder / "configs" / "metadata.json").is_file() else None
+
+
 def read_large_files(bundle: Path) -> list[dict[str, str]]:
     """The entries of `large_files.yml` (`path`, `url`, `hash_val`, `hash_type`), empty when there is no such file."""
     path = bundle / LARGE_FILES

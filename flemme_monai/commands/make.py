@@ -7,6 +7,7 @@ from typing import Any
 
 from ..recipes import differences, make_bundle, write
 from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, pairs
+from .bundle_files import bundle_name
 from .places import BUNDLES
 
 
@@ -31,10 +32,16 @@ def make(pair: str, folder: str, *, name: str | None = None, **settings: Any) ->
         name: another name for it.
         settings: as on the command line of ``monai.bundle run``: ``--num_classes 3``, ``--image_size "[96,96]"``,
             ``--network_def#backbone#channels "[32,64,128]"``.
+
+    Raises:
+        ValueError: If there is no such pair or setting, or the folder holds something else.
     """
     target = Path(str(folder))
     name = target.resolve().name if name is None else str(name)
-    write(target, make_bundle(pair, name, settings))
+    files = make_bundle(pair, name, settings)
+    if target.exists() and (not target.is_dir() or (any(target.iterdir()) and bundle_name(target) != name)):
+        raise ValueError(f"{target} is there and no bundle called {name!r}; expected a new folder: give another")
+    write(target, files)
     return f"made {name} ({pair}) in {target}"
 
 
