@@ -161,9 +161,9 @@ class Sampling:
 
 def make_sampler(bundle: str, steps: int) -> Callable[..., torch.Tensor]:
     """DDIM for a DDPM, Heun's method for an EDM."""
-    from ..diffusion import HeunSampler, ScheduleSampler, make_scheduler
+    from ..diffusion import HeunSampler, SchedulerSampler, make_scheduler
 
-    return HeunSampler(steps) if bundle.startswith("edm") else ScheduleSampler(make_scheduler("ddim"), steps)
+    return HeunSampler(steps) if bundle.startswith("edm") else SchedulerSampler(make_scheduler("ddim"), steps)
 
 
 def sampling_row(sampling: Sampling, seconds: Sequence[float]) -> dict[str, float]:

@@ -1,34 +1,34 @@
 """Diffusion, only what MONAI lacks: sampling at any number of steps, EDM, supervised diffusion, guidance."""
 
-from .between import ImageWay, SeedWay
 from .edm import Preconditioning
-from .guidance import absent, guided
+from .guidance import absent, classifier_free_guidance
 from .inferers import AveragedInferer, EDMInferer, SamplingInferer
+from .interpolation import ImageInterpolation, SeedInterpolation, interpolate
 from .latents import LatentSpace
-from .noise import StartNoise, interpolate, start_noise
-from .preparation import DenoisingPrepareBatch, SigmaPrepareBatch
-from .sampling import HeunSampler, ScheduleSampler
+from .noise import InitialNoise, initial_noise
+from .preparation import EDMPrepareBatch, SchedulerPrepareBatch
+from .sampling import HeunSampler, SchedulerSampler
 from .schedules import DDIMScheduler, DDPMScheduler, PNDMScheduler, make_scheduler
 
 __all__ = [
     "AveragedInferer",
     "DDIMScheduler",
     "DDPMScheduler",
-    "DenoisingPrepareBatch",
     "EDMInferer",
+    "EDMPrepareBatch",
     "HeunSampler",
-    "ImageWay",
+    "ImageInterpolation",
+    "InitialNoise",
     "LatentSpace",
     "PNDMScheduler",
     "Preconditioning",
     "SamplingInferer",
-    "ScheduleSampler",
-    "SeedWay",
-    "SigmaPrepareBatch",
-    "StartNoise",
+    "SchedulerPrepareBatch",
+    "SchedulerSampler",
+    "SeedInterpolation",
     "absent",
-    "guided",
+    "classifier_free_guidance",
+    "initial_noise",
     "interpolate",
     "make_scheduler",
-    "start_noise",
 ]

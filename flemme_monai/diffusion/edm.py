@@ -16,7 +16,7 @@ class Preconditioning(nn.Module):
         sigma_data: standard deviation of the images.
 
     Raises:
-        ValueError: when it is not positive.
+        ValueError: If it is not positive.
     """
 
     def __init__(self, sigma_data: float = 0.5) -> None:

@@ -11,16 +11,16 @@ from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
 from ..utils import terminal_bar
-from .noise import image_generators, noise_generator, start_noise
+from .noise import image_generators, initial_noise, noise_generator
 from .preparation import statistics
-from .sampling import HeunSampler, ScheduleSampler
+from .sampling import HeunSampler, SchedulerSampler
 
-Sampler = ScheduleSampler | HeunSampler
-STEPS = 1  # tells the noise of a sample's steps from that of its start
+Sampler = SchedulerSampler | HeunSampler
+STEPS = 1  # tells the noise of a sample's steps from its initial noise
 
 
 class EDMInferer(Inferer):
-    """A training step of EDM (Karras et al. 2022, equation 2), on batches of :class:`SigmaPrepareBatch`."""
+    """A training step of EDM (Karras et al. 2022, equation 2), on batches of :class:`EDMPrepareBatch`."""
 
     def __call__(
         self,
@@ -39,7 +39,7 @@ class EDMInferer(Inferer):
             noise: standard normal, (B, C, *S).
             sigmas: noise levels (B,).
             scales: square roots of the loss's weights, (B, 1, ...).
-            condition: the network's context (B, ...), or None.
+            condition: the network's context (B, ...); None: not used.
         """
         noisy = inputs + sigmas.view(scales.shape) * noise
         output = network(x=noisy, timesteps=sigmas, context=condition)
@@ -49,14 +49,14 @@ class EDMInferer(Inferer):
 class SamplingInferer(Inferer):
     """Samples from noise.
 
-    The start is the input, as in MONAI's ``DiffusionInferer.sample``, so that each sample has its own seed, whatever
-    the batch, and a start can also lie between two others; see :class:`StartNoise` and :func:`interpolate`.
+    The initial noise is the input, as in MONAI's ``DiffusionInferer.sample``, so that each sample has its own seed,
+    whatever the batch, and noise can also be interpolated; see :class:`InitialNoise` and :class:`SeedInterpolation`.
 
     Args:
         sampler: from noise to samples.
-        guidance: weight of classifier-free guidance; 1 is none.
-        seed: of the noise that steps add, which depends on a sample's start too and on nothing else: a sample is the
-            same in any batch.
+        guidance_scale: weight of classifier-free guidance; 1: not used.
+        seed: of the noise that steps add, which depends on a sample's initial noise too and on nothing else: a sample
+            is the same in any batch.
         progress: show a bar over the steps on a terminal.
         decode: from samples to images, as :meth:`LatentSpace.decode`; None when they are images.
         keep_steps: predicted images to keep of each call, evenly spaced over its steps.
@@ -68,7 +68,7 @@ class SamplingInferer(Inferer):
     def __init__(
         self,
         sampler: Sampler,
-        guidance: float = 1.0,
+        guidance_scale: float = 1.0,
         seed: int = 0,
         progress: bool = True,
         decode: Callable[[torch.Tensor], torch.Tensor] | None = None,
@@ -76,7 +76,8 @@ class SamplingInferer(Inferer):
     ) -> None:
         if not 0 <= keep_steps <= sampler.num_inference_steps:
             raise ValueError(f"keep_steps is {keep_steps}; the sampler has {sampler.num_inference_steps} steps.")
-        self.sampler, self.guidance, self.seed, self.progress = sampler, guidance, seed, progress
+        self.sampler, self.guidance_scale = sampler, guidance_scale
+        self.seed, self.progress = seed, progress
         self.decode, self.keep_steps = decode, keep_steps
         self.steps: list[torch.Tensor] = []
 
@@ -86,15 +87,15 @@ class SamplingInferer(Inferer):
         """Turn noise into images.
 
         Args:
-            inputs: the start, standard normal (B, C, *S).
+            inputs: initial noise, standard normal (B, C, *S).
             network: the denoiser, in eval mode.
-            condition: the network's context (B, ...), or None.
+            condition: the network's context (B, ...); None: not used.
 
         Returns:
             Images (B, C, *S), or what ``decode`` makes of samples.
 
         Raises:
-            ValueError: for guidance without a condition.
+            ValueError: If the guidance scale is not 1 and there is no condition.
         """
         noise = convert_to_tensor(inputs)
         generators = image_generators(noise, self.seed)
@@ -109,23 +110,23 @@ class SamplingInferer(Inferer):
             bar.update()
 
         with terminal_bar(self.sampler.num_inference_steps, "sampling", self.progress) as bar:
-            return decode(self.sampler(network, noise, condition, self.guidance, generators, on_step))
+            return decode(self.sampler(network, noise, condition, self.guidance_scale, generators, on_step))
 
 
 class AveragedInferer(Inferer):
     """Supervised diffusion: the mean of several samples under an image, and their spread.
 
-    Sample k of every image has the same noise, of its start and its steps, so that an image's result does not depend on
-    its neighbours.
+    Sample k of every image has the same noise, initially and in its steps, so that an image's result does not depend
+    on its neighbours.
 
     Args:
         sampler: from noise to samples.
         num_samples: samples per image, at least 2, for one has no spread.
-        guidance: weight of classifier-free guidance; 1 is none.
-        seed: of the noise of starts and steps, the same in every call.
+        guidance_scale: weight of classifier-free guidance; 1: not used.
+        seed: of the initial noise and that of the steps, the same in every call.
         standardise: the network was trained on images that were standardised by their condition, as
-            :class:`NoisePrepareBatch` does, and not on images in -1..1.
-        window: takes windows of images that are larger than the network's, as ``WindowInferer``; None for none.
+            :class:`DenoisingPrepareBatch` does, and not on images in -1..1.
+        window: takes windows of images that are larger than the network's, as ``WindowInferer``; None: not used.
         progress: show a bar over the steps on a terminal.
 
     Raises:
@@ -136,7 +137,7 @@ class AveragedInferer(Inferer):
         self,
         sampler: Sampler,
         num_samples: int = 8,
-        guidance: float = 1.0,
+        guidance_scale: float = 1.0,
         seed: int = 0,
         standardise: bool = False,
         window: Inferer | None = None,
@@ -147,7 +148,7 @@ class AveragedInferer(Inferer):
                 f"num_samples is {num_samples}; expected 2 or more: the uncertainty is the deviation of an image's "
                 "samples."
             )
-        self.sampler, self.num_samples, self.guidance = sampler, num_samples, guidance
+        self.sampler, self.num_samples, self.guidance_scale = sampler, num_samples, guidance_scale
         self.seed, self.standardise, self.window, self.progress = seed, standardise, window, progress
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor]) -> torch.Tensor:
@@ -177,10 +178,12 @@ class AveragedInferer(Inferer):
         samples = []
         with terminal_bar(self.num_samples * self.sampler.num_inference_steps, "sampling", self.progress) as bar:
             for k in range(self.num_samples):
-                noise = start_noise(images.shape[1:], self.seed, k).to(images).expand_as(images)
+                noise = initial_noise(images.shape[1:], self.seed, k).to(images).expand_as(images)
                 generators = [noise_generator(self.seed, k, STEPS, device=images.device) for _ in images]
                 samples.append(
-                    self.sampler(network, noise, context, self.guidance, generators, lambda i, denoised: bar.update())
+                    self.sampler(
+                        network, noise, context, self.guidance_scale, generators, lambda i, denoised: bar.update()
+                    )
                 )
         stack = (torch.stack(samples) - offset) / scale  # (num_samples, B, C, *S)
         return torch.cat([stack.mean(0), stack.std(0)], 1)

@@ -19,7 +19,7 @@ class LatentSpace:
             weights. 0 means that it was not computed yet.
 
     Raises:
-        ValueError: for an autoencoder whose latents are not what the denoiser takes.
+        ValueError: If the autoencoder's latents are not what the denoiser takes.
     """
 
     def __init__(self, autoencoder: nn.Module, denoiser: nn.Module) -> None:
@@ -63,7 +63,7 @@ class LatentSpace:
             batches: each with ``image`` (B, C, *S).
 
         Raises:
-            ValueError: when all latents are equal, or there is no image.
+            ValueError: If all latents are equal, or there is no image.
         """
         device = self.scale_factor.device
         images = (convert_to_tensor(batch["image"]).to(device) for batch in batches)

@@ -1,4 +1,4 @@
-"""Where sampling starts: noise of a seed, and the way between two of them."""
+"""The noise that sampling starts from, fixed by a seed, and the classes of samples."""
 
 from __future__ import annotations
 
@@ -32,29 +32,28 @@ def image_generators(images: torch.Tensor, seed: int) -> list[torch.Generator]:
     return [noise_generator(seed, zlib.crc32(array.tobytes()), device=images.device) for array in arrays]
 
 
-def start_noise(shape: Sequence[int], seed: int, index: int = 0) -> torch.Tensor:
+def initial_noise(shape: Sequence[int], seed: int, index: int = 0) -> torch.Tensor:
     """Standard normal noise (C, *S) of a seed's sample ``index``, the same on every device and in every batch."""
     return torch.randn(tuple(shape), generator=noise_generator(seed, index))
 
 
-class StartNoise(Dataset):
-    """The starts of samples, as a data set.
+class InitialNoise(Dataset):
+    """Data set of the initial noise of samples, with what their network takes as context.
 
-    Item i has ``image``, the noise (C, *S) of ``seed`` and i, and ``case``; also ``class_label`` where there are
-    classes, and ``slice`` where positions are asked for. Samples of different seeds are independent.
+    Item i has ``image``, the noise (C, *S) of ``seed`` and i, and ``case``; also ``class_label`` with ``num_classes``,
+    and ``slice`` with ``position``. Samples of different seeds are independent.
 
     Args:
         num_samples: how many.
         shape: C and *S of one sample.
         seed: of all samples.
-        num_classes: classes that the network was trained with; None for none.
-        class_label: class of all samples, or of each; None takes all classes in turn.
-        position: index of the slice that all samples are to look like, or several that take turns; None for a network
-            that is told none.
+        num_classes: classes that the network was trained with; None: not used.
+        class_label: class of all samples, or one class per sample; None takes all classes in turn.
+        position: index of the slice that all samples are to look like, or several that take turns; None: not used.
 
     Raises:
-        ValueError: for no sample, a class that there is not, as many classes as there are no samples, or a position
-            that is no index.
+        ValueError: If there is no sample, a class is not among ``num_classes``, the class labels are neither one nor
+            ``num_samples``, or a position is not an index.
     """
 
     def __init__(
@@ -77,12 +76,12 @@ class StartNoise(Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def start(self, index: int) -> torch.Tensor:
+    def noise(self, index: int) -> torch.Tensor:
         """The noise (C, *S) of sample ``index``."""
-        return start_noise(self.shape, self.seed, index)
+        return initial_noise(self.shape, self.seed, index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        item = {"image": self.start(index), "case": f"sample_{index:03d}"}
+        item = {"image": self.noise(index), "case": f"sample_{index:03d}"}
         if self.labels is not None:
             item["class_label"] = self.labels[index]
         if self.positions is not None:
@@ -97,10 +96,10 @@ def class_labels(
 
     Args:
         num_samples: how many.
-        num_classes, class_label: as :class:`StartNoise`.
+        num_classes, class_label: as :class:`InitialNoise`.
 
     Raises:
-        ValueError: for a class that there is not, or as many classes as there are no samples.
+        ValueError: If a class is not among ``num_classes``, or the labels are neither one nor ``num_samples``.
     """
     if num_classes is None:
         if class_label is not None:
@@ -117,31 +116,3 @@ def class_labels(
     if wrong:
         raise ValueError(f"class_label is {wrong[0]}; expected 0 to {num_classes - 1}, as num_classes says.")
     return [each[i % len(each)] for i in range(num_samples)]
-
-
-def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = False) -> torch.Tensor:
-    """The way from ``a`` to ``b``, both included.
-
-    Args:
-        a: a latent or a noise, of any shape.
-        b: another of that shape.
-        steps: points on the way.
-        spherical: turn by equal angles (Shoemake 1985), so that what is between two noises is as long as noise is; else
-            in a straight line, for latents.
-
-    Returns:
-        (steps, *shape).
-
-    Raises:
-        ValueError: for unequal shapes or fewer than 2 steps.
-    """
-    if a.shape != b.shape:
-        raise ValueError(f"cannot interpolate between {tuple(a.shape)} and {tuple(b.shape)}; make the shapes equal.")
-    if steps < 2:
-        raise ValueError(f"steps is {steps}; a way from one to another has 2 or more.")
-    weights = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view([-1] + [1] * a.ndim)
-    if spherical:
-        angle = torch.arccos(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).clamp(-1, 1))
-        if torch.sin(angle) > 1e-4:
-            return (torch.sin((1 - weights) * angle) * a + torch.sin(weights * angle) * b) / torch.sin(angle)
-    return torch.lerp(a, b, weights)

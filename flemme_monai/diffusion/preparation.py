@@ -27,12 +27,12 @@ def get_quantiles(images: torch.Tensor, generators: list[torch.Generator] | None
     return torch.cat([torch.rand(1, generator=generator, device=images.device) for generator in generators])
 
 
-class NoisePrepareBatch(PrepareBatch):
-    """What the batches of all denoisers share: a clean image, noise and a condition.
+class DenoisingPrepareBatch(PrepareBatch):
+    """Base of all denoisers' batches: a clean image, noise and a condition.
 
     Args:
         image_key: the images (B, C, *S) to learn.
-        condition_key: the context: classes (B,), images or positions; None for none.
+        condition_key: the context: classes (B,), images or positions; None: not used.
         rescale: images come in 0..1 and go to -1..1, the range of diffusion. Conditions stay as they are: an image
             condition of -1 would be an absent one.
         standardise: images and their condition, an image of the same kind, are brought to mean 0 and deviation 1 of the
@@ -84,7 +84,7 @@ class NoisePrepareBatch(PrepareBatch):
             images (B, C, *S), the loss's target, no positional and all keyword arguments of the inferer.
 
         Raises:
-            ValueError: for a batch without one of the keys.
+            ValueError: If a batch lacks one of the keys.
         """
 
         def get(key: str) -> torch.Tensor:
@@ -111,12 +111,12 @@ class NoisePrepareBatch(PrepareBatch):
         return images, target, (), {"noise": noise, **step}
 
 
-class DenoisingPrepareBatch(NoisePrepareBatch):
-    """Batches for a scheduler's diffusion and MONAI's ``DiffusionInferer``.
+class SchedulerPrepareBatch(DenoisingPrepareBatch):
+    """Batches for the diffusion of a scheduler, and MONAI's ``DiffusionInferer``.
 
     Args:
         scheduler: its ``prediction_type`` decides on the target: noise, velocity or image.
-        image_key, condition_key, rescale, standardise, latents, seed: as :class:`NoisePrepareBatch`.
+        image_key, condition_key, rescale, standardise, latents, seed: as :class:`DenoisingPrepareBatch`.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class DenoisingPrepareBatch(NoisePrepareBatch):
         return self.scheduler.get_target(images, noise, timesteps), {"timesteps": timesteps}
 
 
-class SigmaPrepareBatch(NoisePrepareBatch):
+class EDMPrepareBatch(DenoisingPrepareBatch):
     """Batches for EDM (Karras et al. 2022) and :class:`EDMInferer`: log-normal sigmas and the loss's weight.
 
     The squared error of ``scales`` times prediction and target is the error weighted by lambda.
@@ -150,7 +150,7 @@ class SigmaPrepareBatch(NoisePrepareBatch):
         mean: P_mean of ln(sigma).
         std: P_std of ln(sigma).
         sigma_data: standard deviation of the images, as the network has it.
-        image_key, condition_key, rescale, standardise, latents, seed: as :class:`NoisePrepareBatch`.
+        image_key, condition_key, rescale, standardise, latents, seed: as :class:`DenoisingPrepareBatch`.
     """
 
     def __init__(

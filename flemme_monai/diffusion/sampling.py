@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import torch
 
-from .guidance import guided
+from .guidance import classifier_free_guidance
 from .schedules import DiffusionScheduler, Generators, noise_like
 
 OnStep = Callable[[int, torch.Tensor], None]
 
 
-class ScheduleSampler:
+class SchedulerSampler:
     """Samples along the steps of a scheduler: DDPM, DDIM or PNDM.
 
     Args:
@@ -21,7 +21,7 @@ class ScheduleSampler:
         num_inference_steps: steps to visit, 1 to all that the schedule has.
 
     Raises:
-        ValueError: for more steps than the schedule has.
+        ValueError: If there are more steps than the schedule has.
     """
 
     def __init__(self, scheduler: DiffusionScheduler, num_inference_steps: int) -> None:
@@ -34,7 +34,7 @@ class ScheduleSampler:
         network: Callable[..., torch.Tensor],
         noise: torch.Tensor,
         context: torch.Tensor | None = None,
-        guidance: float = 1.0,
+        guidance_scale: float = 1.0,
         generator: Generators = None,
         on_step: OnStep | None = None,
     ) -> torch.Tensor:
@@ -42,9 +42,9 @@ class ScheduleSampler:
 
         Args:
             network: from (x, timesteps (B,), context) to what the scheduler's ``prediction_type`` says, in eval mode.
-            noise: the start, standard normal (B, C, *S), on the network's device.
-            context: (B, ...), or None.
-            guidance: weight of classifier-free guidance; 1 is none.
+            noise: standard normal (B, C, *S), on the network's device.
+            context: (B, ...); None: not used.
+            guidance_scale: weight of classifier-free guidance; 1: not used.
             generator: of the noise of all steps, on the device of ``noise``; one for all, or one per sample.
             on_step: called after each step with its index and the predicted image (B, C, *S).
 
@@ -52,9 +52,9 @@ class ScheduleSampler:
             Samples (B, C, *S).
 
         Raises:
-            ValueError: for guidance without a context.
+            ValueError: If the guidance scale is not 1 and there is no context.
         """
-        predict = guided(network, context, guidance)
+        predict = classifier_free_guidance(network, context, guidance_scale)
         self.scheduler.set_timesteps(self.num_inference_steps)
         steps = self.scheduler.timesteps.tolist()
         timesteps = self.scheduler.timesteps.to(noise.device)[:, None].expand(-1, noise.shape[0])  # (n, B)
@@ -74,13 +74,13 @@ class HeunSampler:
         sigma_min: the last sigma before 0.
         sigma_max: the first sigma.
         rho: how much the steps shorten towards ``sigma_min`` (equation 5).
-        churn: S_churn, amount of noise that is added in all; 0 is deterministic.
-        churn_min: S_tmin, no noise is added below this sigma.
-        churn_max: S_tmax, no noise is added above this sigma.
-        noise_scale: S_noise, standard deviation of added noise.
+        s_churn: amount of noise that is added in all; 0 is deterministic.
+        s_tmin: no noise is added below this sigma.
+        s_tmax: no noise is added above this sigma.
+        s_noise: standard deviation of added noise.
 
     Raises:
-        ValueError: for no step, or sigmas out of order.
+        ValueError: If there is no step, or the sigmas are out of order.
     """
 
     def __init__(
@@ -89,23 +89,23 @@ class HeunSampler:
         sigma_min: float = 0.002,
         sigma_max: float = 80.0,
         rho: float = 7.0,
-        churn: float = 0.0,
-        churn_min: float = 0.0,
-        churn_max: float = math.inf,
-        noise_scale: float = 1.0,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = math.inf,
+        s_noise: float = 1.0,
     ) -> None:
         if num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; expected 1 or more.")
         if not 0 < sigma_min < sigma_max:
             raise ValueError(f"sigma_min is {sigma_min} and sigma_max {sigma_max}; expected 0 < sigma_min < sigma_max.")
-        if churn < 0:
-            raise ValueError(f"churn is {churn}; expected 0 (deterministic) or more.")
-        self.num_inference_steps, self.noise_scale = num_inference_steps, noise_scale
+        if s_churn < 0:
+            raise ValueError(f"s_churn is {s_churn}; expected 0 (deterministic) or more.")
+        self.num_inference_steps, self.s_noise = num_inference_steps, s_noise
         first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
         ramp = [i / max(num_inference_steps - 1, 1) for i in range(num_inference_steps)]
         self.sigmas = [(first + r * (last - first)) ** rho for r in ramp] + [0.0]
-        gamma = min(churn / num_inference_steps, math.sqrt(2) - 1)
-        self.churned = [s * (1 + gamma) if churn_min <= s <= churn_max else s for s in self.sigmas[:-1]]
+        gamma = min(s_churn / num_inference_steps, math.sqrt(2) - 1)
+        self.sigma_hats = [s * (1 + gamma) if s_tmin <= s <= s_tmax else s for s in self.sigmas[:-1]]
 
     @torch.no_grad()
     def __call__(
@@ -113,7 +113,7 @@ class HeunSampler:
         network: Callable[..., torch.Tensor],
         noise: torch.Tensor,
         context: torch.Tensor | None = None,
-        guidance: float = 1.0,
+        guidance_scale: float = 1.0,
         generator: Generators = None,
         on_step: OnStep | None = None,
     ) -> torch.Tensor:
@@ -121,29 +121,29 @@ class HeunSampler:
 
         Args:
             network: the denoiser D, from (x, sigmas (B,), context) to the image in x, in eval mode.
-            noise: the start, standard normal (B, C, *S), on the network's device.
-            context, guidance, generator, on_step: as :meth:`ScheduleSampler.__call__`.
+            noise: standard normal (B, C, *S), on the network's device.
+            context, guidance_scale, generator, on_step: as :meth:`SchedulerSampler.__call__`.
 
         Returns:
             Samples (B, C, *S).
 
         Raises:
-            ValueError: for guidance without a context.
+            ValueError: If the guidance scale is not 1 and there is no context.
         """
-        denoise = guided(network, context, guidance)
-        # (2, n, B): sigma after churn, and the next one
-        levels = torch.tensor([self.churned, self.sigmas[1:]], device=noise.device)
+        denoise = classifier_free_guidance(network, context, guidance_scale)
+        # (2, n, B): sigma_hat, which is sigma after churn, and sigma_next
+        levels = torch.tensor([self.sigma_hats, self.sigmas[1:]], device=noise.device)
         levels = levels[..., None].expand(-1, -1, noise.shape[0])
         x = noise * self.sigmas[0]
-        for i, (sigma, churned, after) in enumerate(zip(self.sigmas, self.churned, self.sigmas[1:])):
-            if churned > sigma:
-                x = x + math.sqrt(churned**2 - sigma**2) * self.noise_scale * noise_like(x, generator)
+        for i, (sigma, sigma_hat, sigma_next) in enumerate(zip(self.sigmas, self.sigma_hats, self.sigmas[1:])):
+            if sigma_hat > sigma:
+                x = x + math.sqrt(sigma_hat**2 - sigma**2) * self.s_noise * noise_like(x, generator)
             denoised = denoise(x, levels[0, i])
-            slope = (x - denoised) / churned
-            euler = x + (after - churned) * slope
-            if after > 0:
-                slope_after = (euler - denoise(euler, levels[1, i])) / after
-                x = x + (after - churned) * (slope + slope_after) / 2
+            slope = (x - denoised) / sigma_hat
+            euler = x + (sigma_next - sigma_hat) * slope
+            if sigma_next > 0:
+                slope_next = (euler - denoise(euler, levels[1, i])) / sigma_next
+                x = x + (sigma_next - sigma_hat) * (slope + slope_next) / 2
             else:
                 x = euler
             if on_step is not None:

@@ -35,7 +35,7 @@ class DiffusionScheduler(Scheduler):
         schedule_args: go to the schedule's function, as ``beta_start`` and ``beta_end``.
 
     Raises:
-        ValueError: for an unknown name, or a schedule that is not between image and noise at every step.
+        ValueError: If a name is unknown, or the schedule keeps all or nothing of the image at some step.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class DiffusionScheduler(Scheduler):
             device: where ``timesteps`` will lie.
 
         Raises:
-            ValueError: for a number that the schedule does not have.
+            ValueError: If the schedule does not have that many.
         """
         n, T = num_inference_steps, self.num_train_timesteps
         if not 1 <= n <= T:
@@ -86,7 +86,7 @@ class DiffusionScheduler(Scheduler):
         """a and b at a visited time step and at the next one.
 
         Raises:
-            ValueError: for a time step that is not visited.
+            ValueError: If the time step is not visited.
         """
         t = int(timestep)
         if t not in self._next:
@@ -163,7 +163,7 @@ class DDIMScheduler(DiffusionScheduler):
         num_train_timesteps, schedule, prediction_type, clip_sample, schedule_args: as :class:`DiffusionScheduler`.
 
     Raises:
-        ValueError: for another ``eta``.
+        ValueError: If ``eta`` is not in 0..1.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class DDIMScheduler(DiffusionScheduler):
 
 
 class PNDMScheduler(DiffusionScheduler):
-    """Deterministic sampling with a linear multi-step method (Liu et al. 2022), one evaluation of the network a step.
+    """Deterministic sampling with a linear multi-step method (Liu et al. 2022), one evaluation of the network per step.
 
     The first three steps are of orders 1 to 3, where the paper has Runge-Kutta steps of four evaluations each.
     """
@@ -245,7 +245,7 @@ def make_scheduler(
         eta: as :class:`DDIMScheduler`.
 
     Raises:
-        ValueError: for another name, or for an ``eta`` that the sampler has no use for.
+        ValueError: If the name is unknown, or ``eta`` is set for a sampler that does not use it.
     """
     table = {"ddpm": DDPMScheduler, "ddim": DDIMScheduler, "pndm": PNDMScheduler}
     if sampler not in table:

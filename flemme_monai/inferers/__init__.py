@@ -1,7 +1,7 @@
-"""Inferers that MONAI lacks."""
+"""Inferers that MONAI lacks: windows of volumes for 2D networks, decoding, and interpolation of latents."""
 
-from .between import BetweenInferer, latents_of
 from .decoding import DecodingInferer
+from .interpolation import InterpolationInferer, latents_of
 from .window import WindowInferer
 
-__all__ = ["BetweenInferer", "DecodingInferer", "WindowInferer", "latents_of"]
+__all__ = ["DecodingInferer", "InterpolationInferer", "WindowInferer", "latents_of"]

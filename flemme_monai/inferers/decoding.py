@@ -1,4 +1,4 @@
-"""Images from latents that are drawn from the prior."""
+"""Decoding of latents that are drawn from the prior."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 
 class DecodingInferer(Inferer):
-    """Lets a variational auto-encoder decode latents in place of encoding images."""
+    """Decodes latents by a variational auto-encoder, without encoding."""
 
     def __call__(self, inputs: torch.Tensor, network: nn.Module, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Latents to images (B, C, *S).
@@ -16,6 +16,6 @@ class DecodingInferer(Inferer):
         Args:
             inputs: latents, (B, latent_channels, *s) or (B, latent_size).
             network: has MONAI's ``decode``.
-            condition: the network's context, or None.
+            condition: the network's context; None: not used.
         """
         return network.decode(inputs) if condition is None else network.decode(inputs, condition)

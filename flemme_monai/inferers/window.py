@@ -16,10 +16,13 @@ class WindowInferer(SlidingWindowInferer):
 
     Args:
         roi_size: window size of each spatial axis, or one size for all.
-        sw_batch_size: windows that go through the network at a time.
+        sw_batch_size: windows per call of the network.
         overlap: share of a window that the next one covers again.
         mode: "gaussian" or "constant" weight of a window's voxels.
         spatial_dims: axes that the network works on, 2 or 3.
+
+    Raises:
+        ValueError: If ``roi_size`` has another number of axes.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class WindowInferer(SlidingWindowInferer):
             inputs: image (B, C, *S), or a volume (B, C, H, W, D) for a 2D network.
             network: takes windows (N, C, *roi_size) and gives a tensor.
             args: go to the network.
-            context: what the network is told of each image, (B, ...); each window of an image gets that of its image.
+            context: the network's context, (B, ...): all windows of an image take that of the image; None: not used.
             kwargs: go to the network.
 
         Returns:
@@ -58,8 +61,8 @@ class WindowInferer(SlidingWindowInferer):
         """
         if context is not None:
             outputs = [
-                self(image, partial(_told, network, told), *args, **kwargs)
-                for image, told in zip(convert_to_tensor(inputs).split(1), context.split(1), strict=True)
+                self(image, partial(_with_context, network, image_context), *args, **kwargs)
+                for image, image_context in zip(convert_to_tensor(inputs).split(1), context.split(1), strict=True)
             ]
             return convert_to_dst_type(torch.cat(outputs), inputs, dtype=outputs[0].dtype)[0]
         if not (self.spatial_dims == 2 and inputs.ndim == 5):
@@ -71,6 +74,8 @@ class WindowInferer(SlidingWindowInferer):
         return convert_to_dst_type(volume, inputs, dtype=volume.dtype)[0]
 
 
-def _told(network: Callable[..., Any], context: torch.Tensor, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+def _with_context(
+    network: Callable[..., Any], context: torch.Tensor, windows: torch.Tensor, *args: Any, **kwargs: Any
+) -> Any:
     """The network on windows (N, C, *roi_size) of one image under its context (1, ...)."""
     return network(windows, *args, context=context.expand(len(windows), *context.shape[1:]), **kwargs)

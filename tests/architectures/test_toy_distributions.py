@@ -15,14 +15,14 @@ from flemme_monai.backbones import CNN, Conditioning, ConvFamily, EncoderDecoder
 from flemme_monai.data import AutoencodingPrepareBatch
 from flemme_monai.diffusion import (
     AveragedInferer,
-    DenoisingPrepareBatch,
     EDMInferer,
+    EDMPrepareBatch,
     HeunSampler,
+    InitialNoise,
     LatentSpace,
     SamplingInferer,
-    ScheduleSampler,
-    SigmaPrepareBatch,
-    StartNoise,
+    SchedulerPrepareBatch,
+    SchedulerSampler,
     make_scheduler,
 )
 from flemme_monai.inferers import DecodingInferer
@@ -67,8 +67,8 @@ def train(network, loss, steps, prepare, inferer, rate=5e-3):
 
 def generate(network, inferer, count=1000, shape=(1, 1, 2)):
     """Samples (count, 2)."""
-    starts = DataLoader(StartNoise(count, shape), batch_size=count)
-    evaluator = SupervisedEvaluator("cpu", starts, network, inferer=inferer, decollate=False)
+    noises = DataLoader(InitialNoise(count, shape), batch_size=count)
+    evaluator = SupervisedEvaluator("cpu", noises, network, inferer=inferer, decollate=False)
     evaluator.run()
     return evaluator.state.output["pred"].flatten(1)
 
@@ -86,13 +86,13 @@ def vae(steps: int) -> torch.Tensor:
 
 def ddpm(steps: int) -> torch.Tensor:
     network, scheduler = DDPM(backbone(UNet, TIME)), make_scheduler("ddpm", **SCHEDULE)
-    train(network, nn.MSELoss(), steps, DenoisingPrepareBatch(scheduler), DiffusionInferer(scheduler))
-    return generate(network, SamplingInferer(ScheduleSampler(make_scheduler("ddim", **SCHEDULE), 25)))
+    train(network, nn.MSELoss(), steps, SchedulerPrepareBatch(scheduler), DiffusionInferer(scheduler))
+    return generate(network, SamplingInferer(SchedulerSampler(make_scheduler("ddim", **SCHEDULE), 25)))
 
 
 def edm(steps: int) -> torch.Tensor:
     network = EDM(backbone(UNet, TIME), sigma_data=SIGMA_DATA)
-    train(network, nn.MSELoss(), steps, SigmaPrepareBatch(sigma_data=SIGMA_DATA), EDMInferer())
+    train(network, nn.MSELoss(), steps, EDMPrepareBatch(sigma_data=SIGMA_DATA), EDMInferer())
     return generate(network, SamplingInferer(HeunSampler(18)))
 
 
@@ -100,9 +100,9 @@ def ldm(steps: int) -> torch.Tensor:
     network, scheduler = LDM(backbone(UNet, TIME)), make_scheduler("ddpm", **SCHEDULE)
     space = LatentSpace(learn_vae(steps, latent_channels=1), network)
     space.fit_scale(batches(4))
-    prepare = DenoisingPrepareBatch(scheduler, latents=space.encode)
+    prepare = SchedulerPrepareBatch(scheduler, latents=space.encode)
     train(network, nn.MSELoss(), steps, prepare, DiffusionInferer(scheduler))
-    sampler = ScheduleSampler(make_scheduler("ddim", **SCHEDULE), 25)
+    sampler = SchedulerSampler(make_scheduler("ddim", **SCHEDULE), 25)
     return generate(network, SamplingInferer(sampler, decode=space.decode))
 
 
@@ -110,10 +110,10 @@ def sdm(steps: int) -> torch.Tensor:
     """Mean and spread (2, 2, 2), in -1..1, of samples under the degraded image of each mode."""
     conditioning = Conditioning(timesteps=True, context="image", context_size=1, channels=32)
     network, scheduler = SDM(backbone(UNet, conditioning)), make_scheduler("ddpm", **SCHEDULE)
-    prepare = DenoisingPrepareBatch(scheduler, condition_key="degraded")
+    prepare = SchedulerPrepareBatch(scheduler, condition_key="degraded")
     train(network, nn.MSELoss(), steps, prepare, DiffusionInferer(scheduler))
     degraded = torch.tensor([0.2, 0.8]).view(2, 1, 1, 1).expand(2, 1, 1, 2)
-    sampler = ScheduleSampler(make_scheduler("ddim", **SCHEDULE), 10)
+    sampler = SchedulerSampler(make_scheduler("ddim", **SCHEDULE), 10)
     mean, spread = AveragedInferer(sampler, num_samples=48)(degraded, network.eval()).chunk(2, 1)
     return torch.stack([2 * mean.flatten(1) - 1, 2 * spread.flatten(1)])
 

@@ -32,6 +32,6 @@ def exact_denoiser(x, sigmas, context=None):
 
 
 def mean_and_std(sampler, network) -> tuple[float, float]:
-    """Of a deterministic sampler's samples: with an exact network it is a line, so that two starts tell all."""
+    """Of a deterministic sampler's samples: with an exact network it is a line, so that two initial noises tell all."""
     low, high = sampler(network, torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1)).flatten().tolist()
     return (low + high) / 2, (high - low) / 2

@@ -9,21 +9,21 @@ from monai.inferers import SlidingWindowInferer
 from flemme_monai.diffusion import (
     AveragedInferer,
     HeunSampler,
+    InitialNoise,
     SamplingInferer,
-    ScheduleSampler,
-    StartNoise,
+    SchedulerSampler,
     make_scheduler,
 )
 from tests.diffusion.exact import MEAN, ExactNetwork, exact_denoiser
 
 
 def ancestral(n=5):
-    sampler = ScheduleSampler(make_scheduler("ddpm", clip_sample=False), n)
+    sampler = SchedulerSampler(make_scheduler("ddpm", clip_sample=False), n)
     return sampler, ExactNetwork(sampler.scheduler)
 
 
-def starts(*indices, **settings):
-    data = StartNoise(8, (1, 4, 4), **settings)
+def noises(*indices, **settings):
+    data = InitialNoise(8, (1, 4, 4), **settings)
     return torch.stack([data[i]["image"] for i in indices])
 
 
@@ -32,7 +32,7 @@ def test_a_seed_fixes_the_start_and_the_noise_of_every_step():
 
     def run(seed):
         inferer = SamplingInferer(sampler, seed=seed)
-        return torch.cat([inferer(starts(0, 1), network), inferer(starts(2, 3), network)])
+        return torch.cat([inferer(noises(0, 1), network), inferer(noises(2, 3), network)])
 
     assert torch.equal(run(0), run(0))
     assert not torch.equal(run(0), run(1))
@@ -40,23 +40,23 @@ def test_a_seed_fixes_the_start_and_the_noise_of_every_step():
 
 def test_samples_are_not_given_the_same_noise():
     sampler, _ = ancestral()
-    samples = SamplingInferer(sampler)(starts(0, 1), lambda x, timesteps, context: torch.zeros_like(x))
+    samples = SamplingInferer(sampler)(noises(0, 1), lambda x, timesteps, context: torch.zeros_like(x))
     apart = samples[0] - samples[1]
-    assert apart.std() > 0.5 * starts(0).std()  # steps of one noise would leave the difference of the starts
+    assert apart.std() > 0.5 * noises(0).std()  # steps of one noise would leave the difference of the initial noises
 
 
 @pytest.mark.parametrize("noisy", [False, True])
 def test_a_sample_does_not_depend_on_its_batch(noisy):
     sampler, network = ancestral() if noisy else (HeunSampler(4), exact_denoiser)
     inferer = SamplingInferer(sampler)
-    together = inferer(starts(0, 1, 2), network)
-    torch.testing.assert_close(inferer(starts(2), network), together[2:])
-    torch.testing.assert_close(SamplingInferer(sampler)(starts(2, 1), network), together[[2, 1]])
+    together = inferer(noises(0, 1, 2), network)
+    torch.testing.assert_close(inferer(noises(2), network), together[2:])
+    torch.testing.assert_close(SamplingInferer(sampler)(noises(2, 1), network), together[[2, 1]])
 
 
 def test_churn_does_not_depend_on_the_batch():
-    inferer = SamplingInferer(HeunSampler(6, churn=4.0))
-    torch.testing.assert_close(inferer(starts(2), exact_denoiser), inferer(starts(0, 1, 2), exact_denoiser)[2:])
+    inferer = SamplingInferer(HeunSampler(6, s_churn=4.0))
+    torch.testing.assert_close(inferer(noises(2), exact_denoiser), inferer(noises(0, 1, 2), exact_denoiser)[2:])
 
 
 def test_intermediate_predictions_are_kept_evenly_and_decoded():
@@ -68,12 +68,12 @@ def test_intermediate_predictions_are_kept_evenly_and_decoded():
         return latents.repeat(1, 1, 2, 2)
 
     inferer = SamplingInferer(sampler, decode=decode, keep_steps=5)
-    images = inferer(starts(0, 1), network)
+    images = inferer(noises(0, 1), network)
     assert images.shape == (2, 1, 8, 8)
     assert [step.shape for step in inferer.steps] == [images.shape] * 5
     assert len(seen) == 6  # only what is kept, and the samples
     torch.testing.assert_close(inferer.steps[-1], images)
-    inferer(starts(0), network)
+    inferer(noises(0), network)
     assert len(inferer.steps) == 5
 
 
@@ -81,7 +81,7 @@ def test_intermediate_predictions_are_kept_evenly_and_decoded():
 def test_as_many_steps_are_kept_as_asked_and_the_last_is_one(keep):
     sampler, network = ancestral(10)
     inferer = SamplingInferer(sampler, keep_steps=keep)
-    images = inferer(starts(0), network)
+    images = inferer(noises(0), network)
     assert len(inferer.steps) == keep
     if keep:
         torch.testing.assert_close(inferer.steps[-1], images)
@@ -99,14 +99,14 @@ def test_guidance_reaches_the_network():
         batches.append(x.shape[0])
         return exact_denoiser(x, sigmas)
 
-    SamplingInferer(HeunSampler(2), guidance=2.0)(starts(0, 1), network, condition=torch.tensor([0, 1]))
+    SamplingInferer(HeunSampler(2), guidance_scale=2.0)(noises(0, 1), network, condition=torch.tensor([0, 1]))
     assert batches == [4, 4, 4]
     with pytest.raises(ValueError, match="unconditional"):
-        SamplingInferer(HeunSampler(2), guidance=2.0)(starts(0), network)
+        SamplingInferer(HeunSampler(2), guidance_scale=2.0)(noises(0), network)
 
 
 def test_there_is_no_bar_outside_a_terminal(capfd):
-    SamplingInferer(HeunSampler(3))(starts(0), exact_denoiser)
+    SamplingInferer(HeunSampler(3))(noises(0), exact_denoiser)
     assert capfd.readouterr().err == ""
 
 
@@ -144,9 +144,9 @@ def test_fewer_samples_than_a_deviation_needs_are_refused(num_samples):
         AveragedInferer(HeunSampler(3), num_samples=num_samples)
 
 
-@pytest.mark.parametrize("churn", [0.0, 4.0])
-def test_an_image_s_average_repeats_and_does_not_depend_on_its_neighbours(churn):
-    inferer, degraded = AveragedInferer(HeunSampler(5, churn=churn), num_samples=3), torch.rand(3, 1, 8, 8)
+@pytest.mark.parametrize("s_churn", [0.0, 4.0])
+def test_an_image_s_average_repeats_and_does_not_depend_on_its_neighbours(s_churn):
+    inferer, degraded = AveragedInferer(HeunSampler(5, s_churn=s_churn), num_samples=3), torch.rand(3, 1, 8, 8)
     together = inferer(degraded, Restores())
     assert torch.equal(inferer(degraded, Restores()), together)
     torch.testing.assert_close(inferer(degraded[1:2], Restores()), together[1:2])

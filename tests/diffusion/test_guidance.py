@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flemme_monai.diffusion import absent, guided
+from flemme_monai.diffusion import absent, classifier_free_guidance
 
 
 @pytest.mark.parametrize("context", [torch.tensor([0, 4]), torch.rand(2, 1, 4, 4), torch.tensor([[1, 2], [3, 4]])])
@@ -27,5 +27,7 @@ def test_predictions_are_combined_linearly(weight):
         return x * context.view(-1, 1, 1, 1) + timesteps.view(-1, 1, 1, 1)
 
     x, timesteps, context = torch.rand(2, 1, 4, 4), torch.tensor([7, 9]), torch.tensor([1, 2])
-    none, given = network(x, timesteps, absent(context)), network(x, timesteps, context)
-    torch.testing.assert_close(guided(network, context, weight)(x, timesteps), none + weight * (given - none))
+    uncond, cond = network(x, timesteps, absent(context)), network(x, timesteps, context)
+    torch.testing.assert_close(
+        classifier_free_guidance(network, context, weight)(x, timesteps), uncond + weight * (cond - uncond)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flemme_monai.diffusion import EDMInferer, Preconditioning, SigmaPrepareBatch
+from flemme_monai.diffusion import EDMInferer, EDMPrepareBatch, Preconditioning
 
 SIGMAS = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
 
@@ -32,7 +32,7 @@ def test_inputs_and_targets_have_unit_variance_at_every_noise_level():
 
 @pytest.mark.parametrize("sigma", [0.01, 0.3, 10.0])
 def test_a_network_that_gives_0_has_a_loss_of_1(sigma):
-    factors, prepare = Preconditioning(0.5), SigmaPrepareBatch(mean=torch.tensor(sigma).log().item(), std=0.0)
+    factors, prepare = Preconditioning(0.5), EDMPrepareBatch(mean=torch.tensor(sigma).log().item(), std=0.0)
 
     def denoiser(x, timesteps, context=None):
         return factors.c_skip(timesteps).view(-1, 1, 1, 1) * x

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import DiffusionInferer
 
-from flemme_monai.diffusion import DenoisingPrepareBatch, EDMInferer, SigmaPrepareBatch, make_scheduler
+from flemme_monai.diffusion import EDMInferer, EDMPrepareBatch, SchedulerPrepareBatch, make_scheduler
 
 
 def batch(size=8):
@@ -21,7 +21,7 @@ def batch(size=8):
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_the_target_is_what_the_scheduler_predicts(prediction):
     scheduler, data = make_scheduler("ddpm", prediction_type=prediction), batch()
-    images, target, args, step = DenoisingPrepareBatch(scheduler)(data)
+    images, target, args, step = SchedulerPrepareBatch(scheduler)(data)
     assert torch.equal(images, data["image"])
     assert args == ()
     assert set(step) == {"noise", "timesteps"}
@@ -34,12 +34,12 @@ def test_the_target_is_what_the_scheduler_predicts(prediction):
 
 
 def test_time_steps_cover_the_whole_schedule():
-    _, _, _, step = DenoisingPrepareBatch(make_scheduler("ddpm", 50))({"image": torch.zeros(5000, 1, 1)})
+    _, _, _, step = SchedulerPrepareBatch(make_scheduler("ddpm", 50))({"image": torch.zeros(5000, 1, 1)})
     assert step["timesteps"].unique().tolist() == list(range(50))
 
 
 def test_sigmas_are_log_normal_and_weighted():
-    prepare = SigmaPrepareBatch(mean=-1.2, std=1.2, sigma_data=0.5)
+    prepare = EDMPrepareBatch(mean=-1.2, std=1.2, sigma_data=0.5)
     images, target, _, step = prepare({"image": torch.rand(20000, 1, 1, 1)})
     logs = step["sigmas"].log()
     assert logs.mean().item() == pytest.approx(-1.2, abs=0.05)
@@ -51,14 +51,14 @@ def test_sigmas_are_log_normal_and_weighted():
 
 def test_higher_quantiles_have_more_noise():
     images = torch.zeros(3, 1, 2, 2)
-    _, step = SigmaPrepareBatch().get_step(images, images, torch.tensor([0.1, 0.5, 0.9]))
+    _, step = EDMPrepareBatch().get_step(images, images, torch.tensor([0.1, 0.5, 0.9]))
     # exp(-1.2 + 1.2 z), z = -1.2816, 0, 1.2816
     torch.testing.assert_close(step["sigmas"], torch.tensor([0.064709, 0.301194, 1.401946]), atol=1e-4, rtol=0)
 
 
 def test_images_are_standardised_by_their_condition():
     condition = torch.tensor([0.2, 0.2, 0.6, 0.6]).view(1, 1, 2, 2)  # mean 0.4, deviation 0.4 / sqrt 3
-    prepare = DenoisingPrepareBatch(
+    prepare = SchedulerPrepareBatch(
         make_scheduler("ddpm", prediction_type="sample"), "label", "image", standardise=True
     )
     images, target, _, step = prepare({"label": torch.full((1, 1, 2, 2), 0.8), "image": condition})
@@ -68,7 +68,7 @@ def test_images_are_standardised_by_their_condition():
 
 
 def prepare_batches(seed):
-    return [DenoisingPrepareBatch(make_scheduler("ddpm"), seed=seed), SigmaPrepareBatch(seed=seed)]
+    return [SchedulerPrepareBatch(make_scheduler("ddpm"), seed=seed), EDMPrepareBatch(seed=seed)]
 
 
 @pytest.mark.parametrize("kind", [0, 1])
@@ -109,7 +109,7 @@ def test_validation_sees_all_noise_levels():
 @pytest.mark.parametrize("kind", [0, 1])
 def test_keys_say_what_is_learned_and_under_what(kind):
     data = batch()
-    cls = [lambda **kw: DenoisingPrepareBatch(make_scheduler("ddpm"), **kw), SigmaPrepareBatch][kind]
+    cls = [lambda **kw: SchedulerPrepareBatch(make_scheduler("ddpm"), **kw), EDMPrepareBatch][kind]
     images, _, _, step = cls(image_key="full", condition_key="image", rescale=True)(data)
     torch.testing.assert_close(images, data["full"] * 2 - 1)
     assert torch.equal(step["condition"], data["image"])  # a condition keeps its range
@@ -120,13 +120,13 @@ def test_keys_say_what_is_learned_and_under_what(kind):
 
 def test_latents_are_learned_in_place_of_images():
     layer, data = torch.nn.Conv2d(1, 3, 2, 2), batch()
-    images, target, _, step = DenoisingPrepareBatch(make_scheduler("ddpm"), latents=layer)(data)
+    images, target, _, step = SchedulerPrepareBatch(make_scheduler("ddpm"), latents=layer)(data)
     assert images.shape == target.shape == step["noise"].shape == (8, 3, 2, 2)
     assert not images.requires_grad
 
 
 def test_images_with_meta_data_become_plain_tensors():
-    images, target, _, step = SigmaPrepareBatch(condition_key="image")({"image": MetaTensor(torch.rand(2, 1, 4, 4))})
+    images, target, _, step = EDMPrepareBatch(condition_key="image")({"image": MetaTensor(torch.rand(2, 1, 4, 4))})
     assert not any(isinstance(x, MetaTensor) for x in (images, target, *step.values()))
 
 
@@ -137,12 +137,12 @@ def levels(x, timesteps, context=None):
 
 def test_a_hierarchical_denoiser_trains_with_monai_s_inferer_and_with_ours():
     scheduler, data = make_scheduler("ddpm"), batch()
-    images, _, args, step = DenoisingPrepareBatch(scheduler, condition_key="label")(data)
+    images, _, args, step = SchedulerPrepareBatch(scheduler, condition_key="label")(data)
     final, level = DiffusionInferer(scheduler)(images, levels, *args, **step)
     assert torch.equal(final, scheduler.add_noise(images, step["noise"], step["timesteps"]))
     assert level.shape == (8, 1, 2, 2)
 
-    images, _, args, step = SigmaPrepareBatch(condition_key="label")(data)
+    images, _, args, step = EDMPrepareBatch(condition_key="label")(data)
     final, level = EDMInferer()(images, levels, *args, **step)
     noisy = images + step["sigmas"].view(-1, 1, 1, 1) * step["noise"]
     torch.testing.assert_close(final, step["scales"] * noisy)

@@ -11,7 +11,7 @@ import torch
 from monai.inferers import DiffusionInferer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flemme_monai.diffusion import HeunSampler, ScheduleSampler, make_scheduler
+from flemme_monai.diffusion import HeunSampler, SchedulerSampler, make_scheduler
 from tests.diffusion.exact import MEAN, STD, ExactNetwork, exact_denoiser, mean_and_std
 
 NAMES = ("ddpm", "ddim", "pndm")
@@ -22,12 +22,12 @@ PNDM_ERROR = {1: 1.0, 2: 0.95, 3: 0.8, 7: 0.5, 50: 0.02, 300: 0.01, 999: 0.01, 1
 
 def schedule_sampler(name, n=10, prediction="epsilon", schedule="linear_beta", eta=0.0):
     scheduler = make_scheduler(name, 1000, schedule, prediction, clip_sample=False, eta=eta)
-    return ScheduleSampler(scheduler, n)
+    return SchedulerSampler(scheduler, n)
 
 
 def sampler_and_network(name, n=10):
     if name == "heun":
-        return HeunSampler(n, churn=5.0), exact_denoiser
+        return HeunSampler(n, s_churn=5.0), exact_denoiser
     sampler = schedule_sampler(name, n)
     return sampler, ExactNetwork(sampler.scheduler)
 
@@ -116,7 +116,7 @@ def test_heun_steps_are_of_second_order():
 
 def test_churn_keeps_the_distribution():
     generator = torch.Generator().manual_seed(1)
-    samples = HeunSampler(60, churn=20.0)(exact_denoiser, torch.randn(4000, 1, 1, 1), generator=generator)
+    samples = HeunSampler(60, s_churn=20.0)(exact_denoiser, torch.randn(4000, 1, 1, 1), generator=generator)
     assert samples.mean().item() == pytest.approx(MEAN, abs=0.015)
     assert samples.std().item() == pytest.approx(STD, rel=0.05)
 
@@ -128,7 +128,7 @@ def test_churn_is_algorithm_2():
         sigmas.append(sigma[0].item())
         return exact_denoiser(x, sigma)
 
-    sampler = HeunSampler(10, churn=2.0, churn_min=0.05, churn_max=50.0, noise_scale=1.003)
+    sampler = HeunSampler(10, s_churn=2.0, s_tmin=0.05, s_tmax=50.0, s_noise=1.003)
     sampler(network, torch.randn(2, 1, 2, 2))
     expected = []
     for i, sigma in enumerate(sampler.sigmas[:-1]):
@@ -136,7 +136,7 @@ def test_churn_is_algorithm_2():
         expected += [sigma * (1 + gamma)] + ([sampler.sigmas[i + 1]] if i < 9 else [])
     assert sigmas == pytest.approx(expected)
     assert len(sigmas) == 2 * 10 - 1
-    assert sampler.churned[0] == sampler.sigmas[0]  # 80 is above churn_max
+    assert sampler.sigma_hats[0] == sampler.sigmas[0]  # 80 is above s_tmax
 
 
 def test_two_heun_steps_are_both_ends():
@@ -151,7 +151,7 @@ def test_one_heun_step_is_the_mean():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"num_inference_steps": 0}, {"sigma_min": 0.0}, {"sigma_max": 0.001}, {"churn": -1}]
+    "settings", [{"num_inference_steps": 0}, {"sigma_min": 0.0}, {"sigma_max": 0.001}, {"s_churn": -1}]
 )
 def test_a_heun_sampler_without_sense_is_refused(settings):
     with pytest.raises(ValueError, match="expected"):
@@ -160,7 +160,7 @@ def test_a_heun_sampler_without_sense_is_refused(settings):
 
 def test_more_steps_than_the_schedule_has_are_refused():
     with pytest.raises(ValueError, match="num_inference_steps is 101; the schedule has 100 steps"):
-        ScheduleSampler(make_scheduler("ddim", 100), 101)
+        SchedulerSampler(make_scheduler("ddim", 100), 101)
 
 
 class Follows:
@@ -181,7 +181,7 @@ class Follows:
 def test_guidance_is_in_every_evaluation_of_the_network(name, calls):
     sampler, _ = sampler_and_network(name)
     network, label = Follows(), torch.tensor([3, 5])
-    sampler(network, torch.randn(2, 1, 2, 2), label, guidance=2.0)
+    sampler(network, torch.randn(2, 1, 2, 2), label, guidance_scale=2.0)
     assert network.batches == [4] * calls
     assert all(torch.equal(context, torch.tensor([-1, -1, 3, 5])) for context in network.contexts)
 
@@ -194,7 +194,7 @@ def test_the_first_euler_step_is_guided():
         return context.view(-1, 1, 1, 1).expand_as(x)
 
     noise, label, sampler = torch.randn(2, 1, 2, 2), torch.tensor([0.25, 0.5]), HeunSampler(4)
-    sampler(network, noise, label, guidance=3.0)
+    sampler(network, noise, label, guidance_scale=3.0)
     first, second = sampler.sigmas[:2]
     denoised = (-1 + 3 * (label + 1)).view(-1, 1, 1, 1)
     euler = noise * first + (second - first) * (noise * first - denoised) / first
@@ -218,8 +218,8 @@ def test_a_guidance_of_1_asks_once_and_needs_no_context(name):
 @pytest.mark.parametrize("name", [*NAMES, "heun"])
 def test_guidance_without_a_context_is_refused(name):
     sampler, network = sampler_and_network(name)
-    with pytest.raises(ValueError, match=r"guidance is 2.0 on an unconditional model"):
-        sampler(network, torch.randn(2, 1, 2, 2), guidance=2.0)
+    with pytest.raises(ValueError, match=r"guidance_scale is 2.0 on an unconditional model"):
+        sampler(network, torch.randn(2, 1, 2, 2), guidance_scale=2.0)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "heun"])
@@ -252,14 +252,16 @@ class Copies(TorchDispatchMode):
         return {name: self.calls[name] for name in names}
 
 
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
 @pytest.mark.parametrize("name", [*NAMES, "heun"])
-def test_steps_copy_nothing_between_host_and_device(name, guidance):
+def test_steps_copy_nothing_between_host_and_device(name, guidance_scale):
     counts = []
     for n in (4, 12):
         sampler, _ = sampler_and_network(name, n)
         with Copies() as mode:
-            sampler(lambda x, timesteps, context: x * 0.5, torch.randn(2, 1, 2, 2), torch.tensor([1, 2]), guidance)
+            sampler(
+                lambda x, timesteps, context: x * 0.5, torch.randn(2, 1, 2, 2), torch.tensor([1, 2]), guidance_scale
+            )
         counts.append(mode.copies)
     assert counts[0] == counts[1]
 

@@ -10,14 +10,14 @@ from monai.inferers import DiffusionInferer
 from torch import nn
 
 from flemme_monai.diffusion import (
-    DenoisingPrepareBatch,
     EDMInferer,
+    EDMPrepareBatch,
     HeunSampler,
+    InitialNoise,
     Preconditioning,
     SamplingInferer,
-    ScheduleSampler,
-    SigmaPrepareBatch,
-    StartNoise,
+    SchedulerPrepareBatch,
+    SchedulerSampler,
     make_scheduler,
 )
 
@@ -80,9 +80,9 @@ def train(network, prepare, inferer, steps=1500):
 
 
 def sample(network, sampler):
-    starts = torch.utils.data.DataLoader(StartNoise(1000, (1, 1, 2)), batch_size=1000)
+    noises = torch.utils.data.DataLoader(InitialNoise(1000, (1, 1, 2)), batch_size=1000)
     evaluator = SupervisedEvaluator(
-        device="cpu", val_data_loader=starts, network=network, inferer=SamplingInferer(sampler), decollate=False
+        device="cpu", val_data_loader=noises, network=network, inferer=SamplingInferer(sampler), decollate=False
     )
     evaluator.run()
     return evaluator.state.output["pred"].flatten(1)
@@ -101,13 +101,13 @@ def check(samples):
 def test_ddpm_learns_two_modes(schedule, prediction):
     settings = {"num_train_timesteps": 100, "schedule": schedule, "prediction_type": prediction}
     scheduler, network = make_scheduler("ddpm", **settings), InSteps()
-    train(network, DenoisingPrepareBatch(scheduler), DiffusionInferer(scheduler))
+    train(network, SchedulerPrepareBatch(scheduler), DiffusionInferer(scheduler))
     for sampler, n in (("ddpm", 100), ("ddim", 50), ("pndm", 30)):
-        check(sample(network, ScheduleSampler(make_scheduler(sampler, **settings), n)))
+        check(sample(network, SchedulerSampler(make_scheduler(sampler, **settings), n)))
 
 
 def test_edm_learns_two_modes():
     network = Denoiser()
-    train(network, SigmaPrepareBatch(sigma_data=0.6), EDMInferer())
+    train(network, EDMPrepareBatch(sigma_data=0.6), EDMInferer())
     check(sample(network, HeunSampler(18)))
-    check(sample(network, HeunSampler(30, churn=10.0)))
+    check(sample(network, HeunSampler(30, s_churn=10.0)))

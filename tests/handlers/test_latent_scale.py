@@ -13,7 +13,7 @@ from monai.inferers import DiffusionInferer
 from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import LDM, VAE
-from flemme_monai.diffusion import DenoisingPrepareBatch, LatentSpace, make_scheduler
+from flemme_monai.diffusion import LatentSpace, SchedulerPrepareBatch, make_scheduler
 from flemme_monai.handlers import CheckpointLoader, EpochSeed, LatentScale, TrainingCheckpoint, UpdateEMA
 from tests.networks import CONDITIONING, backbone
 
@@ -41,7 +41,7 @@ class Run:
             optimizer,
             torch.nn.MSELoss(),
             inferer=DiffusionInferer(scheduler),
-            prepare_batch=DenoisingPrepareBatch(scheduler, latents=self.space.encode),
+            prepare_batch=SchedulerPrepareBatch(scheduler, latents=self.space.encode),
             train_handlers=arrange(
                 [
                     EpochSeed(0),

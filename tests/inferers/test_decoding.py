@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import VAE
 from flemme_monai.backbones import Conditioning
-from flemme_monai.diffusion import StartNoise
+from flemme_monai.diffusion import InitialNoise
 from flemme_monai.inferers import DecodingInferer
 from tests.networks import backbone
 
@@ -36,8 +36,8 @@ def test_an_evaluator_draws_from_the_prior_and_the_seed_decides():
     net = VAE(backbone("CNN", 2, 1, 1)).eval()
 
     def draw(seed: int) -> torch.Tensor:
-        starts = DataLoader(StartNoise(3, (4, 2, 2), seed=seed), batch_size=3)
-        evaluator = SupervisedEvaluator("cpu", starts, net, inferer=DecodingInferer(), decollate=False)
+        noises = DataLoader(InitialNoise(3, (4, 2, 2), seed=seed), batch_size=3)
+        evaluator = SupervisedEvaluator("cpu", noises, net, inferer=DecodingInferer(), decollate=False)
         evaluator.run()
         return evaluator.state.output["pred"]
 

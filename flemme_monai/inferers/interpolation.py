@@ -1,4 +1,4 @@
-"""Images between two images, by way of an autoencoder's latents."""
+"""Interpolation between two images in the latent space of an autoencoder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from monai.inferers import Inferer
 from torch import nn
 
 
-class BetweenInferer(Inferer):
-    """Encodes two images, goes straight from one latent to the other, and decodes what is there.
+class InterpolationInferer(Inferer):
+    """Encodes two images, interpolates their latents linearly, and decodes the result.
 
     Args:
-        autoencoder: has ``encode`` and ``decode``; None takes the network that the evaluator gives.
+        autoencoder: has ``encode`` and ``decode``; None takes the evaluator's network.
     """
 
     def __init__(self, autoencoder: nn.Module | None = None) -> None:
@@ -25,14 +25,14 @@ class BetweenInferer(Inferer):
         weight: torch.Tensor,
         condition: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Images (B, C, *S) at a share of the way.
+        """Interpolated images (B, C, *S).
 
         Args:
-            inputs: where the ways begin, (B, C, *S).
+            inputs: first images (B, C, *S).
             network: the evaluator's.
-            other: where they end, (B, C, *S).
-            weight: shares (B,), 0 at ``inputs`` and 1 at ``other``.
-            condition: the autoencoder's context, or None.
+            other: last images (B, C, *S).
+            weight: interpolation weights (B,), 0 at ``inputs`` and 1 at ``other``.
+            condition: the autoencoder's context; None: not used.
         """
         autoencoder = network if self.autoencoder is None else self.autoencoder
         first, last = (latents_of(autoencoder, images, condition) for images in (inputs, other))

@@ -8,7 +8,7 @@ from networks import PLAIN, backbone
 
 from flemme_monai.architectures import AE, VAE
 from flemme_monai.backbones import Conditioning
-from flemme_monai.inferers import BetweenInferer, latents_of
+from flemme_monai.inferers import InterpolationInferer, latents_of
 
 
 def autoencoder(architecture, encoder="CNN", spatial_dims=2, **settings):
@@ -21,20 +21,20 @@ def autoencoder(architecture, encoder="CNN", spatial_dims=2, **settings):
 def test_both_ends_are_reconstructions(architecture, encoder):
     network = autoencoder(architecture, encoder)
     first, last = torch.rand(2, 1, 2, 16, 24)
-    way = BetweenInferer()(
+    found = InterpolationInferer()(
         first.expand(3, -1, -1, -1), network, last.expand(3, -1, -1, -1), torch.tensor([0.0, 0.5, 1.0])
     )
-    torch.testing.assert_close(way[:1], network(first))
-    torch.testing.assert_close(way[2:], network(last))
+    torch.testing.assert_close(found[:1], network(first))
+    torch.testing.assert_close(found[2:], network(last))
     middle = (latents_of(network, first) + latents_of(network, last)) / 2
-    torch.testing.assert_close(way[1:2], network.decode(middle))
+    torch.testing.assert_close(found[1:2], network.decode(middle))
 
 
 @torch.no_grad()
 def test_another_autoencoder_than_the_evaluated_network_takes_the_images():
     network, denoiser = autoencoder(VAE), torch.nn.Identity()
     images = torch.rand(1, 2, 16, 16)
-    found = BetweenInferer(network)(images, denoiser, images, torch.tensor([0.3]))
+    found = InterpolationInferer(network)(images, denoiser, images, torch.tensor([0.3]))
     torch.testing.assert_close(found, network(images))
 
 
@@ -42,7 +42,7 @@ def test_another_autoencoder_than_the_evaluated_network_takes_the_images():
 def test_a_class_is_told_to_both_halves():
     network = autoencoder(AE, conditioning=Conditioning(context="class", context_size=3, combine="cat", channels=8))
     images, label = torch.rand(1, 2, 16, 16), torch.tensor([2])
-    found = BetweenInferer()(images, network, images, torch.tensor([0.3]), label)
+    found = InterpolationInferer()(images, network, images, torch.tensor([0.3]), label)
     torch.testing.assert_close(found, network(images, context=label))
     assert not torch.allclose(found, network(images, context=torch.tensor([1])))
 

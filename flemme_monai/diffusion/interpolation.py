@@ -1,4 +1,4 @@
-"""The way between two samples: between the starts of two seeds, or the latents of two images."""
+"""Interpolation between two samples: between the initial noises of two seeds, or the latents of two images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,48 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from ..data import CaseDataset
-from .noise import StartNoise, class_labels, interpolate, start_noise
+from .noise import InitialNoise, class_labels, initial_noise
 
 
-class SeedWay(StartNoise):
-    """The starts on the way between two seeds, turned by equal angles; items as those of :class:`StartNoise`.
+def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = False) -> torch.Tensor:
+    """Points from ``a`` to ``b``, both included.
+
+    Args:
+        a: a latent or a noise, of any shape.
+        b: another of that shape.
+        steps: number of points.
+        spherical: by equal angles (slerp, Shoemake 1985), which keeps the norm of Gaussian noise; else by equal steps
+            on a straight line, for latents.
+
+    Returns:
+        (steps, *shape).
+
+    Raises:
+        ValueError: If the shapes are unequal, or there are fewer than 2 steps.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"cannot interpolate between {tuple(a.shape)} and {tuple(b.shape)}; make the shapes equal.")
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; expected 2 or more.")
+    weights = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view([-1] + [1] * a.ndim)
+    if spherical:
+        angle = torch.arccos(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0).clamp(-1, 1))
+        if torch.sin(angle) > 1e-4:
+            return (torch.sin((1 - weights) * angle) * a + torch.sin(weights * angle) * b) / torch.sin(angle)
+    return torch.lerp(a, b, weights)
+
+
+class SeedInterpolation(InitialNoise):
+    """Data set of initial noises from one seed to another, by equal angles; items as of :class:`InitialNoise`.
 
     Args:
         seeds: both ends, which are the first samples of these seeds.
-        num_samples: points on the way, both ends included.
-        shape, num_classes: as :class:`StartNoise`.
+        num_samples: number of samples, both ends included.
+        shape, num_classes: as :class:`InitialNoise`.
         class_label: the one class of all samples, where there are classes.
 
     Raises:
-        ValueError: when the ends are no two seeds, there are fewer than 2 points, or not one class.
+        ValueError: If the ends are not two seeds, there are fewer than 2 samples, or not one class.
     """
 
     def __init__(
@@ -40,30 +68,31 @@ class SeedWay(StartNoise):
         first, last = _two(seeds, int)
         super().__init__(num_samples, shape, first, num_classes, class_label)
         _check_one_class(num_classes, class_label)
-        self.starts = interpolate(start_noise(shape, first), start_noise(shape, last), num_samples, spherical=True)
+        first, last = initial_noise(shape, first), initial_noise(shape, last)
+        self.noises = interpolate(first, last, num_samples, spherical=True)
 
-    def start(self, index: int) -> torch.Tensor:
-        """The noise (C, *S) at point ``index``."""
-        return self.starts[index]
+    def noise(self, index: int) -> torch.Tensor:
+        """The noise (C, *S) of sample ``index``."""
+        return self.noises[index]
 
 
-class ImageWay(Dataset):
-    """Two images and how far from one to the other each sample is, for ``flemme_monai.inferers.BetweenInferer``.
+class ImageInterpolation(Dataset):
+    """Data set of two images and interpolation weights, for ``flemme_monai.inferers.InterpolationInferer``.
 
-    Item i has ``image`` and ``other`` (C, *S), ``weight``, 0 at the first and 1 at the other, ``case``, and
-    ``class_label`` where there are classes.
+    Item i has ``image`` and ``other`` (C, *S), ``weight``, from 0 at ``image`` to 1 at ``other``, ``case``, and
+    ``class_label`` with ``num_classes``.
 
     Args:
         images: files of both ends.
-        num_samples: points on the way, both ends included.
+        num_samples: number of samples, both ends included.
         transform: reads ``image`` and brings it to the size that the network takes whole.
         spatial_dims: axes of the network.
-        num_classes: classes that the autoencoder was trained with; None for none.
+        num_classes: classes that the autoencoder was trained with; None: not used.
         class_label: the one class of both images, where there are classes.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: when the ends are no two readable images, there are fewer than 2 points, or not one class.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the ends are not two readable images, there are fewer than 2 samples, or not one class.
     """
 
     def __init__(
@@ -107,9 +136,11 @@ def _two(ends: Any, kind: type | tuple[type, ...]) -> tuple[Any, Any]:
     if isinstance(ends, (list, tuple)) and len(ends) == 2 and all(isinstance(end, kind) for end in ends):
         return ends[0], ends[1]
     if kind is int:
-        raise ValueError(f"between is {ends!r}; expected two seeds, as [3, 17], or two image files, as ['a', 'b'].")
+        raise ValueError(
+            f"interpolate_between is {ends!r}; expected two seeds, as [3, 17], or two image files, as ['a', 'b']."
+        )
     prior = " An auto-encoder has no prior to draw seeds from: take a VAE for that." if _has_number(ends) else ""
-    raise ValueError(f"between is {ends!r}; expected two image files, as ['a.png', 'b.png'].{prior}")
+    raise ValueError(f"interpolate_between is {ends!r}; expected two image files, as ['a.png', 'b.png'].{prior}")
 
 
 def _has_number(ends: Any) -> bool:
@@ -119,6 +150,6 @@ def _has_number(ends: Any) -> bool:
 def _check_one_class(num_classes: int | None, class_label: int | Sequence[int] | None) -> None:
     if num_classes is not None and not isinstance(class_label, int):
         raise ValueError(
-            f"class_label is {class_label}; a way between two samples has one class: set class_label to one of 0 to "
+            f"class_label is {class_label}; an interpolation has one class: set class_label to one of 0 to "
             f"{num_classes - 1}."
         )
