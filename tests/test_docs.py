@@ -10,14 +10,14 @@ import pytest
 
 from flemme_monai.registry import ARCHITECTURES, pairs
 from flemme_monai.utils.record import CHANGEABLE
-from flemme_monai.utils.settings import default_of
+from flemme_monai.utils.settings import FORMER_NAMES, default_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # what a config is made of, and what the lists of settings need not explain
 PARTS = {"imports", "datalist", "network_def", "network", "loss", "optimizer", "lr_scheduler", "train", "validate"}
 PARTS |= {"preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "checkpointloader", "handlers"}
 PARTS |= {"evaluator", "initialize", "run", "ema", "scheduler", "sampling", "prepare_batch", "sample_shape", "real"}
-PARTS |= {"start_preprocessing", "network_settings", "trained"}
+PARTS |= {"start_preprocessing", "network_settings", "trained", *FORMER_NAMES.values()}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
@@ -83,7 +83,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 def test_every_row_is_a_setting() -> None:
     known = {name for bundle, workflow, _ in CONFIGS for name in settings(bundle, workflow)}
-    assert set(rows()) <= known | {"between"}
+    assert set(rows()) <= known | {"interpolate_between"}
 
 
 def test_the_marked_settings_are_those_that_training_keeps_with_the_weights() -> None:

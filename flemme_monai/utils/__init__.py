@@ -7,7 +7,7 @@ from .files import atomic_write, naming, path_in, text_file, user_path, writable
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
-from .settings import as_bool, check_settings
+from .settings import as_bool, check_settings, renamed_setting
 from .weights import load_weights, unwrap_model
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "plain_errors",
     "refuse_used_folders",
     "release_folders",
+    "renamed_setting",
     "select_device",
     "terminal_bar",
     "text_file",

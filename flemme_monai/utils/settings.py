@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ignite.distributed as idist
 from monai.utils import ensure_tuple
 
 from .bundle import find_config
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _WORKFLOWS = ("train", "train_autoencoder", "train_diffusion", "inference")
-_TRAINED = re.compile(r"\$@trained\.get\('\w+', (.*)\)")  # of the weights' record, else a default
+# of the weights' record, or what is set under a former name, else a default
+_DEFAULT = re.compile(r"\$(?:@trained\.get\('\w+'|flemme_monai\.utils\.renamed_setting\('\w+', @\w+), (.*)\)")
+FORMER_NAMES = {"guidance_scale": "guidance", "s_churn": "churn", "interpolate_between": "between"}
 
 
 def as_bool(value: bool | str) -> bool:
@@ -41,6 +44,28 @@ def as_bool(value: bool | str) -> bool:
     if word not in ("true", "false"):
         raise ValueError(f"{value!r} is no switch; true or false is expected")
     return word == "true"
+
+
+def renamed_setting(name: str, former: Any, default: Any) -> Any:
+    """A setting of ``FORMER_NAMES``; what is still set under its former name is taken, and that is logged.
+
+    A config has both names, as ``"guidance": null`` and ``"guidance_scale":
+    "$flemme_monai.utils.renamed_setting('guidance_scale', @guidance, 1.0)"``, so that older command lines, config files
+    and programs mean what they meant.
+
+    Args:
+        name: the setting's name.
+        former: its value under the former name; None: not set.
+        default: its default.
+
+    Returns:
+        The former name's value where there is one, else the default.
+    """
+    if former is None:
+        return default
+    if idist.get_rank() == 0:
+        _logger.warning("%s is now called %s: %r is taken", FORMER_NAMES[name], name, former)
+    return former
 
 
 def check_settings() -> None:
@@ -64,7 +89,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
         arguments: what follows ``python -m monai.bundle run``.
 
     Raises:
-        ValueError: When an override names no setting, or its value is of another kind.
+        ValueError: If an override names no setting, its value is of another kind, or a setting is given under its
+            former name too.
     """
     from monai.bundle import ConfigParser, run
 
@@ -76,9 +102,13 @@ def check_overrides(arguments: Sequence[str]) -> None:
     parser.read_config(list(files))
     folder = Path(files[0]).parent
     others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := find_config(folder, name))]
+    for name, former in FORMER_NAMES.items():
+        if name in given and former in given:
+            raise ValueError(f"{former} and {name} are one setting under two names; give {name} alone")
+    names = {former: name for name, former in FORMER_NAMES.items()}
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
-            _check_kind(name, given[name], default_of(parser[name]), _is_argument(name, parser))
+            _check_kind(name, given[name], default_of(parser[names.get(name, name)]), _is_argument(name, parser))
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
@@ -95,7 +125,7 @@ def _check_component(name: str, parser: ConfigParser) -> None:
         children = {str(key): child for key, child in children.items()}
         if level not in children:
             inside = f" in {'#'.join(levels[:depth])}" if depth else ""
-            siblings = [key for key in children if not key.startswith("_")]
+            siblings = [key for key in children if not key.startswith("_") and key not in FORMER_NAMES.values()]
             raise ValueError(f"there is no setting {level!r}{inside}; {did_you_mean(level, siblings)}")
         node = children[level]
 
@@ -107,7 +137,7 @@ def _is_argument(name: str, parser: ConfigParser) -> bool:
 
 
 def default_of(value: Any) -> Any:
-    """The default of a setting, also where the config takes it from the weights' record first.
+    """The default of a setting, also where the config takes it from the weights' record or a former name first.
 
     Args:
         value: the setting as it stands in a config, such as ``"$@trained.get('num_classes', 4)"``.
@@ -115,8 +145,8 @@ def default_of(value: Any) -> Any:
     Returns:
         The default, such as 4.
     """
-    taken = _TRAINED.fullmatch(value) if isinstance(value, str) else None
-    return value if taken is None else ast.literal_eval(taken[1])
+    found = _DEFAULT.fullmatch(value) if isinstance(value, str) else None
+    return value if found is None else ast.literal_eval(found[1])
 
 
 def _check_kind(name: str, value: Any, default: Any, argument: bool) -> None:

@@ -1,4 +1,4 @@
-"""Bundles whose networks are told a class or a position, and ways between two samples."""
+"""Bundles whose networks are told a class or a position, and interpolation between two samples."""
 
 from __future__ import annotations
 
@@ -96,13 +96,19 @@ def test_an_auto_encoder_says_that_it_needs_the_classes_of_images(tmp_path):
 
 
 @pytest.mark.parametrize("bundle", ["ae_cnn", "vae_cnn", "ldm_cnn"])
-def test_a_way_between_two_images(bundle, tmp_path):
+def test_interpolation_between_two_images(bundle, tmp_path):
     settings = made(bundle, tmp_path, **({} if bundle == "ldm_cnn" else {"num_classes": 2, **TINY}))
     ends = [str(tmp_path / f"{name}.png") for name in "ab"]
     for seed, path in enumerate(ends):
         write_picture(Path(path), random_picture(seed, (20, 24)))
     label = {} if bundle == "ldm_cnn" else {"class_label": 1}
-    run(config_file=files(bundle, "inference", "interpolate"), between=ends, num_samples=4, **label, **settings)
+    run(
+        config_file=files(bundle, "inference", "interpolate"),
+        interpolate_between=ends,
+        num_samples=4,
+        **label,
+        **settings,
+    )
     suffix = "" if bundle == "ldm_cnn" else "_class1"
     assert written(tmp_path) == {"way.png", "way.gif", *(f"sample_00{i}{suffix}.png" for i in range(4))}
     first, last = (np.asarray(Image.open(tmp_path / "o" / f"sample_00{i}{suffix}.png")) for i in (0, 3))
@@ -111,37 +117,47 @@ def test_a_way_between_two_images(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("bundle", ["ae_cnn", "vae_cnn"])
-def test_a_way_between_two_volumes(bundle, tmp_path):
+def test_interpolation_between_two_volumes(bundle, tmp_path):
     settings = made(bundle, tmp_path, spatial_dims=3, **{**TINY, "image_size": [16, 16, 16]})
     ends = [str(tmp_path / f"{name}.nii.gz") for name in "ab"]
     for seed, path in enumerate(ends):
         write_nifti(Path(path), random_picture(seed, (18, 20, 17)).astype(np.float32))
-    run(config_file=files(bundle, "inference", "interpolate"), between=ends, num_samples=2, **settings)
+    run(config_file=files(bundle, "inference", "interpolate"), interpolate_between=ends, num_samples=2, **settings)
     assert written(tmp_path) == {"way.png", "way.gif", "sample_000.nii.gz", "sample_001.nii.gz"}
 
 
 @pytest.mark.parametrize("bundle", ["vae_cnn", "ldm_cnn"])
-def test_a_way_between_two_seeds_has_the_samples_of_both(bundle, tmp_path):
+def test_interpolation_between_two_seeds_has_the_samples_of_both(bundle, tmp_path):
     settings = made(bundle, tmp_path, num_classes=2, **({"num_inference_steps": 3} if bundle == "ldm_cnn" else {}))
     stack = files(bundle, "inference", "interpolate")
-    run(config_file=stack, between=[3, 17], num_samples=4, class_label=1, **settings)
-    way = tmp_path / "way"
-    shutil.move(tmp_path / "o", way)
+    run(config_file=stack, interpolate_between=[3, 17], num_samples=4, class_label=1, **settings)
+    interpolated = tmp_path / "interpolated"
+    shutil.move(tmp_path / "o", interpolated)
     for seed, of in ((3, 0), (17, 3)):
         run(config_file=stack[:1], num_samples=1, seed=seed, class_label=1, **settings)
         one = np.asarray(Image.open(tmp_path / "o" / "sample_000_class1.png"), int)
-        assert np.abs(one - np.asarray(Image.open(way / f"sample_00{of}_class1.png"), int)).max() <= 1
-    assert "a way between two samples has one class" in refused(stack, between=[3, 17], **settings)
+        assert np.abs(one - np.asarray(Image.open(interpolated / f"sample_00{of}_class1.png"), int)).max() <= 1
+    assert "an interpolation has one class" in refused(stack, interpolate_between=[3, 17], **settings)
 
 
-def test_an_auto_encoder_has_no_way_between_seeds(tmp_path):
+def test_former_names_of_settings_are_understood(tmp_path, capsys):
+    settings = made("vae_cnn", tmp_path)
+    run(config_file=files("vae_cnn", "inference", "interpolate"), between=[3, 17], num_samples=2, **settings)
+    assert written(tmp_path) == {"way.png", "way.gif", "sample_000.png", "sample_001.png"}
+    assert capsys.readouterr().out.count("between is now called interpolate_between: [3, 17] is taken") == 1
+    parser = parsed("edm_cnn", ("inference",), churn=3.0, guidance=1.5)
+    assert parser.get_parsed_content("sampling").sigma_hats[0] == pytest.approx(80 * (1 + 3 / 18))
+    assert parser.get_parsed_content("inferer").guidance_scale == 1.5
+
+
+def test_an_auto_encoder_does_not_interpolate_between_seeds(tmp_path):
     settings = made("ae_cnn", tmp_path, **TINY)
     assert "An auto-encoder has no prior" in refused(
-        files("ae_cnn", "inference", "interpolate"), between=[3, 17], **settings
+        files("ae_cnn", "inference", "interpolate"), interpolate_between=[3, 17], **settings
     )
 
 
-def test_only_where_an_image_is_its_latent_there_is_a_way():
+def test_only_where_an_image_is_its_latent_there_is_interpolation():
     have = [pair for pair in pairs(shipped=True) if "configs/interpolate.json" in make_bundle(pair)]
     assert have == [f"{a}_{e}" for a in ("ae", "vae", "ldm") for e in ("cnn", "vit", "swin", "vmamba")]
 
@@ -163,7 +179,7 @@ def test_a_denoiser_is_told_which_slice_of_a_volume_it_sees(tmp_path):
     shared = {**told, **TINY, "ckpt_dir": str(tmp_path / "m"), "output_dir": str(tmp_path / "o")}
     trained = {"dataset_dir": str(tmp_path / "set"), "condition_key": "slice", **SMALL}
     run(config_file=files("ddpm_cnn", "train"), **shared, **trained)
-    drawn = {"num_samples": 3, "position": [0, 5], "num_inference_steps": 2, "guidance": 2.0}
+    drawn = {"num_samples": 3, "position": [0, 5], "num_inference_steps": 2, "guidance_scale": 2.0}
     run(config_file=files("ddpm_cnn", "inference"), **shared, **drawn, image_size=[16, 16])
     assert "sample_002.png" in written(tmp_path)
     settings = parsed("ddpm_cnn", ("train",), **told).get_parsed_content("network_def#backbone#conditioning")
@@ -173,7 +189,7 @@ def test_a_denoiser_is_told_which_slice_of_a_volume_it_sees(tmp_path):
     )
 
 
-def test_settings_of_a_bundle_of_ones_own_reach_the_way(tmp_path):
-    write(tmp_path, make_bundle("vae_vit", settings={"between": [5, 6], "num_samples": 7}))
+def test_settings_of_a_bundle_of_ones_own_reach_the_interpolation(tmp_path):
+    write(tmp_path, make_bundle("vae_vit", settings={"interpolate_between": [5, 6], "num_samples": 7}))
     config = json.loads((tmp_path / "configs" / "interpolate.json").read_text())
-    assert (config["between"], config["num_samples"]) == ([5, 6], 7)
+    assert (config["interpolate_between"], config["num_samples"]) == ([5, 6], 7)

@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
-from flemme_monai.utils import as_bool, check_settings
-from flemme_monai.utils.settings import check_overrides, default_of, overrides
+from flemme_monai.utils import as_bool, check_settings, renamed_setting
+from flemme_monai.utils.settings import FORMER_NAMES, check_overrides, default_of, overrides
 
 TRAIN = {
     "epochs": 40,
@@ -121,6 +122,45 @@ def test_the_kind_of_a_setting_is_known_behind_the_record_of_the_weights(configs
     check(configs, "--num_classes", "2", "--image_size", "32", names=("inference",))
     with pytest.raises(ValueError, match="num_classes is 'two'; a whole number is expected, such as 4"):
         check(configs, "--num_classes", "two", names=("inference",))
+
+
+RENAMED = {"guidance": None, "guidance_scale": "$flemme_monai.utils.renamed_setting('guidance_scale', @guidance, 1.0)"}
+
+
+@pytest.mark.parametrize(
+    ("given", "value", "lines"), [({}, 1.0, 0), ({"guidance": 0}, 0, 1), ({"guidance": 2.5}, 2.5, 1)]
+)
+def test_a_setting_is_understood_under_its_former_name(given, value, lines, caplog: pytest.LogCaptureFixture) -> None:
+    """On a command line, in a config file that is laid over the bundle's, and from Python: all end in the config."""
+    parser = ConfigParser({"imports": ["$import flemme_monai"], **RENAMED, **given, "used": ["@guidance_scale"] * 2})
+    assert parser.get_parsed_content("used") == [value, value]
+    assert caplog.messages == [f"guidance is now called guidance_scale: {value} is taken"] * lines
+
+
+def test_the_new_name_is_set_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    parser = ConfigParser({"imports": ["$import flemme_monai"], **RENAMED})
+    parser.update({"guidance_scale": 3.0})
+    assert parser.get_parsed_content("guidance_scale") == 3.0
+    assert caplog.messages == []
+
+
+def test_a_former_name_is_checked_as_the_new_one(configs: Path) -> None:
+    (configs / "inference.json").write_text(json.dumps(RENAMED))
+    for name in RENAMED:
+        check(configs, f"--{name}", "2", names=("inference",))
+        with pytest.raises(ValueError, match=f"{name} is 'much'; a number is expected, such as 1.0"):
+            check(configs, f"--{name}", "much", names=("inference",))
+    with pytest.raises(ValueError, match="guidance and guidance_scale are one setting under two names"):
+        check(configs, "--guidance", "2", "--guidance_scale", "3", names=("inference",))
+    with pytest.raises(ValueError, match="there is no setting 'churn'"):  # of a config that has neither name
+        check(configs, "--churn", "2", names=("inference",))
+
+
+@pytest.mark.parametrize("default", [1.0, None, [0, 1]])
+def test_a_default_behind_a_former_name_is_a_default(default) -> None:
+    name, former = next(iter(FORMER_NAMES.items()))
+    assert default_of(f"$flemme_monai.utils.renamed_setting('{name}', @{former}, {default!r})") == default
+    assert renamed_setting(name, None, default) == default
 
 
 def test_configs_laid_over_each_other_are_one(configs: Path) -> None:
