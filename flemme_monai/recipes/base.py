@@ -29,6 +29,16 @@ def compose(*transforms: Config | str) -> Config:
     return component("monai.transforms.Compose", transforms=list(transforms))
 
 
+def renamed(name: str, former: str, default: Any) -> Config:
+    """A setting that is understood under its former name too.
+
+    Args:
+        name, former: its names.
+        default: its value where neither is set.
+    """
+    return {former: None, name: f"$flemme_monai.utils.renamed_setting({name!r}, @{former}, {default!r})"}
+
+
 @dataclass
 class Workflow:
     """A config, in the order in which it is read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Encoder, Network
-from .base import Config, component, compose
+from .base import Config, component, compose, renamed
 from .handlers import load_weights, trainer_handlers
 from .metrics import FROM_BATCH, FROM_TRAINING, pyramid
 from .networks import smooth_backbone
@@ -14,6 +14,7 @@ from .training import training_part, validation_part
 PIXELS = {"channels": [32, 64, 96], "middle_channels": [128]}
 COARSEST_ATTENDS = {"self_attention": [False, False, False, True]}
 AVERAGE = "$@ema.ema_model"
+GUIDANCE = renamed("guidance_scale", "guidance", 1.0)
 
 
 def denoiser_backbone(row: Encoder | Network, channels: str, conditioning: Config) -> Config:
@@ -138,7 +139,7 @@ def sampling_scheduler(**clip_sample: bool) -> Config:
 
 def noise_by_schedule(condition_key: str, **arguments: Any) -> tuple[Config, Config]:
     """Noise images by the schedule, for training and for validation, where a case has the same noise every time."""
-    target = "flemme_monai.diffusion.DenoisingPrepareBatch"
+    target = "flemme_monai.diffusion.SchedulerPrepareBatch"
     shared = {"scheduler": "@scheduler", "condition_key": condition_key}
     return component(target, **shared, **arguments), component(target, **shared, seed="@seed", **arguments)
 
@@ -156,7 +157,7 @@ def sampler_settings() -> Config:
 def schedule_sampler() -> Config:
     """Steps through a schedule."""
     return component(
-        "flemme_monai.diffusion.ScheduleSampler", scheduler="@scheduler", num_inference_steps="@num_inference_steps"
+        "flemme_monai.diffusion.SchedulerSampler", scheduler="@scheduler", num_inference_steps="@num_inference_steps"
     )
 
 
@@ -165,7 +166,7 @@ def sampling_inferer(**arguments: Any) -> Config:
     return component(
         "flemme_monai.diffusion.SamplingInferer",
         sampler="@sampling",
-        guidance="@guidance",
+        guidance_scale="@guidance_scale",
         seed="@seed",
         **arguments,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..registry import Encoder, Network
-from .base import Config, Recipe, Workflow, component
+from .base import Config, Recipe, Workflow, component, renamed
 from .denoiser import (
+    GUIDANCE,
     average_settings,
     denoiser_backbone,
     denoiser_training,
@@ -63,7 +64,7 @@ def ddpm(name: str, row: Encoder | Network) -> Recipe:
     """Denoising diffusion: noise by a schedule of many steps, samples by fewer."""
     process = Process(
         settings=schedule_settings(),
-        sampler_settings={"num_inference_steps": 50, "guidance": 1.0, **sampler_settings()},
+        sampler_settings={"num_inference_steps": 50, **GUIDANCE, **sampler_settings()},
         prepare=noise_by_schedule("@condition_key"),
         inferer=diffusion_inferer(),
         training={"scheduler": scheduler()},
@@ -83,7 +84,7 @@ def edm(name: str, row: Encoder | Network) -> Recipe:
     """A preconditioned denoiser of any noise level, sampled by Heun steps."""
     process = Process(
         settings={"sigma_data": 0.5},
-        sampler_settings={"num_inference_steps": 18, "guidance": 1.0, "sigma_max": 80.0, "churn": 0.0},
+        sampler_settings={"num_inference_steps": 18, **GUIDANCE, "sigma_max": 80.0, **renamed("s_churn", "churn", 0.0)},
         prepare=noise_of_any_level(),
         inferer=component("flemme_monai.diffusion.EDMInferer"),
         training={},
@@ -173,7 +174,7 @@ def inference(name: str, network_def: Config, process: Process) -> Workflow:
 
 def noise_of_any_level() -> tuple[Config, Config]:
     """Noise images as EDM does, for training and for validation, where a case has the same noise every time."""
-    target = "flemme_monai.diffusion.SigmaPrepareBatch"
+    target = "flemme_monai.diffusion.EDMPrepareBatch"
     shared = {"sigma_data": "@sigma_data", "condition_key": "@condition_key"}
     return component(target, **shared), component(target, **shared, seed="@seed")
 
@@ -184,5 +185,5 @@ def heun_sampler() -> Config:
         "flemme_monai.diffusion.HeunSampler",
         num_inference_steps="@num_inference_steps",
         sigma_max="@sigma_max",
-        churn="@churn",
+        s_churn="@s_churn",
     )

@@ -82,7 +82,7 @@ def generation_report() -> Config:
 def noise_dataset(transform: str) -> Config:
     """Noise to start from, with the class or the position that is asked for."""
     start = component(
-        "flemme_monai.diffusion.StartNoise",
+        "flemme_monai.diffusion.InitialNoise",
         num_samples="@num_samples",
         shape="@sample_shape",
         seed="@seed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Config, Workflow, component, compose
+from .base import Config, Workflow, component, compose, renamed
 from .handlers import inference_handlers
 from .training import folders
 from .transforms import load_images, resize, with_meta
@@ -16,7 +16,7 @@ OF_CLASS = "dict(condition='class_label') if @num_classes else dict()"
 def interpolation_settings(between: list[int] | None) -> Config:
     """The settings; ``between`` are the two ends: seeds, or image files."""
     return {
-        "between": between,
+        **renamed("interpolate_between", "between", between),
         "num_samples": 9,
         "class_label": None,
         "class_names": None,
@@ -37,7 +37,7 @@ def between_images() -> Workflow:
         components={
             "handlers": interpolation_handlers(),
             "dataset": _images(compose("@preprocessing", resize()), {"num_classes": "@num_classes"}),
-            "inferer": component("flemme_monai.inferers.BetweenInferer"),
+            "inferer": component("flemme_monai.inferers.InterpolationInferer"),
             "evaluator#prepare_batch#extra_keys": f"${BETWEEN} | ({OF_CLASS})",
             "postprocessing": compose(with_meta("pred")),
         },
@@ -61,22 +61,22 @@ def between_seeds_or_images(
     return Workflow(
         settings={
             **interpolation_settings([0, 1]),
-            "between_images": "$all(isinstance(end, str) for end in monai.utils.ensure_tuple(@between))",
+            "between_images": "$all(isinstance(end, str) for end in monai.utils.ensure_tuple(@interpolate_between))",
         },
         components={
             "handlers": handlers,
             "way": {
                 "seeds": component(
-                    "flemme_monai.diffusion.SeedWay",
+                    "flemme_monai.diffusion.SeedInterpolation",
                     _disabled_="@between_images",
-                    seeds="@between",
+                    seeds="@interpolate_between",
                     num_samples="@num_samples",
                     shape="@sample_shape",
                     num_classes="@num_classes",
                     class_label="@class_label",
                 ),
                 "images": _images(image, classes, _disabled_="$not @between_images"),
-                "inferer": component("flemme_monai.inferers.BetweenInferer", **autoencoder),
+                "inferer": component("flemme_monai.inferers.InterpolationInferer", **autoencoder),
             },
             "dataset#data": "$@way#seeds or @way#images",
             "prepare_batch#extra_keys": extra_keys,
@@ -87,9 +87,9 @@ def between_seeds_or_images(
 
 def _images(transform: Config, classes: Config, **disabled: Any) -> Config:
     return component(
-        "flemme_monai.diffusion.ImageWay",
+        "flemme_monai.diffusion.ImageInterpolation",
         **disabled,
-        images="@between",
+        images="@interpolate_between",
         num_samples="@num_samples",
         transform=transform,
         spatial_dims="@spatial_dims",

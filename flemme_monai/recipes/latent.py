@@ -6,6 +6,7 @@ from ..registry import Encoder, Network
 from .base import DEVICE, Config, Recipe, Workflow, component
 from .denoiser import (
     AVERAGE,
+    GUIDANCE,
     denoiser_training,
     diffusion_inferer,
     load_average,
@@ -42,7 +43,7 @@ SAMPLE_SHAPE = (
     "zip(monai.utils.ensure_tuple_rep(@image_size, @spatial_dims), @autoencoder.backbone.size_divisor)])"
 )
 AUTOENCODER_PATH = {"autoencoder_path": "$flemme_monai.utils.path_in(@ckpt_dir, 'autoencoder/model.pt')"}
-STEPS = {"num_inference_steps": 50, "guidance": 1.0}
+STEPS = {"num_inference_steps": 50, **GUIDANCE}
 
 
 def ldm(name: str, row: Encoder | Network) -> Recipe:
