@@ -31,8 +31,9 @@ OUTPUTS = {"num_classes": 4}
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
-    """Segmentation."""
-    return segmentation(name, network("sem", _backbone(row)), dice_ce(), "segmentation")
+    """Segmentation; of a network from elsewhere the loss is also that of its side outputs."""
+    loss = dice_ce() if isinstance(row, Encoder) else pyramid(dice_ce())
+    return segmentation(name, network("sem", _backbone(row)), loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
