@@ -24,8 +24,9 @@ def metadata(name: str, pair: str, recipe: Recipe, inference: Config) -> Config:
     return {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
         "meta_schema_20240725.json",
-        "version": "0.2.0",
+        "version": "0.3.0",
         "changelog": {
+            "0.3.0": "lasting names of weights; the field's words in settings and handlers",
             "0.2.0": "settings of trained networks are kept with their weights; loading by traced transforms; "
             "splits are recorded",
             "0.1.0": "first version",
@@ -34,7 +35,7 @@ def metadata(name: str, pair: str, recipe: Recipe, inference: Config) -> Config:
         "pytorch_version": "2.13.0",
         "numpy_version": "2.2.6",
         "required_packages_version": {
-            "flemme-monai": "0.4.0",
+            "flemme-monai": "0.5.0",
             "fire": "0.7.1",
             "itk": "5.4.7",
             "matplotlib": "3.10.7",
