@@ -57,7 +57,7 @@ def backbone(encoder: str, spatial_dims: int, in_channels: int = 1, out_channels
     """A small backbone of two stages with a total stride of 8."""
     cls = locate(PATHS[encoder])
     families = {
-        backbones.ConvFamily: {},
+        backbones.ConvFamily: {"norm": "batch", "act": "relu"},  # which takes all conditions, and one position
         backbones.ViTFamily: {"num_heads": 2},
         backbones.SwinFamily: {"window_size": 2, "num_heads": 2},
         backbones.MambaFamily: {"state_size": 2, "expansion": 1.0},

@@ -57,8 +57,8 @@ class ConvFamily(BlockFamily):
     """
 
     block: str = "conv"
-    norm: str | None = "batch"
-    act: str | tuple = "relu"
+    norm: str | None = "instance"
+    act: str | tuple = "leakyrelu"
     kernel_size: int = 3
     depthwise: bool = False
     dropout: float = 0.0

@@ -223,8 +223,8 @@ class EncoderDecoder(Backbone):
         family: BlockFamily | None = None,
         patch_size: int | Sequence[int] = 2,
         patch_channels: int = 32,
-        channels: Sequence[int] = (64, 128),
-        middle_channels: Sequence[int] = (256, 256),
+        channels: Sequence[int] = (32, 64),
+        middle_channels: Sequence[int] = (128,),
         final_channels: Sequence[int] = (),
         num_blocks: int | Sequence[int] = 2,
         strides: int | Sequence[int | Sequence[int]] = 2,
@@ -257,6 +257,8 @@ class EncoderDecoder(Backbone):
             num_blocks,
             strides,
         )
+        if position_embedding is None:
+            position_embedding = family.use_position_embedding
         refusals = {}
         if self.connection.bypasses_latent:
             refusals["decode"] = (
@@ -273,7 +275,7 @@ class EncoderDecoder(Backbone):
             family,
             self.connection,
             in_channels,
-            family.use_position_embedding if position_embedding is None else position_embedding,
+            position_embedding,
             family.use_channels_last if channels_last is None else channels_last,
             drop_path if family.has_drop_path else 0.0,
         )
@@ -301,3 +303,4 @@ class EncoderDecoder(Backbone):
             context_patch=layout.patch,
             checkpointing=checkpointing,
         )
+        self.resolve_config(family=family, position_embedding=position_embedding)

@@ -20,7 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..recipes import make_bundle
+from ..recipes.networks import built_backbone
 from ..registry import encoders_of
+from ..utils.network_config import config_of
 from .benchmark_networks import MODES, Problem, Workload, main, measure, ratios
 from .measure import alternating_seconds, count_parameters, markdown_table, matched_width, synchronize
 
@@ -43,9 +45,9 @@ def ours(bundle: str, spatial_dims: int, width: float = 1.0, **settings: object)
 
     parser = ConfigParser(json.loads(make_bundle(bundle)["configs/train.json"]))
     parser["spatial_dims"] = spatial_dims
-    backbone = parser["network_def"]["backbone"]
+    backbone, usual = parser["network_def"]["backbone"], config_of(built_backbone(parser.get()))
     for name in "channels", "middle_channels":
-        backbone[name] = [8 * max(1, round(channels * width / 8)) for channels in backbone[name]]
+        backbone[name] = [8 * max(1, round(channels * width / 8)) for channels in usual[name]]
     backbone.update(settings)
     return parser.get_parsed_content("network_def")
 

@@ -25,7 +25,9 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from ..recipes import make_bundle, write
+from ..recipes.networks import built_backbone
 from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
+from ..utils.network_config import config_of
 from .benchmark import setting
 from .measure import markdown_table, matched_width
 from .places import environment
@@ -71,7 +73,7 @@ def scaled(widths: Any, factor: float) -> Any:
 
 def matched_settings(pair: str, settings: dict[str, Any], parameters: int) -> tuple[dict[str, Any], int]:
     """The settings of a pair with widths that give a number of parameters, and the number that they give."""
-    usual = json.loads(make_bundle(pair, settings=settings)["configs/train.json"])["network_def"]["backbone"]
+    usual = config_of(built_backbone(json.loads(make_bundle(pair, settings=settings)["configs/train.json"])))
 
     def widths(factor: float) -> dict[str, Any]:
         return {f"network_def#backbone#{name}": scaled(usual[name], factor) for name in WIDTHS}

@@ -44,8 +44,7 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
     for setting, value in (settings or {}).items():
         if not _set(workflows, setting, value):
-            known = list(next(iter(workflows.values())).settings)
-            raise ValueError(f"unknown setting {setting!r}; {did_you_mean(setting, known)}")
+            raise ValueError(f"unknown setting {setting!r}; {did_you_mean(setting, _known(workflows, setting))}")
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
     return {
@@ -75,6 +74,21 @@ def _set(workflows: dict[str, Workflow], setting: str, value: Any) -> bool:
 def _takes(target: str | None, name: str) -> bool:
     """Whether the class or function of that path has an argument of that name."""
     return target is not None and name in inspect.signature(locate(target)).parameters
+
+
+def _known(workflows: dict[str, Workflow], setting: str) -> list[str]:
+    """The settings beside a wrong one: those of the component that it names, or else the first config's."""
+    *parents, _ = setting.split("#")
+    first = next(iter(workflows.values()))
+    node: Any = first.config()
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if not parents or not isinstance(node, dict):
+        return list(first.settings)
+    names = [name for name in node if not name.startswith("_")]
+    if "_target_" in node:
+        names += inspect.signature(locate(node["_target_"])).parameters
+    return ["#".join([*parents, name]) for name in dict.fromkeys(names)]
 
 
 def _keep_settings(workflows: dict[str, Workflow]) -> None:

@@ -49,7 +49,7 @@ def clm(name: str, row: Encoder | Network) -> Recipe:
 
 def classifier(row: Encoder | Network, num_classes: str = "@num_classes") -> Config:
     """The network."""
-    return network("clm", backbone(row, "@in_channels", num_classes), grid_size=1, hidden=[], dropout=0.0)
+    return network("clm", backbone(row, "@in_channels", num_classes))
 
 
 def training(name: str, network_def: Config) -> Workflow:

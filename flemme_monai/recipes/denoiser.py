@@ -11,7 +11,7 @@ from .metrics import FROM_BATCH, FROM_TRAINING, pyramid
 from .networks import smooth_backbone
 from .training import training_part, validation_part
 
-PIXELS = {"channels": [32, 64, 96], "middle_channels": [128]}
+PIXELS = {"channels": [32, 64, 96]}
 COARSEST_ATTENDS = {"self_attention": [False, False, False, True]}
 AVERAGE = "$@ema.ema_model"
 GUIDANCE = renamed("guidance_scale", "guidance", 1.0)
@@ -22,25 +22,16 @@ def denoiser_backbone(row: Encoder | Network, channels: str, conditioning: Confi
     return smooth_backbone(row, channels, channels, PIXELS, COARSEST_ATTENDS, conditioning=conditioning)
 
 
-def conditioned(context: str, context_size: str, channels: int, combine: str | None, side: str | None) -> Config:
+def conditioned(context: str, context_size: str, **settings: Any) -> Config:
     """What a denoiser is told: the time step, and a context; arguments as those of ``Conditioning``."""
     return component(
-        "flemme_monai.backbones.Conditioning",
-        timesteps=True,
-        time_injection=None,
-        context=context,
-        context_size=context_size,
-        channels=channels,
-        combine=combine,
-        injection=None,
-        side=side,
-        condition_first=False,
+        "flemme_monai.backbones.Conditioning", timesteps=True, context=context, context_size=context_size, **settings
     )
 
 
 def of_time_and_class() -> Config:
     """A denoiser is told the time step, and the class where there are classes; the class is dropped now and then."""
-    conditioning = conditioned("$'class' if @num_classes else None", "@num_classes", 128, None, None)
+    conditioning = conditioned("$'class' if @num_classes else None", "@num_classes")
     return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
 
 

@@ -73,7 +73,7 @@ def ddpm(name: str, row: Encoder | Network) -> Recipe:
     backbone = denoiser_backbone(row, "@in_channels", of_time_and_class())
     return Recipe(
         title="generation by denoising diffusion",
-        workflows=workflows(name, network("ddpm", backbone, fusion=None), process),
+        workflows=workflows(name, network("ddpm", backbone), process),
         format=FORMAT,
         readme="generation",
         references=("Ho et al., Denoising Diffusion Probabilistic Models, NeurIPS 2020",),
@@ -93,7 +93,7 @@ def edm(name: str, row: Encoder | Network) -> Recipe:
     backbone = denoiser_backbone(row, "@in_channels", of_time_and_class())
     return Recipe(
         title="generation by a preconditioned denoiser",
-        workflows=workflows(name, network("edm", backbone, fusion=None, sigma_data="@sigma_data"), process),
+        workflows=workflows(name, network("edm", backbone, sigma_data="@sigma_data"), process),
         format=FORMAT,
         readme="generation",
         references=("Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, NeurIPS 2022",),

@@ -143,9 +143,7 @@ def sampling_components(network_def: Config, inferer: Config, *handlers: Config,
         "network": TRAINED_NETWORK,
         "preprocessing": compose(plain_tensors()),
         "dataset": noise_dataset("@preprocessing"),
-        "dataloader": component(
-            "monai.data.DataLoader", dataset="@dataset", batch_size="@batch_size", shuffle=False, num_workers=0
-        ),
+        "dataloader": component("monai.data.DataLoader", dataset="@dataset", batch_size="@batch_size", shuffle=False),
         "prepare_batch": tell_condition(),
         "inferer": inferer,
         "postprocessing": compose(to_unit_range()),

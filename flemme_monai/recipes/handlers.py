@@ -20,7 +20,7 @@ def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
         component("flemme_monai.handlers.EpochSeed", seed="@seed"),
         component("flemme_monai.handlers.ClipGradients", max_norm="@max_gradient_norm"),
         component("flemme_monai.handlers.LearningRate", lr_scheduler="@lr_scheduler"),
-        component("monai.handlers.ValidationHandler", validator=EVALUATOR, epoch_level=True, interval="@val_interval"),
+        component("monai.handlers.ValidationHandler", validator=EVALUATOR, interval="@val_interval"),
         component("flemme_monai.handlers.EarlyStop", evaluator=EVALUATOR, patience="@patience"),
         component("flemme_monai.handlers.History", output_dir="@output_dir", evaluator=EVALUATOR),
         component("flemme_monai.handlers.TensorBoard", log_dir="@output_dir", **pictures),

@@ -48,7 +48,7 @@ STEPS = {"num_inference_steps": 50, **GUIDANCE}
 
 def ldm(name: str, row: Encoder | Network) -> Recipe:
     """Diffusion in the latents of an autoencoder, which is trained first."""
-    network_def = network("ldm", latent_backbone(row), fusion=None)
+    network_def = network("ldm", latent_backbone(row))
     between = between_seeds_or_images(
         f"${BETWEEN} if @between_images else {OF_CLASS}",
         interpolation_handlers(load_autoencoder()),
@@ -76,10 +76,10 @@ def latent_backbone(row: Encoder | Network) -> Config:
     channels = ("@latent_channels", "@latent_channels")
     conditioning = of_time_and_class()
     if is_conv(row):
-        levels = {"channels": [64, 96], "middle_channels": [128]}
+        levels = {"channels": [64, 96]}
         attends = {"self_attention": [False, False, True]}
         return smooth_backbone(row, *channels, levels, attends, conditioning=conditioning)
-    levels = {"patch_size": 1, "channels": [64], "middle_channels": [128]}
+    levels = {"patch_size": 1, "channels": [64]}
     return backbone(row, *channels, levels, conditioning=conditioning)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..registry import ARCHITECTURES, Encoder, Network, backbone, reference
+from ..registry import ARCHITECTURES, backbone, reference
 from .base import Config, Recipe
+from .networks import built_backbone
 
 DATA_TYPE = "2D images or 3D volumes; PNG, JPEG, TIFF, NIfTI, NRRD or DICOM"
 
@@ -57,15 +56,16 @@ def metadata(name: str, pair: str, recipe: Recipe, inference: Config) -> Config:
         "image_classes": "one channel, a 2D image or a 3D volume",
         "intended_use": "research; not for clinical use",
         "references": [*recipe.references, reference(key)],
-        "network_data_format": network_data_format(row, recipe, inference),
+        "network_data_format": network_data_format(recipe, inference),
     }
 
 
-def network_data_format(row: Encoder | Network, recipe: Recipe, inference: Config) -> Config:
+def network_data_format(recipe: Recipe, inference: Config) -> Config:
     """The shapes and ranges of the network's input and output, by the settings of the config of inference."""
     network, form = inference["network_def"]["backbone"], recipe.format
     channels, outputs = (inference[network[key].removeprefix("@")] for key in ("in_channels", "out_channels"))
-    shape = [f"{2 * n}*n" for n in size_divisor(row, inference)]  # the smallest whose latent is no single position
+    # twice the total stride: the smallest size whose latent is no single position
+    shape = [f"{2 * n}*n" for n in built_backbone(inference).size_divisor]
     first, *others = form.channels
     return {
         "inputs": {
@@ -96,23 +96,3 @@ def network_data_format(row: Encoder | Network, recipe: Recipe, inference: Confi
             }
         },
     }
-
-
-def size_divisor(row: Encoder | Network, inference: Config) -> list[int]:
-    """The network's total stride along each axis: an encoder's by its settings, of another network by building it."""
-    backbone, spatial_dims = inference["network_def"]["backbone"], inference["spatial_dims"]
-    if isinstance(row, Network):
-        import torch
-        from monai.bundle import ConfigParser
-
-        with torch.random.fork_rng(devices=[]):
-            return list(ConfigParser(inference).get_parsed_content("network_def#backbone").size_divisor)
-
-    def per_axis(value: Any) -> list[int]:
-        return [value] * spatial_dims if isinstance(value, int) else list(value)
-
-    strides, depth = backbone["strides"], len(backbone["channels"])
-    total = per_axis(backbone["patch_size"])
-    for stride in [strides] * depth if isinstance(strides, int) else strides:
-        total = [n * s for n, s in zip(total, per_axis(stride))]
-    return total

@@ -2,81 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..registry import ARCHITECTURES, FAMILIES, Encoder, Network
 from .base import Config, component
 
-LEVELS = {
-    "patch_size": 2,
-    "patch_channels": 32,
-    "channels": [32, 64],
-    "middle_channels": [128],
-    "num_blocks": 2,
-    "strides": 2,
-}
-# what a bundle lists of an encoder's settings, by family; one without an entry has its class's own defaults
-FAMILY_SETTINGS: dict[str, Config] = {
-    "conv": {
-        "position_embedding": False,
-        "checkpointing": False,
-        "family": {
-            "block": "conv",
-            "norm": "instance",
-            "act": "leakyrelu",
-            "dropout": 0.0,
-            "channel_attention": None,
-            "self_attention": False,
-            "down_mode": "conv",
-            "up_mode": "conv",
-        },
-    },
-    "vit": {
-        "drop_path": 0.0,
-        "position_embedding": True,
-        "checkpointing": False,
-        "family": {
-            "block": "vit",
-            "num_heads": None,
-            "spatial_reduction": 1,
-            "mlp_ratio": 4.0,
-            "dropout": 0.0,
-            "up_mode": "interpolate",
-        },
-    },
-    "swin": {
-        "drop_path": 0.0,
-        "position_embedding": False,
-        "checkpointing": False,
-        "family": {
-            "block": "swin",
-            "window_size": None,
-            "num_heads": None,
-            "mlp_ratio": 4.0,
-            "dropout": 0.0,
-            "up_mode": "interpolate",
-        },
-    },
-    "mamba": {
-        "drop_path": 0.0,
-        "position_embedding": False,
-        "checkpointing": False,
-        "family": {
-            "block": "mamba",
-            "state_size": None,
-            "expansion": 2.0,
-            "dt_rank": None,
-            "dt_range": [0.001, 0.1],
-            "head_width": 32,
-            "kernel_size": 3,
-            "scan": "cross",
-            "flip": True,
-            "mlp_ratio": 4.0,
-            "dropout": 0.0,
-            "up_mode": "interpolate",
-        },
-    },
-}
+if TYPE_CHECKING:
+    from ..backbones import Backbone
 
 
 def is_plain(row: Encoder | Network) -> bool:
@@ -97,21 +29,20 @@ def backbone(
     blocks: Config | None = None,
     **more: Any,
 ) -> Config:
-    """A backbone; a network from elsewhere has its class's own defaults.
+    """A backbone, which has its class's defaults but for what is said here.
 
     Args:
         row: of the registry.
         in_channels: channels of its image.
         out_channels: channels of its output.
-        levels: settings of an encoder that differ from the usual ones.
+        levels: settings of an encoder that differ from its class's; a network from elsewhere has none.
         blocks: settings of an encoder's family that do.
         more: further arguments, such as ``conditioning``.
     """
     arguments = {"spatial_dims": "@spatial_dims", "in_channels": in_channels, "out_channels": out_channels}
     if isinstance(row, Encoder):
-        usual = {**LEVELS, **FAMILY_SETTINGS.get(row.family, {})}
-        family = {**usual.pop("family", {}), **(blocks or {})}
-        arguments |= {**usual, **(levels or {}), "family": component(FAMILIES[row.family].path, **family)}
+        # the family stands there, with its class, for what a user sets of it alone: network_def#backbone#family#norm
+        arguments |= {**(levels or {}), "family": component(FAMILIES[row.family].path, **(blocks or {}))}
     return component(row.path, **arguments, **more)
 
 
@@ -139,11 +70,6 @@ def network(architecture: str, backbone: Config, **settings: Any) -> Config:
     return component(ARCHITECTURES[architecture].path, backbone=backbone, **settings)
 
 
-def latent_vector(row: Encoder | Network) -> Config:
-    """The setting that makes the latent of a plain encoder a vector; not used by default."""
-    return {"latent_size": None} if is_plain(row) else {}
-
-
 def class_conditioning() -> Config:
     """The network is told the class of an image, where there are classes."""
     return component(
@@ -151,8 +77,17 @@ def class_conditioning() -> Config:
         _disabled_="$not @num_classes",
         context="class",
         context_size="@num_classes",
-        channels=128,
-        combine=None,
-        injection=None,
-        side=None,
     )
+
+
+def built_backbone(config: Config) -> Backbone:
+    """The backbone of a config's network, which knows what the config leaves to its class; the random state stays.
+
+    Args:
+        config: a whole config, such as that of training.
+    """
+    import torch
+    from monai.bundle import ConfigParser
+
+    with torch.random.fork_rng(devices=[]):
+        return ConfigParser(config).get_parsed_content("network_def#backbone")

@@ -24,7 +24,7 @@ from .inference import (
 )
 from .interpolation import between_images
 from .metrics import FROM_TRAINING, mean_absolute_error, psnr, pyramid, reconstruction_metrics
-from .networks import backbone, class_conditioning, is_plain, latent_vector, network
+from .networks import backbone, class_conditioning, is_plain, network
 from .training import (
     case_dataset,
     optimization,
@@ -63,7 +63,7 @@ def ae(name: str, row: Encoder | Network) -> Recipe:
 
 def hae(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical auto-encoding and reconstruction: the loss is of the final output and of every level."""
-    network_def = network("hae", _backbone(row), fusion="cat", residual=RESIDUAL)
+    network_def = network("hae", _backbone(row), residual=RESIDUAL)
     loss = pyramid(component("torch.nn.L1Loss"), interp_mode="area")
     return Recipe(
         title="hierarchical auto-encoding and reconstruction",
@@ -79,7 +79,7 @@ def hae(name: str, row: Encoder | Network) -> Recipe:
 
 
 def _backbone(row: Encoder | Network) -> Config:
-    return backbone(row, "@in_channels", "@out_channels", conditioning=class_conditioning(), **latent_vector(row))
+    return backbone(row, "@in_channels", "@out_channels", conditioning=class_conditioning())
 
 
 def reconstruction_settings(name: str, degradation: str) -> Config:

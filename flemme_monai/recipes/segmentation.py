@@ -16,7 +16,7 @@ from .inference import (
     multi_gpu_training,
 )
 from .metrics import FROM_BATCH, absent_class, confusion, dice_ce, overlap, pyramid, training_dice
-from .networks import backbone, latent_vector, network
+from .networks import backbone, network
 from .training import (
     optimization,
     split_datalist,
@@ -38,12 +38,12 @@ def sem(name: str, row: Encoder | Network) -> Recipe:
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
-    network_def = network("hsem", _backbone(row), fusion="cat")
+    network_def = network("hsem", _backbone(row))
     return segmentation(name, network_def, pyramid(dice_ce()), "hierarchical segmentation")
 
 
 def _backbone(row: Encoder | Network) -> Config:
-    return backbone(row, "@in_channels", "@num_classes", **latent_vector(row))
+    return backbone(row, "@in_channels", "@num_classes")
 
 
 def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Recipe:

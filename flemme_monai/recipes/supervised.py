@@ -51,8 +51,8 @@ PREDICTION = "sample"
 
 def sdm(name: str, row: Encoder | Network) -> Recipe:
     """Reconstruction by diffusion under the degraded image: several samples, of which mean and spread are given."""
-    conditioning = conditioned("image", "@in_channels", 64, "cat", "encoder")
-    network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning), fusion=None)
+    conditioning = conditioned("image", "@in_channels", channels=64, combine="cat", side="encoder")
+    network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning))
     return Recipe(
         title="reconstruction by supervised diffusion",
         workflows={

@@ -154,6 +154,11 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
 
 
+def unknown_setting(target: str, wrong: str, known: list[str]) -> str:
+    """What is told of a setting that a class or function does not take, with the one most like it."""
+    return f"{target} has no setting {wrong!r}; {did_you_mean(wrong, known)}"
+
+
 def _wrong_setting(error: BaseException) -> str | None:
     """The line for a component that the config gives a setting it has not, or not one it needs."""
     failed = _FAILED.match(str(error))
@@ -171,5 +176,5 @@ def _wrong_setting(error: BaseException) -> str | None:
         wrong = next((keyword for keyword in given if keyword not in known), None)
         if wrong is None:
             return f"ValueError: {failed['target']}: {reason}"
-        return f"ValueError: {failed['target']} has no setting {wrong!r}; {did_you_mean(wrong, known)}"
+        return f"ValueError: {unknown_setting(failed['target'], wrong, known)}"
     return None

@@ -27,6 +27,15 @@ class ConfiguredModule(nn.Module):
         if "__init__" in cls.__dict__:
             cls.__init__ = _keeping_config(cls.__init__)
 
+    def resolve_config(self, **arguments: Any) -> None:
+        """Keep what arguments that were left open, as None, have become.
+
+        Args:
+            arguments: values by name; one that the network's class does not take is left out.
+        """
+        left_open = [name for name in arguments if name in self._config and self._config[name] is None]
+        self._config.update({name: config_of(arguments[name]) for name in left_open})
+
 
 def _keeping_config(init: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(init)

@@ -7,8 +7,9 @@ import inspect
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
@@ -16,7 +17,8 @@ from monai.utils import ensure_tuple
 
 from .bundle import find_config
 from .command_line import overrides
-from .errors import did_you_mean, on_command_line
+from .errors import did_you_mean, on_command_line, unknown_setting
+from .network_config import SEP
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -82,8 +84,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
     """Compare the overrides on a command line with the settings of its config files.
 
     A setting of the bundle's other configs has no effect, which is logged, so that one list of settings serves
-    training, evaluation and inference. One that a component of the config has not yet is left to the component, which
-    refuses unknown ones itself; so is a list for a component's argument, which may take one value or one an axis.
+    training, evaluation and inference. One that a component of the config leaves to its class is compared with that; a
+    list for a component's argument is left to the component, which may take one value or one an axis.
 
     Args:
         arguments: what follows ``python -m monai.bundle run``.
@@ -112,22 +114,54 @@ def check_overrides(arguments: Sequence[str]) -> None:
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:
-            _check_component(name, parser)
+            _check_component(name, given, parser)
 
 
-def _check_component(name: str, parser: ConfigParser) -> None:
+def _check_component(name: str, given: Mapping[str, Any], parser: ConfigParser) -> None:
+    """Compare an override of what the config files do not have with the classes of their components."""
     node: Any = parser.get()
-    levels = parser.ref_resolver.normalize_id(name).split(parser.ref_resolver.sep)
+    resolver = parser.ref_resolver
+    levels = resolver.normalize_id(name).split(resolver.sep)
+    replaced = {resolver.normalize_id(key): value for key, value in given.items()}
     for depth, level in enumerate(levels):
-        if depth == len(levels) - 1 and isinstance(node, dict) and "_target_" in node:
-            return
+        place = SEP.join(levels[:depth])
         children = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
         children = {str(key): child for key, child in children.items()}
         if level not in children:
-            inside = f" in {'#'.join(levels[:depth])}" if depth else ""
+            if "_target_" in children:
+                target = replaced.get(resolver.sep.join([*levels[:depth], "_target_"]), children["_target_"])
+                return _check_argument(SEP.join(levels), given[name], target, depth)
+            inside = f" in {place}" if depth else ""
             siblings = [key for key in children if not key.startswith("_") and key not in FORMER_NAMES.values()]
             raise ValueError(f"there is no setting {level!r}{inside}; {did_you_mean(level, siblings)}")
         node = children[level]
+
+
+def _check_argument(name: str, value: Any, target: Any, depth: int) -> None:
+    """Compare an override with the signature of the component that takes it.
+
+    Args:
+        name: of the setting.
+        value: of the setting.
+        target: path of the component's class or function.
+        depth: levels of the name that lead to the component; the next one is its argument.
+    """
+    levels = name.split(SEP)
+    argument = levels[depth]
+    if argument.startswith("_"):  # MONAI's own, such as _disabled_
+        return
+    try:
+        parameters = inspect.signature(locate(target)).parameters.values()
+    except (TypeError, ValueError):  # no path, or built in without a signature
+        return
+    known = {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if argument not in known and not takes_any:
+        raise ValueError(unknown_setting(target, argument, list(known)))
+    if len(levels) > depth + 1:
+        whole = SEP.join(levels[: depth + 1])
+        raise ValueError(f"{name}: {whole} is not in the config, so that no part of it can be set; set {whole} itself")
+    _check_kind(name, value, known.get(argument), argument=True)
 
 
 def _is_argument(name: str, parser: ConfigParser) -> bool:

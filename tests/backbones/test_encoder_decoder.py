@@ -22,17 +22,20 @@ def count(net: torch.nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+FLEMMES = {"channels": (64, 128), "middle_channels": (256, 256)}  # the widths of its configs
+
+
 def test_flemmes_unet_has_its_size():
-    assert count(UNet(2, 1, 1, final_channels=(64, 64))) == pytest.approx(4_064_257, rel=0.03)
+    assert count(UNet(2, 1, 1, **FLEMMES, final_channels=(64, 64))) == pytest.approx(4_064_257, rel=0.03)
 
 
 def test_flemmes_swinu_has_its_size():
-    assert count(SwinU(2, 1, 1, family=SwinFamily(window_size=8))) == pytest.approx(3_607_279, rel=0.03)
+    assert count(SwinU(2, 1, 1, **FLEMMES, family=SwinFamily(window_size=8))) == pytest.approx(3_607_279, rel=0.03)
 
 
 def test_flemmes_vitu_and_vmambau_have_their_sizes():
-    assert count(ViTU(2, 1, 1)) == pytest.approx(3_599_179, rel=0.03)
-    assert count(VMambaU(2, 1, 1)) == pytest.approx(4_540_000, rel=0.03)
+    assert count(ViTU(2, 1, 1, **FLEMMES)) == pytest.approx(3_599_179, rel=0.03)
+    assert count(VMambaU(2, 1, 1, **FLEMMES)) == pytest.approx(4_540_000, rel=0.03)
 
 
 @pytest.mark.parametrize("encoder", ["ViT", "Swin", "VMamba"])

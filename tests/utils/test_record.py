@@ -53,7 +53,7 @@ def test_a_config_names_public_classes_and_every_argument() -> None:
     assert config["residual"] is False
     backbone = config["backbone"]
     assert backbone["_target_"] == "flemme_monai.backbones.UNet"
-    assert (backbone["spatial_dims"], backbone["num_blocks"], backbone["channels"]) == (3, 2, [64, 128])
+    assert (backbone["spatial_dims"], backbone["num_blocks"], backbone["channels"]) == (3, 2, [32, 64])
     assert backbone["conditioning"]["context_size"] == 4
 
 
