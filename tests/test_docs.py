@@ -40,7 +40,7 @@ def settings(bundle: str, workflow: str) -> dict[str, object]:
 
 def rows() -> dict[str, list[str]]:
     """The cells of the table of settings by name."""
-    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    page, _, _ = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").partition("\n## The network's settings\n")
     table = re.findall(r"^\| `([\w#]+)`[^|]*\|(.*)\|$", page, re.MULTILINE)
     return {name: [cell.strip() for cell in cells.split("|")] for name, cells in table}
 

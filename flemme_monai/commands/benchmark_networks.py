@@ -70,6 +70,7 @@ def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
     layout = LAYOUTS.get(kind, LAYOUTS[""])
     patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in layout)
     families = {
+        "": partial(backbones.ConvFamily, norm="batch", act="relu"),
         "reduced": partial(backbones.ViTFamily, spatial_reduction=REDUCED),
         "mamba2": partial(backbones.MambaFamily, block="mamba2"),
     }
