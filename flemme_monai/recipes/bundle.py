@@ -44,7 +44,7 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
     for setting, value in (settings or {}).items():
         if not _set(workflows, setting, value):
-            raise ValueError(f"unknown setting {setting!r}; {did_you_mean(setting, _known(workflows, setting))}")
+            raise ValueError(f"unknown setting {setting!r}; {_similar(workflows, setting)}")
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
     return {
@@ -76,19 +76,22 @@ def _takes(target: str | None, name: str) -> bool:
     return target is not None and name in inspect.signature(locate(target)).parameters
 
 
-def _known(workflows: dict[str, Workflow], setting: str) -> list[str]:
-    """The settings beside a wrong one: those of the component that it names, or else the first config's."""
-    *parents, _ = setting.split("#")
+def _similar(workflows: dict[str, Workflow], setting: str) -> str:
+    """What is told of a setting that is not there: the one most like it, beside the first level that is wrong."""
+    from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
+
     first = next(iter(workflows.values()))
+    levels, depth = setting.split("#"), 0
     node: Any = first.config()
-    for parent in parents:
-        node = node.get(parent) if isinstance(node, dict) else None
-    if not parents or not isinstance(node, dict):
-        return list(first.settings)
-    names = [name for name in node if not name.startswith("_")]
-    if "_target_" in node:
-        names += inspect.signature(locate(node["_target_"])).parameters
-    return ["#".join([*parents, name]) for name in dict.fromkeys(names)]
+    while depth < len(levels) - 1 and isinstance(node.get(levels[depth]), dict):
+        node, depth = node[levels[depth]], depth + 1
+    if depth < len(levels) - 1:  # the wrong level has parts
+        names = [name for name, value in node.items() if isinstance(value, dict)]
+    else:
+        names = [name for name in (node if depth else first.settings) if not name.startswith("_")]
+        names += inspect.signature(locate(node["_target_"])).parameters if "_target_" in node else []
+    known = ["#".join([*levels[:depth], name]) for name in dict.fromkeys(names)]
+    return did_you_mean("#".join(levels[: depth + 1]), known)
 
 
 def _keep_settings(workflows: dict[str, Workflow]) -> None:

@@ -154,14 +154,25 @@ def _check_argument(name: str, value: Any, target: Any, depth: int) -> None:
         parameters = inspect.signature(locate(target)).parameters.values()
     except (TypeError, ValueError):  # no path, or built in without a signature
         return
-    known = {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    known = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if argument not in known and not takes_any:
         raise ValueError(unknown_setting(target, argument, list(known)))
     if len(levels) > depth + 1:
         whole = SEP.join(levels[: depth + 1])
         raise ValueError(f"{name}: {whole} is not in the config, so that no part of it can be set; set {whole} itself")
-    _check_kind(name, value, known.get(argument), argument=True)
+    if argument in known:
+        _check_kind(name, value, _typical(known[argument]), argument=True)
+
+
+def _typical(parameter: inspect.Parameter) -> Any:
+    """A value of the kind that a parameter takes: its default, unless its annotation takes other kinds too; or None."""
+    default, kinds = parameter.default, set(re.findall(r"\w+", str(parameter.annotation)))
+    if not isinstance(default, int | float) or "str" in kinds:
+        return None
+    if isinstance(default, bool):
+        return None if kinds & {"int", "float"} else default
+    return default if "int" in kinds and "float" not in kinds else float(default)
 
 
 def _is_argument(name: str, parser: ConfigParser) -> bool:

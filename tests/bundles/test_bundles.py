@@ -230,5 +230,20 @@ def test_a_dicom_series_comes_back_as_nifti_with_its_affine(small, data_dir, tmp
 def test_a_bundle_of_ones_own_takes_any_setting_of_its_components():
     files = make_bundle("sem_unet", settings={"network_def#backbone#final_channels": [32]})
     assert json.loads(files["configs/train.json"])["network_def"]["backbone"]["final_channels"] == [32]
-    with pytest.raises(ValueError, match="unknown setting 'network_def#backbone#finalchannels'"):
-        make_bundle("sem_unet", settings={"network_def#backbone#finalchannels": [32]})
+
+
+@pytest.mark.parametrize(
+    ("setting", "similar"),
+    [
+        ("network_def#backbone#finalchannels", "did you mean network_def#backbone#final_channels?"),
+        ("network_def#backbone#family#nrom", "did you mean network_def#backbone#family#norm?"),
+        ("augmentation#flop", "did you mean augmentation#flip?"),
+        ("network_def#backbon#channels", "did you mean network_def#backbone?"),
+        ("network#backbone#channels", "did you mean network_def?"),
+        ("optimizer#lerning_rate", "did you mean optimizer#lr?"),
+        ("epoch", "did you mean epochs?"),
+    ],
+)
+def test_a_bundle_of_ones_own_names_the_setting_most_like_a_wrong_one(setting, similar):
+    with pytest.raises(ValueError, match=re.escape(f"unknown setting {setting!r}; {similar}")):
+        make_bundle("sem_unet", settings={setting: [32]})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
 from monai.bundle import ConfigParser
 
+from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils import as_bool, check_settings, renamed_setting
 from flemme_monai.utils.settings import FORMER_NAMES, check_overrides, default_of, overrides
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAIN = {
     "epochs": 40,
     "learning_rate": 0.001,
@@ -108,6 +111,108 @@ def test_what_would_be_taken_silently_is_refused(configs: Path, arguments: list[
     with pytest.raises(ValueError) as error:  # noqa: PT011
         check(configs, *arguments)
     assert words in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configs of a bundle whose network has its class's defaults but for what it is for."""
+    folder = tmp_path_factory.mktemp("hae_vmamba")
+    write(folder, make_bundle("hae_vmamba"))
+    return folder / "configs"
+
+
+def unsure(yes: bool | str = False, half=0, share: float = 0, count: int = 1, name: int | str = 1, off=False) -> None:
+    """A component whose defaults do not tell all kinds of values that it takes."""
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("yes=often", ""),
+        ("half=0.5", ""),
+        ("half=much", "a number is expected"),
+        ("share=0.5", ""),
+        ("share=much", "a number is expected"),
+        ("count=0.5", "a whole number is expected"),
+        ("name=first", ""),
+        ("off=false", "True or False is expected"),
+        ("of=false", "has no setting 'of'; did you mean off?"),
+        ("_disabled_=True", ""),
+    ],
+)
+def test_a_value_is_compared_with_its_default_as_far_as_that_tells(configs: Path, argument: str, expected: str) -> None:
+    (configs / "train.json").write_text(json.dumps({"part": {"_target_": f"{__name__}.unsure"}}))
+    if not expected:
+        return check(configs, f"--part#{argument}")
+    with pytest.raises(ValueError, match=expected):
+        check(configs, f"--part#{argument}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--network_def#backbone#channels", "[32,64,128]", "--network_def#backbone#num_blocks", "[1,2,2]"],
+        ["--network_def#backbone#patch_size", "4", "--network_def#backbone#strides", "[[2,2,1],2]"],
+        ["--network_def#backbone#checkpointing", "True", "--network_def#backbone#drop_path", "0.2"],
+        ["--network_def#backbone#latent_size", "8", "--network_def#fusion", "add"],
+        ["--network_def#backbone#family#block", "mamba2", "--network_def::backbone::family::flip", "False"],
+        ["--network_def#backbone#conditioning#combine", "add", "--network_def#backbone#conditioning#_disabled_=False"],
+        ["--network_def#backbone#decoder_family", "{'_target_': 'flemme_monai.backbones.ConvFamily'}"],
+        ["--network_def#_target_", "flemme_monai.architectures.ClM", "--network_def#hidden", "[8]"],
+        ["--network_def::_target_", "flemme_monai.architectures.ClM", "--network_def#hidden", "[8]"],
+        ["--optimizer#_target_", "torch.optim.SGD", "--optimizer#momentum", "0.9"],
+        ["--train#trainer#decollate", "False", "--validate#inferer#sw_batch_size", "1"],
+        ["--train#dataloader#drop_last", "True", "--loss#interp_mode", "nearest"],
+    ],
+)
+def test_what_a_config_leaves_to_its_classes_is_set_all_the_same(bundle: Path, arguments: list[str]) -> None:
+    check(bundle, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--network_def#backbone#chanels", "[8]"], "VMamba has no setting 'chanels'; did you mean channels?"),
+        (["--network_def#backbone#num_block", "1"], "VMamba has no setting 'num_block'; did you mean num_blocks?"),
+        (["--network_def#fusoin", "add"], "HAE has no setting 'fusoin'; did you mean fusion?"),
+        (["--network_def#backbone#family#stat_size", "2"], "no setting 'stat_size'; did you mean state_size?"),
+        (["--network_def::backbone::family::flop", "False"], "MambaFamily has no setting 'flop'; did you mean flip?"),
+        (["--network_def#backbone#zzz", "2"], "VMamba has no setting 'zzz'; there are spatial_dims, in_channels, "),
+        (["--network_def#backbone#famly#norm", "batch"], "VMamba has no setting 'famly'; did you mean family?"),
+        (["--network_def#backbone#family#flip", "false"], "family#flip is 'false'; True or False is expected"),
+        (["--network_def#backbone#checkpointing", "no"], "checkpointing is 'no'; True or False is expected"),
+        (["--network_def#backbone#patch_channels", "much"], "patch_channels is 'much'; a whole number is expected"),
+        (["--network_def#backbone#family#mlp_ratio", "wide"], "mlp_ratio is 'wide'; a number is expected, such as 4.0"),
+        (["--network_def#backbone#decoder_family#norm", "batch"], "backbone#decoder_family is not in the config"),
+        (["--optimizer#beta", "1"], "torch.optim.AdamW has no setting 'beta'; did you mean betas?"),
+        (["--optimizer#_target_", "torch.optim.SGD", "--optimizer#betas", "[0.9,0.9]"], "SGD has no setting 'betas'"),
+        (["--network_defs#fusion", "add"], "there is no setting 'network_defs'; did you mean network_def?"),
+    ],
+)  # fmt: skip
+def test_what_a_class_does_not_take_is_refused_by_its_signature(bundle: Path, arguments: list[str], words: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check(bundle, *arguments)
+    assert words in str(error.value)
+
+
+def test_every_override_that_the_pages_name_is_taken(tmp_path: Path) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "flemme_monai/recipes/texts").glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    given = re.findall(r"--(\w+#[\w#]+) (\"[^\"]*\"|[^\s`]+)", text)
+    assert len(given) > 15
+    for pair in ("sem_unet", "hsem_vmambau", "ddpm_vit", "clm_cnn"):
+        write(tmp_path / pair, make_bundle(pair))
+    refused = []
+    for name, value in dict(given).items():
+        errors = []
+        for pair in tmp_path.iterdir():
+            try:
+                check(pair / "configs", f"--{name}", value.strip('"'))
+            except ValueError as error:
+                errors.append(str(error))
+        if len(errors) == 4:
+            refused.append((name, errors))
+    assert refused == []
 
 
 @pytest.mark.parametrize("default", [4, None, [32, 32], "cosine", 0.5])
