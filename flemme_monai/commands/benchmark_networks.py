@@ -69,16 +69,15 @@ def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
     name, _, kind = name.partition("@")
     layout = LAYOUTS.get(kind, LAYOUTS[""])
     patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in layout)
-    families = {
-        "": partial(backbones.ConvFamily, norm="batch", act="relu"),
-        "reduced": partial(backbones.ViTFamily, spatial_reduction=REDUCED),
-        "mamba2": partial(backbones.MambaFamily, block="mamba2"),
-    }
-    backbone = getattr(backbones, name)(
+    cls = getattr(backbones, name)
+    blocks = {"reduced": {"spatial_reduction": REDUCED}, "mamba2": {"block": "mamba2"}}.get(kind, {})
+    if cls.family_type is backbones.ConvFamily:
+        blocks = {"norm": "batch", "act": "relu"}
+    backbone = cls(
         spatial_dims,
         1,
         OUT_CHANNELS,
-        family=families[kind]() if kind in families else None,
+        family=cls.family_type(**blocks),
         patch_channels=patch[0],
         channels=stages,
         middle_channels=middle,

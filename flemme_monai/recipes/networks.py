@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..registry import ARCHITECTURES, FAMILIES, Encoder, Network
@@ -90,4 +91,5 @@ def built_backbone(config: Config) -> Backbone:
     from monai.bundle import ConfigParser
 
     with torch.random.fork_rng(devices=[]):
-        return ConfigParser(config).get_parsed_content("network_def#backbone")
+        parser = ConfigParser(deepcopy(config))  # which replaces macros in what it is given
+        return parser.get_parsed_content("network_def#backbone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import re
@@ -18,6 +19,7 @@ from monai.bundle import ConfigParser
 from flemme_monai.architectures import HSeM
 from flemme_monai.backbones import CNN, UNet, VMambaU
 from flemme_monai.recipes import make_bundle
+from flemme_monai.recipes.networks import built_backbone
 from flemme_monai.registry import ARCHITECTURES, FAMILIES, pairs
 from flemme_monai.utils.network_config import config_of
 
@@ -35,10 +37,12 @@ STATED = {
 }
 
 
-@cache
+files_of = cache(make_bundle)
+
+
 def configs(pair: str) -> dict[str, dict[str, Any]]:
-    """The configs of a bundle by name, to be read only."""
-    files = {Path(path): text for path, text in make_bundle(pair).items()}
+    """The configs of a bundle by name."""
+    files = {Path(path): text for path, text in files_of(pair).items()}
     return {p.stem: json.loads(text) for p, text in files.items() if p.suffix == ".json" and p.stem != "metadata"}
 
 
@@ -81,8 +85,8 @@ def test_a_class_in_python_is_the_network_of_its_bundle(pair: str) -> None:
     for config in configs(pair).values():
         for name in filter(config.__contains__, NETWORKS[:2]):
             config = {**config, "trained": {}}
+            in_python = called(config[name], ConfigParser(copy.deepcopy(config)))
             in_bundle = ConfigParser(config).get_parsed_content(name)
-            in_python = called(config[name], ConfigParser(config))
             assert type(in_python) is type(in_bundle)
             assert config_of(in_python) == config_of(in_bundle)
 
@@ -168,6 +172,14 @@ def test_sizes_in_the_metadata_are_of_the_network_as_it_is_built(settings: dict[
     image = json.loads(files["configs/metadata.json"])["network_data_format"]["inputs"]["image"]
     assert image["spatial_shape"] == shape
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_config_whose_backbone_is_built_stays_as_it_is() -> None:
+    config = configs("edm_unet")["inference"]
+    before = json.dumps(config)
+    assert built_backbone(config).size_divisor == [8, 8]
+    assert json.dumps(config) == before
+    assert "%checkpointloader" in config["handlers"]
 
 
 # ---- the page of settings
