@@ -175,7 +175,9 @@ def test_a_misspelt_setting_of_the_network_is_named(
     shutil.copytree(bundle, tmp_path / "sem_unet")
     for name in ("train", "inference"):
         path = tmp_path / "sem_unet" / "configs" / f"{name}.json"
-        path.write_text(path.read_text().replace('"num_blocks"', '"num_block"'))
+        config = json.loads(path.read_text())
+        config["network_def"]["backbone"]["num_block"] = 1
+        path.write_text(json.dumps(config))
     line = refused(tmp_path / "sem_unet", workflow, results)
     assert line == "ValueError: flemme_monai.backbones.UNet has no setting 'num_block'; did you mean num_blocks?"
 
