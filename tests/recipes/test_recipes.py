@@ -48,7 +48,7 @@ def test_a_recipe_s_configs_are_read_from_settings_to_steps(architecture: str) -
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_an_encoder_of_a_family_without_settings_has_its_class_s_own(
+def test_an_encoder_of_a_new_family_has_its_class_s_own_settings(
     architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FAMILIES, "fft", replace(FAMILIES["conv"], key="fft", encoders={}))
