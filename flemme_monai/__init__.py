@@ -17,7 +17,7 @@ _ROOMS = (
     "inferers",
     "losses",
     "metrics",
-    "optimizers",
+    "optim",
     "recipes",
     "registry",
     "transforms",
@@ -25,8 +25,12 @@ _ROOMS = (
 )
 
 
+_ALIASES = {"optimizers": "optim"}  # names in bundles of version 0.4.0
+
+
 def __getattr__(name: str) -> ModuleType:
     """Import a room when it is first entered, so that ``import flemme_monai`` alone costs nothing."""
+    name = _ALIASES.get(name, name)
     if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

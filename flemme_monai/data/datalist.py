@@ -76,9 +76,9 @@ def split_datalist(
         autoencoder_record: the ``split.json`` of an autoencoder, on whose training cases nothing is tested.
 
     Returns:
-        Items by "train", "val" and "test": ``image`` (a path, one path a channel, or a MetaTensor), ``case`` (unique
-        name) and, as needed, ``label``, ``slab`` and ``colors``, as ``flemme_monai.transforms.LoadCased`` takes them,
-        or ``class_label`` (0 to ``out_channels`` - 1) and ``class_name``.
+        Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
+        name) and, as needed, ``label``, ``slab`` and ``colors``, as ``flemme_monai.transforms.LoadImageAndLabeld``
+        takes them, or ``class_label`` (0 to ``out_channels`` - 1) and ``class_name``.
 
     Raises:
         FileNotFoundError: When the folder or a named file is missing.

@@ -10,6 +10,14 @@ from .preparation import EDMPrepareBatch, SchedulerPrepareBatch
 from .sampling import HeunSampler, SchedulerSampler
 from .schedules import DDIMScheduler, DDPMScheduler, PNDMScheduler, make_scheduler
 
+# their names in bundles of version 0.4.0
+DenoisingPrepareBatch = SchedulerPrepareBatch
+ImageWay = ImageInterpolation
+ScheduleSampler = SchedulerSampler
+SeedWay = SeedInterpolation
+SigmaPrepareBatch = EDMPrepareBatch
+StartNoise = InitialNoise
+
 __all__ = [
     "AveragedInferer",
     "DDIMScheduler",

@@ -114,14 +114,14 @@ class SamplingInferer(Inferer):
 
 
 class AveragedInferer(Inferer):
-    """Supervised diffusion: the mean of several samples under an image, and their spread.
+    """Supervised diffusion: mean and standard deviation of several samples under an image.
 
     Sample k of every image has the same noise, initially and in its steps, so that an image's result does not depend
     on its neighbours.
 
     Args:
         sampler: from noise to samples.
-        num_samples: samples per image, at least 2, for one has no spread.
+        num_samples: samples per image, at least 2, for one has no standard deviation.
         guidance_scale: weight of classifier-free guidance; 1: not used.
         seed: of the initial noise and that of the steps, the same in every call.
         standardise: the network was trained on images that were standardised by their condition, as

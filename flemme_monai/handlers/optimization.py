@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..diffusion import LatentSpace
 from ..losses import VAELoss
-from ..optimizers import WarmupLR
+from ..optim import WarmupLR
 from .events import before_epochs
 
 NUM_IMAGES = 512

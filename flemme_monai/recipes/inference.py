@@ -37,7 +37,7 @@ def trained_steps(run: str) -> Config:
     """What a workflow with trained weights does; ``run`` is its last step."""
     return {
         "initialize": [
-            "$flemme_monai.utils.plain_errors()",
+            "$flemme_monai.utils.install_one_line_errors()",
             "$flemme_monai.utils.check_settings()",
             f"$flemme_monai.utils.check_trained({BEST_WEIGHTS}, @network_settings)",
             "$monai.utils.set_determinism(seed=@seed)",
@@ -174,7 +174,7 @@ def multi_gpu_training() -> Workflow:
         },
         steps={
             "initialize": [
-                "$flemme_monai.utils.plain_errors()",
+                "$flemme_monai.utils.install_one_line_errors()",
                 "$flemme_monai.utils.check_settings()",
                 "$import torch.distributed as dist",
                 f"$dist.is_initialized() or dist.init_process_group('nccl' if {device}.type == 'cuda' else 'gloo')",

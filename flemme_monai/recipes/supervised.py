@@ -50,7 +50,7 @@ PREDICTION = "sample"
 
 
 def sdm(name: str, row: Encoder | Network) -> Recipe:
-    """Reconstruction by diffusion under the degraded image: several samples, of which mean and spread are given."""
+    """Reconstruction by diffusion under the degraded image: mean and standard deviation of several samples."""
     conditioning = conditioned("image", "@in_channels", channels=64, combine="cat", side="encoder")
     network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning))
     return Recipe(
@@ -114,7 +114,7 @@ def evaluation() -> Workflow:
             "validate#preprocessing": reconstruction_transforms(train=False),
             "validate#dataloader#batch_size": 1,
             "validate#evaluator#prepare_batch": "$monai.engines.default_prepare_batch",
-            "validate#postprocessing": compose(split_spread(), with_meta(["pred", "label"])),
+            "validate#postprocessing": compose(split_mean_std(), with_meta(["pred", "label"])),
             "validate#key_metric": {"psnr": psnr(1.0)},
             "validate#additional_metrics": {**reconstruction_metrics(), "mae": mean_absolute_error()},
         },
@@ -124,8 +124,8 @@ def evaluation() -> Workflow:
 
 def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: the images of a folder, restored, and how uncertain each pixel is."""
-    both = ["pred", "spread"]
-    uncertainty = save_predictions("uncertainty", "uncertainty", key="spread")
+    both = ["pred", "std"]
+    uncertainty = save_predictions("uncertainty", "uncertainty", key="std")
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
@@ -140,7 +140,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                 datalist=inference_list("reconstruction", "@out_channels"),
                 network_def=network_def,
                 preprocessing=compose(*reconstruction_images()),
-                postprocessing=compose(split_spread(), with_meta(both), invert(both)),
+                postprocessing=compose(split_mean_std(), with_meta(both), invert(both)),
                 handlers=inference_handlers(save_predictions("reconstruction", "recon"), uncertainty),
                 inferer=averaged_inferer(),
             ),
@@ -163,6 +163,6 @@ def averaged_inferer() -> Config:
     )
 
 
-def split_spread() -> Config:
-    """Mean and spread apart."""
-    return component("flemme_monai.transforms.SplitSpreadd", keys="pred")
+def split_mean_std() -> Config:
+    """Mean and standard deviation under keys of their own."""
+    return component("flemme_monai.transforms.SplitMeanStdd", keys="pred")

@@ -104,12 +104,12 @@ def optimization(network_def: Config, loss: Config) -> Config:
         "loss": loss,
         "optimizer": component(
             "torch.optim.AdamW",
-            params="$flemme_monai.optimizers.parameter_groups(@network)",
+            params="$flemme_monai.optim.parameter_groups(@network)",
             lr="@learning_rate",
             weight_decay="@weight_decay",
         ),
         "lr_scheduler": component(
-            "flemme_monai.optimizers.warmup_schedule",
+            "flemme_monai.optim.warmup_schedule",
             optimizer="@optimizer",
             total_steps="$@epochs * len(@train#dataloader)",
             warmup_steps="$@warmup_epochs * len(@train#dataloader)",
@@ -181,7 +181,7 @@ def training_part(
             buffer_size=4,
         ),
         "inferer": simple_inferer() if inferer is None else inferer,
-        "postprocessing": compose(component("flemme_monai.transforms.FinalOutputd", keys="pred")),
+        "postprocessing": compose(component("flemme_monai.transforms.FirstOutputd", keys="pred")),
         "key_metric": key_metric,
         "handlers": handlers,
         "trainer": component(
@@ -268,7 +268,7 @@ def training_steps() -> Config:
     """What a training does."""
     return {
         "initialize": [
-            "$flemme_monai.utils.plain_errors()",
+            "$flemme_monai.utils.install_one_line_errors()",
             "$flemme_monai.utils.check_settings()",
             "$monai.utils.set_determinism(seed=@seed)",
         ],

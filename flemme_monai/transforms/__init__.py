@@ -1,23 +1,30 @@
 """Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, outputs of several parts."""
 
+from functools import partial
+
 from .case import CheckCased
 from .crop import RandAffineCropd
-from .final import FinalOutputd
-from .load import EnsureChannelAxisd, LoadCased, LoadImageFilesd, LoadLabeld, OrientVolumesd
+from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
+from .mean_std import SplitMeanStdd
+from .output import FirstOutputd
 from .resize import ResizeImaged
-from .spread import SplitSpreadd
 from .undersample import UndersampleKspaced
+
+# their names in bundles of version 0.4.0
+FinalOutputd = FirstOutputd
+LoadCased = LoadImageAndLabeld
+SplitSpreadd = partial(SplitMeanStdd, std_key="spread")
 
 __all__ = [
     "CheckCased",
     "EnsureChannelAxisd",
-    "FinalOutputd",
-    "LoadCased",
+    "FirstOutputd",
+    "LoadImageAndLabeld",
     "LoadImageFilesd",
     "LoadLabeld",
     "OrientVolumesd",
     "RandAffineCropd",
     "ResizeImaged",
-    "SplitSpreadd",
+    "SplitMeanStdd",
     "UndersampleKspaced",
 ]

@@ -127,7 +127,7 @@ class OrientVolumesd(Orientationd):
                 yield found
 
 
-class LoadCased(MapTransform):
+class LoadImageAndLabeld(MapTransform):
     """Reads ``image`` and, with ``num_classes``, ``label`` of an item made by ``flemme_monai.data.split_datalist``.
 
     It is what the preprocessing of a bundle begins with, as one transform.

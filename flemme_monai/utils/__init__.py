@@ -2,13 +2,16 @@
 
 from .bundle import find_bundle_root
 from .device import select_device, use_amp
-from .errors import first_cause, one_line_errors, plain_errors
+from .errors import first_cause, install_one_line_errors, one_line_errors
 from .files import atomic_write, naming, path_in, text_file, user_path, writable_dir
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
 from .settings import as_bool, check_settings, renamed_setting
 from .weights import load_weights, unwrap_model
+
+# its name in bundles of version 0.4.0
+plain_errors = install_one_line_errors
 
 __all__ = [
     "as_bool",
@@ -18,11 +21,11 @@ __all__ = [
     "find_bundle_root",
     "first_cause",
     "hold_folder",
+    "install_one_line_errors",
     "load_weights",
     "naming",
     "one_line_errors",
     "path_in",
-    "plain_errors",
     "refuse_used_folders",
     "release_folders",
     "renamed_setting",

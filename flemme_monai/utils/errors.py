@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import torch
 
-PLAIN = (ValueError, OSError)
+USER_ERRORS = (ValueError, OSError)
 TRACE = "FLEMME_TRACEBACK"
 INTERRUPTED = 130  # what a shell calls the end by Ctrl-C
 _FAILED = re.compile(r"Failed to instantiate component '(?P<target>[\w.]+)' with keywords: (?P<keywords>[\w,]*)")
@@ -56,8 +56,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.value if isinstance(cause, ErrorDuringImport) else cause.__cause__
 
 
-def plain_line(error: BaseException) -> str | None:
-    """What an error tells the user, in one line; None where it is no user's error.
+def one_line_error(error: BaseException) -> str | None:
+    """An error of the user's as one line; None for any other error.
 
     Args:
         error: an error as it leaves ``monai.bundle``'s run.
@@ -78,7 +78,7 @@ def plain_line(error: BaseException) -> str | None:
             reason = _PLACE.sub("", str(cause)).split(". ")[0].strip(" .") or "no room for another array"
             line = f"MemoryError: {reason}: lower batch_size, image_size or the network's channels, or free memory"
             return " ".join(line.splitlines())
-        if isinstance(cause, PLAIN):
+        if isinstance(cause, USER_ERRORS):
             return " ".join(f"{type(cause).__name__}: {cause}".splitlines())
         if isinstance(cause, ModuleNotFoundError) and str(cause).startswith(_NOT_FOUND):
             return f"ValueError: _target_ {str(cause).split(': ')[1].rstrip('.')} is no class or function"
@@ -88,8 +88,8 @@ def plain_line(error: BaseException) -> str | None:
     return None
 
 
-def plain_errors() -> None:
-    """End ``python -m monai.bundle run`` with the cause of an error in one line instead of a trace through the config.
+def install_one_line_errors() -> None:
+    """Make ``python -m monai.bundle run`` end with the cause of an error in one line, not a trace through the config.
 
     Only errors that speak to the user are shortened (wrong values and settings, missing or unwritable files, no room
     on a disk or in memory, an interrupt), only on the command line, and not where the environment variable
@@ -103,14 +103,14 @@ def plain_errors() -> None:
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        line = plain_line(error)
+        line = one_line_error(error)
         if line is None:
             sys.__excepthook__(kind, error, trace)
         else:
             _end(error, line)
 
     def thread_hook(args: threading.ExceptHookArgs) -> None:
-        if plain_line(args.exc_value) is None:  # else the thread that waits for this one raises it again
+        if one_line_error(args.exc_value) is None:  # else the thread that waits for this one raises it again
             threading.__excepthook__(args)
 
     sys.excepthook = hook
@@ -125,7 +125,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        line = plain_line(error)
+        line = one_line_error(error)
         if line is None or os.environ.get(TRACE):
             raise
         _end(error, line)

@@ -13,7 +13,7 @@ import torch
 from monai.bundle import ConfigParser, run
 
 from flemme_monai.commands.bundle_files import workflows
-from flemme_monai.utils.errors import plain_line
+from flemme_monai.utils.errors import one_line_error
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,7 +47,7 @@ def refused(bundle: Path, workflow: str, results: dict[str, Path], **settings) -
         run(config_file=files, **{**folders, **settings})
     after = contents(results)
     assert before == {path: after[path] for path in before}
-    line = plain_line(error.value)
+    line = one_line_error(error.value)
     assert line is not None, error.value
     assert "\n" not in line
     return line

@@ -205,8 +205,8 @@ def test_a_reconstruction_and_its_uncertainty_lie_on_the_grid_of_the_image(
     np.testing.assert_allclose(data["pred"][0].numpy(), scaled, atol=1e-6)
     np.testing.assert_allclose(data["pred"].affine, AFFINE, atol=1e-5)
     if pair == "sdm_unet":
-        np.testing.assert_allclose(data["spread"][0].numpy(), scaled / 10, atol=1e-6)
-        np.testing.assert_allclose(data["spread"].affine, AFFINE, atol=1e-5)
+        np.testing.assert_allclose(data["std"][0].numpy(), scaled / 10, atol=1e-6)
+        np.testing.assert_allclose(data["std"].affine, AFFINE, atol=1e-5)
 
 
 def transforms_of(config: Any) -> Iterator[Any]:

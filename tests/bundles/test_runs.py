@@ -22,7 +22,7 @@ from flemme_monai.commands.places import BUNDLES
 from flemme_monai.handlers import pred_and_label
 from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils import find_bundle_root, folder_lock
-from flemme_monai.utils.errors import plain_line
+from flemme_monai.utils.errors import one_line_error
 
 SMALL = {
     "network_def#backbone#channels": [8, 8],
@@ -212,7 +212,7 @@ def test_a_training_in_a_folder_in_use_is_refused_before_the_data_is_read(bundle
     run.initialize()
     with pytest.raises(RuntimeError, match="refuse_used_folders") as error:
         run.run()
-    line = plain_line(error.value)
+    line = one_line_error(error.value)
     assert line.startswith(f"ValueError: {bundle}/models is in use by another run (process 7 on h since noon)")
 
 
@@ -237,7 +237,7 @@ def test_what_is_to_be_trained_first_is_said_with_all_ways_to_name_it(bundle, da
     run.initialize()
     with pytest.raises(RuntimeError, match="run") as error:
         run.run()
-    line = plain_line(error.value)
+    line = one_line_error(error.value)
     assert line.endswith("train first, or name its folder with --ckpt_dir or the bundle's with --bundle_root")
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from flemme_monai.commands.places import BUNDLES
 from flemme_monai.recipes import make_bundle, write
 from flemme_monai.registry import pairs
-from flemme_monai.utils.errors import plain_line
+from flemme_monai.utils.errors import one_line_error
 
 SMALL = {"image_size": [16, 16], "epochs": 1, "num_workers": 0, "batch_size": 8}
 TINY = {"patch_channels": 8, "channels": [8, 16], "middle_channels": [16], "num_blocks": 1}
@@ -52,7 +52,7 @@ def refused(config_file: list[str], **settings) -> str:
     """The line that a run ends with."""
     with pytest.raises(Exception) as error:  # noqa: PT011
         run(config_file=config_file, **settings)
-    return plain_line(error.value)
+    return one_line_error(error.value)
 
 
 def written(folder: Path) -> set[str]:

@@ -20,7 +20,7 @@ from monai.transforms import (
 )
 
 from flemme_monai.data import CaseDataset, split_datalist
-from flemme_monai.transforms import LoadCased
+from flemme_monai.transforms import LoadImageAndLabeld
 
 NOISE = RandGaussianNoised("image", prob=1.0)
 
@@ -36,7 +36,7 @@ def volumes(folder: Path, count: int = 3, depth: int = 4) -> list[dict]:
 
 def dataset(items: list[dict], *more, **settings) -> CaseDataset:
     spatial_dims = 2 if settings.get("slices") else 3
-    transform = Compose([LoadCased(1, 2, spatial_dims), ScaleIntensityd("image"), *more])
+    transform = Compose([LoadImageAndLabeld(1, 2, spatial_dims), ScaleIntensityd("image"), *more])
     return CaseDataset(items, transform, progress=False, **settings)
 
 
@@ -52,7 +52,7 @@ def test_each_axial_slice_of_a_volume_is_an_item(tmp_path: Path) -> None:
 
 def test_the_transforms_may_be_nested(tmp_path: Path) -> None:
     items = volumes(tmp_path)
-    nested = Compose([Compose([LoadCased(1, 2)]), Compose([ScaleIntensityd("image")])])
+    nested = Compose([Compose([LoadImageAndLabeld(1, 2)]), Compose([ScaleIntensityd("image")])])
     data = CaseDataset(items, nested, slices=True, progress=False)
     assert len(data) == 12
     assert torch.equal(data[5]["image"], dataset(items, slices=True)[5]["image"])
@@ -60,7 +60,7 @@ def test_the_transforms_may_be_nested(tmp_path: Path) -> None:
 
 def test_a_picture_is_one_item(tmp_path: Path) -> None:
     items = [{"image": str(write_picture(tmp_path / "a.png", random_picture())), "case": "a"}]
-    data = CaseDataset(items, Compose([LoadCased(1)]), slices=True, progress=False)
+    data = CaseDataset(items, Compose([LoadImageAndLabeld(1)]), slices=True, progress=False)
     assert len(data) == 1
     assert data[0]["image"].shape == (1, 16, 12)
 
@@ -175,19 +175,19 @@ def test_a_broken_transform_keeps_its_own_error(tmp_path: Path) -> None:
 
 
 def test_a_log_file_gets_no_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    CaseDataset(volumes(tmp_path), Compose([LoadCased(1, 3)]))
+    CaseDataset(volumes(tmp_path), Compose([LoadImageAndLabeld(1, 3)]))
     assert capsys.readouterr().err == ""
 
 
 def test_phantoms_are_cases() -> None:
     split = split_datalist(None, "segmentation", 3, 1, 3, 16)
-    data = CaseDataset(split["val"], Compose([LoadCased(1, 3, 2)]), slices=True, progress=False)
+    data = CaseDataset(split["val"], Compose([LoadImageAndLabeld(1, 3, 2)]), slices=True, progress=False)
     assert len(data) == 4 * 16
     assert data[20]["label"].shape == (1, 16, 16)
 
 
 def test_volumes_feed_2d_networks_slice_by_slice(data_dir: Path) -> None:
     split = split_datalist(data_dir / "Task04_Hippocampus", "segmentation", 2, 1, 3, 32)
-    data = CaseDataset(split["val"][:4], Compose([LoadCased(1, 3)]), slices=True, progress=False)
+    data = CaseDataset(split["val"][:4], Compose([LoadImageAndLabeld(1, 3)]), slices=True, progress=False)
     assert {item["case"] for item in data} == {case["case"] for case in split["val"][:4]}
     assert np.unique(np.concatenate([item["label"].numpy().ravel() for item in data])).tolist() == [0, 1, 2]

@@ -12,7 +12,7 @@ from monai.data import DataLoader
 from monai.transforms import Compose
 
 from flemme_monai.data import CaseDataset, inference_list, split_datalist
-from flemme_monai.transforms import LoadCased
+from flemme_monai.transforms import LoadImageAndLabeld
 
 CLASSIFICATION = {
     "task": "classification",
@@ -126,7 +126,7 @@ def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
 
 def test_a_batch_has_its_classes_as_int64(tmp_path: Path) -> None:
     cases = inference_list(classes(tmp_path), **CLASSIFICATION)
-    batch = next(iter(DataLoader(CaseDataset(cases, Compose([LoadCased(1)]), progress=False), batch_size=15)))
+    batch = next(iter(DataLoader(CaseDataset(cases, Compose([LoadImageAndLabeld(1)]), progress=False), batch_size=15)))
     assert batch["class_label"].dtype == torch.int64
     assert batch["class_label"].tolist() == [0] * 5 + [1] * 5 + [2] * 5
     assert batch["class_name"][-1] == "head"
@@ -136,7 +136,7 @@ def test_slices_have_the_class_of_their_volume(tmp_path: Path) -> None:
     for k, name in enumerate("abc"):
         write_nifti(tmp_path / name / "0.nii.gz", random_picture(k, (6, 5, 4)))
     cases = inference_list(tmp_path, **CLASSIFICATION)
-    dataset = CaseDataset(cases, Compose([LoadCased(1)]), slices=True, progress=False)
+    dataset = CaseDataset(cases, Compose([LoadImageAndLabeld(1)]), slices=True, progress=False)
     assert [(item["class_label"], item["slice"]) for item in dataset] == [(k, at) for k in range(3) for at in range(4)]
 
 

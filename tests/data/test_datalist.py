@@ -9,7 +9,7 @@ import pytest
 from image_files import random_picture, write_json, write_nifti, write_picture
 
 from flemme_monai.data import inference_list, split_datalist
-from flemme_monai.transforms import LoadCased
+from flemme_monai.transforms import LoadImageAndLabeld
 
 SEGMENTATION = {"task": "segmentation", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "image_size": [16, 16]}
 RECONSTRUCTION = {**SEGMENTATION, "task": "reconstruction", "out_channels": 1}
@@ -250,7 +250,7 @@ def test_instance_masks_become_one_label_map(tmp_path: Path) -> None:
             write_picture(tmp_path / f"id{k}" / "masks" / f"{i}.png", mask)
     split = split_datalist(tmp_path, "segmentation", 2, 1, 2, 8)
     assert [[case["case"] for case in cases] for cases in split.values()] == [["id0", "id1", "id2"], ["id3"], ["id4"]]
-    label = LoadCased(1, 2)(split["test"][0])["label"][0].T
+    label = LoadImageAndLabeld(1, 2)(split["test"][0])["label"][0].T
     assert label.sum() == 3 * 8 + 3 * 4
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from flemme_monai.data.reading import read_array
 from flemme_monai.handlers import SavePredictions
-from flemme_monai.transforms import LoadCased
+from flemme_monai.transforms import LoadImageAndLabeld
 
 GRAY = random_picture(size=(12, 16))
 COLOUR = random_picture(1, (12, 16, 3))
@@ -83,7 +83,7 @@ def test_a_prediction_lies_on_the_picture_that_a_viewer_shows(tmp_path: Path) ->
     gray = np.zeros((12, 16), np.uint8)
     gray[:3, :5] = 255
     Image.fromarray(gray).save(tmp_path / "a.jpg", exif=exif(6), quality=95)
-    image = LoadCased(1)({"image": str(tmp_path / "a.jpg")})["image"]
+    image = LoadImageAndLabeld(1)({"image": str(tmp_path / "a.jpg")})["image"]
     path = SavePredictions(tmp_path, overlay=False).save(image, (image > 128).float().as_tensor())
     with Image.open(path) as saved:
         assert not saved.getexif()

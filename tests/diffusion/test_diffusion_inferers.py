@@ -121,7 +121,7 @@ class Restores:
         return exact_denoiser(x - (context * 2 - 1), sigmas) + (context * 2 - 1)
 
 
-def test_supervised_samples_are_averaged_with_their_spread():
+def test_supervised_samples_are_averaged_with_their_standard_deviation():
     network, degraded = Restores(), torch.rand(2, 1, 8, 8)
     result = AveragedInferer(HeunSampler(40), num_samples=64)(degraded, network)
     mean, std = result.chunk(2, 1)

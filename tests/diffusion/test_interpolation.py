@@ -9,9 +9,9 @@ from image_files import random_picture, write_nifti, write_picture
 from monai.transforms import Compose, ScaleIntensityd
 
 from flemme_monai.diffusion import ImageInterpolation, InitialNoise, SeedInterpolation, initial_noise, interpolate
-from flemme_monai.transforms import LoadCased, ResizeImaged
+from flemme_monai.transforms import LoadImageAndLabeld, ResizeImaged
 
-READ = Compose([LoadCased(1), ScaleIntensityd("image", -1.0, 1.0), ResizeImaged("image", 16, 2)])
+READ = Compose([LoadImageAndLabeld(1), ScaleIntensityd("image", -1.0, 1.0), ResizeImaged("image", 16, 2)])
 
 
 @pytest.fixture

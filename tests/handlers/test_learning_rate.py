@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from flemme_monai.handlers import LearningRate
-from flemme_monai.optimizers import warmup_schedule
+from flemme_monai.optim import warmup_schedule
 
 BATCHES = 5
 

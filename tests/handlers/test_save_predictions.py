@@ -16,7 +16,7 @@ from PIL import Image
 from flemme_monai.data.reading import read_array, read_image
 from flemme_monai.handlers import SavePredictions
 from flemme_monai.io import write_nifti
-from flemme_monai.transforms import SplitSpreadd
+from flemme_monai.transforms import SplitMeanStdd
 
 LPI = np.array([[-2.0, 0, 0, 10], [0, -1.5, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])
 TURNED = np.array([[0, 0, 2.0, 1], [-1.0, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1]])
@@ -344,44 +344,44 @@ def test_the_value_range_survives_batches(tmp_path):
 
 def test_an_uncertainty_is_a_picture_five_times_as_bright_without_an_overlay(tmp_path):
     deviation = torch.tensor([0.0, 0.1, 0.3]).repeat(4, 2).view(1, 4, 6)
-    path = SavePredictions(tmp_path, "spread", "uncertainty").save(torch.rand(1, 4, 6), deviation, case="a")
+    path = SavePredictions(tmp_path, "std", "uncertainty").save(torch.rand(1, 4, 6), deviation, case="a")
     with Image.open(path) as saved:
         assert np.array_equal(np.asarray(saved).T, np.rint((5 * deviation[0].numpy()).clip(0, 1) * 255))
-    assert [p.name for p in tmp_path.iterdir()] == ["a_spread.png"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a_std.png"]
 
 
 def test_the_uncertainty_of_a_volume_is_in_the_units_of_its_file(tmp_path):
     meta = {"filename_or_obj": "ct.nii.gz", "intensity_range": (-1000.0, 3000.0), "original_dtype": "int16"}
     image = MetaTensor(torch.rand(1, 4, 5, 6), meta=meta)
     deviation = torch.rand(1, 4, 5, 6) * 0.1
-    saved = nibabel.load(SavePredictions(tmp_path, "spread", "uncertainty").save(image, deviation))
+    saved = nibabel.load(SavePredictions(tmp_path, "std", "uncertainty").save(image, deviation))
     assert saved.get_data_dtype() == np.float32  # a deviation below 1 is no 0
     assert np.allclose(np.asarray(saved.dataobj), 4000 * deviation[0])
 
 
 def test_a_deviation_of_unknown_units_stays_as_it_is(tmp_path):
     volume = MetaTensor(torch.rand(1, 4, 5, 6), meta={"filename_or_obj": "a.nii"})
-    saved = nibabel.load(SavePredictions(tmp_path, "spread", "uncertainty").save(volume, volume))
+    saved = nibabel.load(SavePredictions(tmp_path, "std", "uncertainty").save(volume, volume))
     assert np.allclose(np.asarray(saved.dataobj), volume[0])
 
 
-def test_an_inference_saves_the_mean_and_its_spread(tmp_path):
+def test_an_inference_saves_mean_and_standard_deviation(tmp_path):
     data = Dataset([{"image": torch.rand(1, 8, 9), "case": name} for name in "ab"])
     evaluator = SupervisedEvaluator(
         "cpu",
         DataLoader(data, batch_size=2, num_workers=0),
         torch.nn.Identity(),
         inferer=lambda inputs, network: torch.cat([inputs, inputs / 10], 1),
-        postprocessing=SplitSpreadd("pred"),
+        postprocessing=SplitMeanStdd("pred"),
         val_handlers=[
             SavePredictions(tmp_path, "mean", "reconstruction", overlay=False),
-            SavePredictions(tmp_path, "spread", "uncertainty", key="spread"),
+            SavePredictions(tmp_path, "std", "uncertainty", key="std"),
         ],
     )
     evaluator.run()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a_mean.png", "a_spread.png", "b_mean.png", "b_spread.png"]
-    mean, spread = (np.asarray(Image.open(tmp_path / f"a_{name}.png"), int) for name in ("mean", "spread"))
-    assert np.abs(spread - mean / 2).max() <= 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a_mean.png", "a_std.png", "b_mean.png", "b_std.png"]
+    mean, std = (np.asarray(Image.open(tmp_path / f"a_{name}.png"), int) for name in ("mean", "std"))
+    assert np.abs(std - mean / 2).max() <= 1
 
 
 def test_an_unknown_task_is_refused(tmp_path):

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from flemme_monai.handlers import SavePredictions
-from flemme_monai.transforms import LoadCased
+from flemme_monai.transforms import LoadImageAndLabeld
 
 
 def load(image, label, num_classes, spatial_dims=3):
-    load_cased = LoadCased(1, num_classes, spatial_dims)
+    load_cased = LoadImageAndLabeld(1, num_classes, spatial_dims)
     return load_cased({"image": str(image), "label": str(label), "case": "case"})
 
 

@@ -18,7 +18,7 @@ from monai.transforms import AsDiscreted, Compose, RandFlipd, RandGaussianNoised
 
 from flemme_monai.handlers import EarlyStop, EpochSeed, History, LearningRate, TrainingCheckpoint, UpdateEMA
 from flemme_monai.inferers import WindowInferer
-from flemme_monai.optimizers import warmup_schedule
+from flemme_monai.optim import warmup_schedule
 
 TRAIN, VAL, BATCH = 10, 3, 4
 

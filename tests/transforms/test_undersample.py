@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from flemme_monai.data import split_datalist
-from flemme_monai.transforms import LoadCased, UndersampleKspaced
+from flemme_monai.transforms import LoadImageAndLabeld, UndersampleKspaced
 
 IMAGE = split_datalist(None, "reconstruction", 2, 2, 2, 64)["val"][0]["image"].as_tensor()
 VOLUME = torch.stack([IMAGE, IMAGE.flip(1), IMAGE * 0.5], dim=-1)
@@ -93,7 +93,7 @@ def test_settings_that_do_not_fit_are_named(setting: dict) -> None:
 
 def test_the_zero_filled_brain_keeps_its_shape(data_dir) -> None:
     split = split_datalist(data_dir / "brain_t1", "reconstruction", 2, 1, 1, 128, split_by="slab")
-    item = LoadCased(1)({**split["test"][0], "slab": (200, 204)})
+    item = LoadImageAndLabeld(1)({**split["test"][0], "slab": (200, 204)})
     out = UndersampleKspaced(seed=0)(item)["image"]
     assert out.shape == (1, 274, 384, 4)
     assert 0 < (out - item["image"]).pow(2).mean().sqrt() < 0.2 * item["image"].max()

@@ -15,7 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from flemme_monai.utils import errors
-from flemme_monai.utils.errors import first_cause, one_line_errors, plain_errors, plain_line
+from flemme_monai.utils.errors import first_cause, install_one_line_errors, one_line_error, one_line_errors
 
 
 def chained(*chain: BaseException) -> BaseException:
@@ -40,16 +40,16 @@ FAMILY = {"_target_": "flemme_monai.backbones.ConvFamily"}
 
 def test_the_users_error_is_told_and_not_what_led_to_it_or_wraps_it() -> None:
     error = chained(KeyError("x"), ValueError("a.png: is broken"), RuntimeError("applying transform"))
-    assert plain_line(error) == "ValueError: a.png: is broken"
+    assert one_line_error(error) == "ValueError: a.png: is broken"
 
 
 def test_an_error_of_several_lines_becomes_one() -> None:
-    assert plain_line(ValueError("one\ntwo")) == "ValueError: one two"
+    assert one_line_error(ValueError("one\ntwo")) == "ValueError: one two"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("x"), TypeError("x")])
 def test_other_errors_keep_their_trace(error: BaseException) -> None:
-    assert plain_line(error) is None
+    assert one_line_error(error) is None
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_other_errors_keep_their_trace(error: BaseException) -> None:
     ],
 )
 def test_a_setting_that_a_component_does_not_take_is_named(network: dict, line: str) -> None:
-    told = plain_line(built({"network": network}))
+    told = one_line_error(built({"network": network}))
     assert told.startswith("ValueError: ")
     assert line in told
 
 
 def test_a_fault_inside_a_component_keeps_its_trace() -> None:
-    assert plain_line(built({"network": {**UNET, "channels": None}})) is None
-    assert plain_line(built({"network": {"_target_": "builtins.int", "x": 1}})) is None
+    assert one_line_error(built({"network": {**UNET, "channels": None}})) is None
+    assert one_line_error(built({"network": {"_target_": "builtins.int", "x": 1}})) is None
 
 
 def test_the_first_cause_of_a_kind_is_found() -> None:
@@ -81,7 +81,7 @@ def test_the_first_cause_of_a_kind_is_found() -> None:
 
 def test_errors_stay_as_they_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    plain_errors()
+    install_one_line_errors()
     assert sys.excepthook is sys.__excepthook__
 
 
@@ -91,7 +91,7 @@ def test_an_interrupt_during_an_import_is_one() -> None:
     packed = ErrorDuringImport("flemme_monai/losses", (KeyboardInterrupt, interrupt, None))
     wrapped = chained(packed, RuntimeError("Failed to instantiate component"))
     assert first_cause(wrapped, KeyboardInterrupt) is interrupt
-    assert plain_line(wrapped).startswith("KeyboardInterrupt: stopped from the keyboard")
+    assert one_line_error(wrapped).startswith("KeyboardInterrupt: stopped from the keyboard")
 
 
 MEMORY = "lower batch_size, image_size or the network's channels, or free memory"
@@ -131,18 +131,18 @@ MEMORY = "lower batch_size, image_size or the network's channels, or free memory
     ],
 )
 def test_what_ends_a_run_from_outside_is_told(error: BaseException, line: str) -> None:
-    assert plain_line(chained(error, RuntimeError("Failed to evaluate"))) == line
+    assert one_line_error(chained(error, RuntimeError("Failed to evaluate"))) == line
 
 
 def test_an_error_that_names_its_file_keeps_its_words() -> None:
-    assert plain_line(OSError(28, "No space left on device", "/a/b")).endswith("No space left on device: '/a/b'")
-    assert plain_line(OSError("/a/b cannot be written")) == "OSError: /a/b cannot be written"
+    assert one_line_error(OSError(28, "No space left on device", "/a/b")).endswith("No space left on device: '/a/b'")
+    assert one_line_error(OSError("/a/b cannot be written")) == "OSError: /a/b cannot be written"
 
 
 def test_what_pytorch_says_without_memory_is_told_as_such() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50)
-    line = plain_line(error.value)
+    line = one_line_error(error.value)
     assert line.startswith("MemoryError: ")
     assert line.endswith(MEMORY)
 
@@ -151,7 +151,8 @@ def ended(tmp_path: Path, program: str, **options) -> subprocess.CompletedProces
     """What ``python -m monai.bundle run`` is when this is what it runs."""
     main = tmp_path / "monai" / "bundle" / "__main__.py"
     main.parent.mkdir(parents=True)
-    main.write_text("from flemme_monai.utils import plain_errors\nplain_errors()\n" + program, encoding="utf-8")
+    install = "from flemme_monai.utils import install_one_line_errors\ninstall_one_line_errors()\n"
+    main.write_text(install + program, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **options}
     command = [sys.executable, str(main), "run"]
     return subprocess.run(command, env=environment, capture_output=True, check=False)
@@ -207,7 +208,7 @@ def test_a_program_without_streams_ends_as_others(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stdout", None)
     level = logging.getLogger("ignite").level
     try:
-        plain_errors()
+        install_one_line_errors()
         with pytest.raises(SystemExit) as end, one_line_errors():
             raise ValueError("a.png: broken")
     finally:

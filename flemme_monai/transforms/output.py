@@ -1,4 +1,4 @@
-"""The final output of a hierarchical network."""
+"""The first of several outputs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 
-class FinalOutputd(MapTransform):
-    """Keep the final output where a hierarchical network in training gave ``[final, level_0, ...]``.
+class FirstOutputd(MapTransform):
+    """The first output of a network that gives several, as ``[final, level_0, ...]`` in training.
 
     Args:
         keys: keys of the outputs.

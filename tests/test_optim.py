@@ -7,7 +7,7 @@ import io
 import pytest
 import torch
 
-from flemme_monai.optimizers import parameter_groups, warmup_schedule
+from flemme_monai.optim import parameter_groups, warmup_schedule
 from tests.networks import ENCODERS, network
 
 
