@@ -35,7 +35,7 @@ class WarmupLR(LambdaLR):
 
     Args:
         optimizer: its learning rate is the peak.
-        total_steps: calls of ``step()``, one a batch, in the whole run.
+        total_steps: calls of ``step()``, one per batch, in the whole run.
         warmup_steps: calls of ``step()`` until the peak.
         decay: "cosine" or "linear".
         floor: share of the peak below which the decay does not go.
@@ -83,7 +83,7 @@ def warmup_schedule(
         The scheduler.
 
     Raises:
-        ValueError: an unknown decay, a floor that is no share, or a warm-up that is negative or longer than the run.
+        ValueError: If the decay is unknown, the floor is no share, or the warm-up is negative or longer than the run.
     """
     if decay not in ("cosine", "linear"):
         raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")

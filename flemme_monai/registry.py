@@ -83,7 +83,7 @@ class Architecture(_Row):
         task: ``segmentation``, ``reconstruction``, ``classification`` or ``generation``.
         recipe: dotted path of the function that says what its bundles are made of.
         plain: whether it goes through the latent alone, so that its encoder must have no connections.
-        hierarchical: whether it predicts at every level unless it is told otherwise.
+        hierarchical: whether it predicts at every level by default.
     """
 
     task: str

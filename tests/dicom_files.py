@@ -131,7 +131,7 @@ def write_slices(
     each: Sequence[dict[str, str | int]] = (),
     **tags: str | int,
 ) -> list[Path]:
-    """A series of one file a slice: 0.dcm, 1.dcm, ...
+    """A series of one file per slice: 0.dcm, 1.dcm, ...
 
     Args:
         folder: its folder.

@@ -13,7 +13,7 @@ from torch import nn
 
 from flemme_monai import backbones, registry
 from flemme_monai.architectures import Denoiser
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 
 PATHS = {row.name: row.path for row in (*registry.ENCODERS.values(), *registry.ARCHITECTURES.values())}
 PLAIN = tuple(registry.ENCODERS[key].name for key in registry.encoders_of("none"))
@@ -41,8 +41,8 @@ CORE = [
 ]
 SIZES = {2: (16, 24), 3: (16, 8, 24)}
 CONDITIONING = {
-    **dict.fromkeys(DENOISERS, Conditioning(timesteps=True, channels=8)),
-    "SDM": Conditioning(timesteps=True, context="image", context_size=1, channels=8),
+    **dict.fromkeys(DENOISERS, ConditioningConfig(timesteps=True, channels=8)),
+    "SDM": ConditioningConfig(timesteps=True, context="image", context_size=1, channels=8),
 }
 
 

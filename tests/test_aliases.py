@@ -8,6 +8,7 @@ from pydoc import locate
 import pytest
 
 RENAMED = {
+    "backbones.Conditioning": "backbones.ConditioningConfig",
     "diffusion.DenoisingPrepareBatch": "diffusion.SchedulerPrepareBatch",
     "diffusion.ImageWay": "diffusion.ImageInterpolation",
     "diffusion.ScheduleSampler": "diffusion.SchedulerSampler",

@@ -19,11 +19,11 @@ class ClM(ConfiguredModule):
         backbone: its encoder is used; its ``out_channels`` is the number of classes.
         grid_size: points along each axis to which the latent is pooled; 1 takes the mean over all positions, more tells
             the dense layers where something is.
-        hidden: widths of dense layers before the linear one.
+        hidden: widths of linear layers before the linear one.
         dropout: probability that a value is dropped before each of these layers.
 
     Raises:
-        ValueError: If the backbone has no latent, or passes it through a vector, or is told a condition in the decoder.
+        ValueError: If the backbone has no latent, or passes it through a vector, or has a condition in the decoder.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class SDM(DDPM):
         fusion: as :class:`Denoiser`.
 
     Raises:
-        ValueError: for a backbone that takes none.
+        ValueError: If the backbone takes none.
     """
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:

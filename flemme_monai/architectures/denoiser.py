@@ -1,4 +1,4 @@
-"""What the diffusion architectures share: a backbone that is told the time, plain or hierarchical."""
+"""The base of the diffusion architectures: a backbone under time steps, plain or hierarchical."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .pyramid import Predictor
 
 
 class Denoiser(Predictor):
-    """A backbone that looks at a noisy image and is told how noisy it is.
+    """A backbone from a noisy image, under time steps, to what its loss asks for.
 
     Args:
         backbone: a backbone with ``conditioning#timesteps``.
@@ -39,10 +39,10 @@ class Denoiser(Predictor):
     def given(
         self, x: torch.Tensor, timesteps: torch.Tensor | None, context: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What ``forward`` is told; beside an image alone, in evaluation, ``default_step`` and no context.
+        """The conditions of ``forward``; beside an image alone, in evaluation, ``default_step`` and no context.
 
         Raises:
-            ValueError: when time steps are missing in training, or beside a context.
+            ValueError: If time steps are missing in training, or beside a context.
         """
         if timesteps is not None:
             return timesteps, context

@@ -21,15 +21,15 @@ class EDM(Denoiser):
         sigma_data: standard deviation of the images.
 
     Raises:
-        ValueError: for a backbone whose output cannot be added to its input.
+        ValueError: If the backbone's output cannot be added to its input.
     """
 
     def __init__(self, backbone: Backbone, fusion: str | None = None, sigma_data: float = 0.5) -> None:
         super().__init__(backbone, fusion)
         if backbone.in_channels != backbone.out_channels:
             raise ValueError(
-                f"EDM adds its input ({backbone.in_channels} channels) to its output ({backbone.out_channels} "
-                "channels): make in_channels and out_channels equal."
+                f"in_channels is {backbone.in_channels} and out_channels {backbone.out_channels}; expected equal "
+                "numbers: EDM adds its input to its output."
             )
         self.preconditioning = Preconditioning(sigma_data)
         self.default_step = sigma_data

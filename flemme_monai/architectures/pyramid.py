@@ -62,12 +62,12 @@ class Pyramid(nn.Module):
             raise ValueError(f"fusion is {fusion!r}; expected one of {', '.join(FUSIONS)}.")
         backbone.require("pyramid", "a hierarchical architecture")
         dims, out_channels = backbone.spatial_dims, backbone.out_channels
-        widths = [backbone.latent_channels, *backbone.feature_channels]
-        self.num_levels = len(widths)
+        channels = [backbone.latent_channels, *backbone.feature_channels]
+        self.num_levels = len(channels)
         self.cat = fusion == "cat"
-        self.levels = nn.ModuleList([PyramidLevel(backbone, c, len(widths) - 1 - i) for i, c in enumerate(widths)])
-        self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(widths) + 1)])
-        fused = out_channels * (len(widths) + 1) if self.cat else out_channels
+        self.levels = nn.ModuleList([PyramidLevel(backbone, c, len(channels) - 1 - i) for i, c in enumerate(channels)])
+        self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(channels) + 1)])
+        fused = out_channels * (len(channels) + 1) if self.cat else out_channels
         self.fuse = Conv["conv", dims](fused, out_channels, 1)
 
     def forward(self, out: BackboneOutput) -> list[torch.Tensor]:

@@ -52,8 +52,8 @@ class GlobalResidual(nn.Module):
         super().__init__()
         if backbone.in_channels != backbone.out_channels:
             raise ValueError(
-                f"residual=True adds the input ({backbone.in_channels} channels) to the output "
-                f"({backbone.out_channels} channels): make in_channels and out_channels equal, or residual false."
+                f"in_channels is {backbone.in_channels} and out_channels {backbone.out_channels}; expected equal "
+                "numbers with residual=True, which adds the input to the output: make them equal, or residual false."
             )
         self.scale = nn.Parameter(torch.full((num_outputs,), 0.1))
 

@@ -26,7 +26,7 @@ class VAE(ConfiguredModule):
             latent knows it.
 
     Raises:
-        ValueError: for a backbone whose connections would bypass the latent, or a size that does not fit.
+        ValueError: If the backbone's connections bypass the latent, or a size does not fit.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class VAE(ConfiguredModule):
             raise ValueError("the backbone's latent_size would come before the VAE's latent; give it to the VAE alone.")
         conditioning = backbone.conditioning
         if conditioning is not None and conditioning.timesteps:
-            raise ValueError("a VAE is told no time: set conditioning#timesteps to false.")
+            raise ValueError(
+                "the backbone takes time steps; expected none in a VAE: set conditioning#timesteps to false."
+            )
         if (latent_size is None) != (image_size is None):
             raise ValueError("latent_size and image_size go together: a vector does not know an image's size.")
         self.backbone = backbone

@@ -2,7 +2,7 @@
 
 from .adapted import Adapted
 from .backbone import Backbone, BackboneOutput, DecoderOutput, ImageEncoder, check_image
-from .conditioning import ConditionEmbedder, Conditioning
+from .conditioning import ConditionEmbedder, ConditioningConfig
 from .connections import Connection, DenseConnection, NoConnection, SkipConnection
 from .conv import CNN, ConvFamily, DNet, UNet
 from .encoder_decoder import Decoder, Encoder, EncoderDecoder
@@ -13,6 +13,9 @@ from .swin import Swin, SwinD, SwinFamily, SwinU
 from .vit import ViT, ViTD, ViTFamily, ViTU
 from .vmamba import MambaFamily, VMamba, VMambaD, VMambaU
 
+# its name in bundles and in network.json of version 0.4.0
+Conditioning = ConditioningConfig
+
 __all__ = [
     "CNN",
     "Adapted",
@@ -20,7 +23,7 @@ __all__ = [
     "BackboneOutput",
     "BlockFamily",
     "ConditionEmbedder",
-    "Conditioning",
+    "ConditioningConfig",
     "Connection",
     "ConvFamily",
     "DNet",

@@ -1,7 +1,7 @@
 """The contract between a backbone and all that is made of it: architectures, tools and bundle checks use nothing else.
 
 A backbone has two halves. ``encoder(x)`` makes of an image its latent and the features that it keeps on the way;
-``decoder(latent, skips)`` makes of them the output. A backbone that is told conditions gives them to both as one more
+``decoder(latent, skips)`` makes of them the output. A backbone under conditions gives them to both as one more
 argument. What a network cannot do it refuses with a sentence.
 """
 # no postponed annotations here: TorchScript does not read them in a named tuple
@@ -14,7 +14,7 @@ from torch import nn
 
 from ..blocks import ConditionEmbeddings, Stage
 from ..utils.network_config import ConfiguredModule
-from .conditioning import ConditionEmbedder, Conditioning
+from .conditioning import ConditionEmbedder, ConditioningConfig
 from .family import BlockFamily
 
 ABILITIES = {
@@ -45,7 +45,7 @@ class BackboneOutput(NamedTuple):
     Attributes:
         output, features, sides: as in :class:`DecoderOutput`.
         latent: the feature (B, latent_channels, *s) between encoder and decoder.
-        conditions: what the stages were told; None for a network that is told nothing.
+        conditions: the embedded conditions that the stages received; None for an unconditional network.
     """
 
     output: torch.Tensor
@@ -62,8 +62,8 @@ class ImageEncoder(ConfiguredModule):
         encoder: from an image (B, in_channels, *S) to its latent (B, latent_channels, *s) and a list of features, fine
             to coarse. It has the attributes ``spatial_dims``, ``in_channels``, ``latent_channels`` and
             ``size_divisor``, and calls :func:`check_image`.
-        conditions: embeds what the network is told; None: it is told nothing.
-        bottleneck: a module that the latent passes, of the same shape before and after; None: nothing.
+        conditions: embeds the conditions of the network; None: not used.
+        bottleneck: a module that the latent passes, of the same shape before and after; None: not used.
 
     Attributes:
         spatial_dims, in_channels, latent_channels: the encoder's.
@@ -81,7 +81,7 @@ class ImageEncoder(ConfiguredModule):
         self.in_channels: int = encoder.in_channels
         self.latent_channels: int = encoder.latent_channels
         self.size_divisor: list[int] = list(encoder.size_divisor)
-        self.conditioning: Conditioning | None = None if conditions is None else conditions.settings
+        self.conditioning: ConditioningConfig | None = None if conditions is None else conditions.settings
 
     def embed(
         self,
@@ -140,7 +140,7 @@ class Backbone(ImageEncoder):
         out_channels: channels of the output.
         family: makes the blocks of the pyramid, and those that look at an image as context; None where ``refusals``
             says why there is no pyramid.
-        conditioning: what the network is told: every :class:`flemme_monai.blocks.Stage` in the halves. None: nothing.
+        conditioning: conditions, which every :class:`flemme_monai.blocks.Stage` in the halves gets. None: not used.
             A context that is added or concatenated needs a place (:meth:`ConditionEmbedder.attach_input`).
         bottleneck: as in :class:`ImageEncoder`.
         refusals: what the network cannot do and why: sentences by the names of ``ABILITIES``.
@@ -156,7 +156,7 @@ class Backbone(ImageEncoder):
         refusals: as given.
 
     Raises:
-        ValueError: If there is nothing in a half that can be told the conditions, a refusal has another name, or the
+        ValueError: If a half has no stage to inject the conditions into, a refusal has another name, or the
             family is missing.
     """
 
@@ -166,7 +166,7 @@ class Backbone(ImageEncoder):
         decoder: nn.Module,
         out_channels: int,
         family: BlockFamily | None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningConfig | None = None,
         bottleneck: nn.Module | None = None,
         refusals: dict[str, str] | None = None,
         encoder_family: BlockFamily | None = None,
@@ -266,7 +266,7 @@ class Backbone(ImageEncoder):
         return ImageEncoder(self.encoder, self.conditions, self.bottleneck)
 
     def pyramid_block(self, channels: int, level: int) -> Stage:
-        """A residual block for a level of the pyramid, told what the decoder is told.
+        """A residual block for a level of the pyramid, under the conditions of the decoder.
 
         Args:
             channels: of the feature (B, channels, *s) that it keeps the shape of.

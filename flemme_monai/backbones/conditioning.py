@@ -32,24 +32,24 @@ INJECTION_HEADS = 4
 
 
 @dataclass(frozen=True)
-class Conditioning:
+class ConditioningConfig:
     """Settings of the conditions of a backbone; a setting that nothing would use is refused.
 
     Args:
         timesteps: whether the network takes time steps; they are injected into every block.
         time_injection: how; None takes ``gate_bias``.
         context: what else it takes: ``class``, ``image``, ``position`` or None.
-        context_size: classes, channels of the image, or indices a sample.
+        context_size: classes, channels of the image, or indices per sample.
         channels: width of the embeddings.
         combine: ``injection`` into every block (None), or ``add`` or ``cat`` once where a side begins.
         injection: ``gate_bias``, ``gate``, ``bias`` or ``cross_attention``; None takes ``gate_bias``.
         side: ``encoder``, ``decoder`` or ``both`` (None).
-        condition_first: whether a block is told the context before the time.
+        condition_first: whether the context is injected before the time steps.
         drop: probability that a sample's context is taken away in training, for guidance.
         image_depth: blocks of the backbone's family that look at an image's patches.
 
     Raises:
-        ValueError: for a name or number that is not one of these, or a setting without use.
+        ValueError: If a name or number is not one of these, or a setting has no use.
     """
 
     timesteps: bool = False
@@ -78,8 +78,8 @@ class Conditioning:
             raise ValueError("conditioning names neither timesteps nor a context; leave it out, or name one.")
         if self.context and (self.context_size is None or self.context_size < 1):
             raise ValueError(
-                f"context_size is {self.context_size}; a context '{self.context}' needs the number of classes, of the "
-                "image's channels, or of indices."
+                f"context_size is {self.context_size}; expected for a context '{self.context}' the number of classes, "
+                "of the image's channels, or of indices."
             )
         if not 0 <= self.drop < 1:
             raise ValueError(f"drop is {self.drop}; expected a probability below 1.")
@@ -114,7 +114,7 @@ class Conditioning:
         return [name for name in names if getattr(self, name) in SHIFTS]
 
     def on(self, side: str) -> bool:
-        """Whether that side of the network is told the context."""
+        """Whether that side of the network receives the context."""
         return self.context is not None and self.side in (None, "both", side)
 
     @property
@@ -124,7 +124,7 @@ class Conditioning:
 
 
 class ConditionEmbedder(nn.Module):
-    """Checks and embeds what a network is told, and gives its halves the modules that use it.
+    """Checks and embeds the conditions of a network, and gives its halves the modules that inject them.
 
     Args:
         settings: which conditions.
@@ -141,7 +141,7 @@ class ConditionEmbedder(nn.Module):
 
     def __init__(
         self,
-        settings: Conditioning,
+        settings: ConditioningConfig,
         spatial_dims: int,
         families: tuple[BlockFamily, BlockFamily],
         patch_size: Sequence[int],
@@ -203,7 +203,9 @@ class ConditionEmbedder(nn.Module):
             if given is None and takes[name]:
                 raise ValueError(f"this backbone was built with conditioning#{name} and needs them at every call.")
         if timesteps is not None and timesteps.numel() not in (1, batch):
-            raise ValueError(f"timesteps has shape {tuple(timesteps.shape)}; {batch} images have ({batch},), or (1,).")
+            raise ValueError(
+                f"timesteps has shape {tuple(timesteps.shape)}; expected ({batch},) for {batch} images, or (1,)."
+            )
         if context is None:
             return
         count = settings.context_size
@@ -217,14 +219,14 @@ class ConditionEmbedder(nn.Module):
             )
 
     def attach(self, half: nn.Module, side: str) -> None:
-        """Give every stage inside a module what it needs to be told the conditions of a side.
+        """Give every stage inside a module the injections of the conditions of a side.
 
         Args:
             half: an encoder or a decoder, or a stage.
             side: "encoder" or "decoder".
 
         Raises:
-            ValueError: If nothing in it can be told.
+            ValueError: If there is no stage in it.
         """
         settings = self.settings
         with_context = settings.on(side) and settings.injects
@@ -233,8 +235,8 @@ class ConditionEmbedder(nn.Module):
         stages = [module for module in half.modules() if isinstance(module, Stage)]
         if not stages:
             raise ValueError(
-                f"conditioning: the {side} {type(half).__name__} has no flemme_monai.blocks.Stage, which is what can "
-                "be told a condition: make its layers stages, or leave conditioning out."
+                f"conditioning: the {side} {type(half).__name__} has no flemme_monai.blocks.Stage; expected at "
+                "least one, into which conditions are injected: make its layers stages, or leave conditioning out."
             )
         for stage in stages:
             stage.inject(partial(self._injection, with_context))
@@ -271,11 +273,11 @@ class ConditionEmbedder(nn.Module):
         return BlockInjection(time, context, settings.condition_first)
 
 
-def _check_norm(settings: Conditioning, side: str, family: BlockFamily) -> None:
-    """Refuse what adds one number to a whole channel on a side whose norm subtracts it again."""
+def _check_norm(settings: ConditioningConfig, side: str, family: BlockFamily) -> None:
+    """Refuse a condition that shifts whole channels on a side whose norm subtracts each channel's mean."""
     shifts = [name for name in settings.channel_shifts if name == "time_injection" or settings.on(side)]
     if family.norm_removes_channel_shift and shifts:
         raise ValueError(
-            f"{shifts[0]}={getattr(settings, shifts[0])!r} has no effect: it adds one number to a whole channel, and "
-            f"the norm of the {side}'s {type(family).__name__} takes it away; use a gate, or another norm."
+            f"{shifts[0]}={getattr(settings, shifts[0])!r} has no effect: it shifts whole channels, and the "
+            f"norm of the {side}'s {type(family).__name__} subtracts each channel's mean: use a gate, or another norm."
         )

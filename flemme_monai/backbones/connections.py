@@ -22,7 +22,7 @@ from .layout import FeatureSpec
 class InputOnly(nn.Module):
     """The stage sees its input alone."""
 
-    def forward(self, x: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """``x`` itself."""
         return x
 
@@ -38,9 +38,9 @@ class ConcatSkip(nn.Module):
         super().__init__()
         self.index = index
 
-    def forward(self, x: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """``x`` (B, C, *s) and the feature (B, C', *s) to (B, C + C', *s)."""
-        return torch.cat([x, earlier[self.index]], dim=1)
+        return torch.cat([x, features[self.index]], dim=1)
 
 
 class ConcatResampled(nn.Module):
@@ -54,12 +54,12 @@ class ConcatResampled(nn.Module):
         super().__init__()
         self.resamplers = nn.ModuleList(resamplers)
 
-    def forward(self, x: torch.Tensor, earlier: list[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """``x`` (B, C, *s) and the earlier features, resampled, to (B, C + C' + ..., *s)."""
-        features = [x]
+        inputs = [x]
         for i, resample in enumerate(self.resamplers):
-            features.append(resample(earlier[i]))
-        return torch.cat(features, dim=1)
+            inputs.append(resample(features[i]))
+        return torch.cat(inputs, dim=1)
 
 
 class Connection(ABC):
@@ -75,14 +75,14 @@ class Connection(ABC):
 
     @abstractmethod
     def encoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec]
     ) -> tuple[nn.Module, int]:
         """What an encoder stage sees.
 
         Args:
             spatial_dims: 2 or 3.
             own: the stage's input.
-            earlier: every feature that was made before the one that the input comes from.
+            features: every feature that was made before the one that the input comes from.
 
         Returns:
             a module from the stage's input and the earlier features to what the stage sees, and its channels.
@@ -90,14 +90,14 @@ class Connection(ABC):
 
     @abstractmethod
     def decoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec], level: int
     ) -> tuple[nn.Module, int]:
         """What a decoder stage sees; as :meth:`encoder_fuse`.
 
         Args:
             spatial_dims: 2 or 3.
             own: the stage's input.
-            earlier: the encoder's features, fine to coarse, the latent, then those of earlier decoder stages.
+            features: the encoder's features, fine to coarse, the latent, then those of earlier decoder stages.
             level: level of the stage, which is also the index of the encoder's feature of its resolution.
         """
 
@@ -110,13 +110,13 @@ class NoConnection(Connection):
     bypasses_latent = False
 
     def encoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec]
     ) -> tuple[nn.Module, int]:
         """The input."""
         return InputOnly(), own.channels
 
     def decoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec], level: int
     ) -> tuple[nn.Module, int]:
         """The input."""
         return InputOnly(), own.channels
@@ -130,10 +130,10 @@ class SkipConnection(NoConnection):
     bypasses_latent = True
 
     def decoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec], level: int
     ) -> tuple[nn.Module, int]:
         """The input and the encoder's feature of its level."""
-        return ConcatSkip(level), own.channels + earlier[level].channels
+        return ConcatSkip(level), own.channels + features[level].channels
 
 
 @dataclass(frozen=True)
@@ -144,19 +144,19 @@ class DenseConnection(Connection):
     bypasses_latent = True
 
     def encoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec]
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec]
     ) -> tuple[nn.Module, int]:
         """The input and all earlier features, each at the input's width."""
-        if not earlier:
+        if not features:
             return InputOnly(), own.channels
-        resamplers = [resample(spatial_dims, feature, own) for feature in earlier]
+        resamplers = [resample(spatial_dims, feature, own) for feature in features]
         return ConcatResampled(resamplers), own.channels * (1 + len(resamplers))
 
     def decoder_fuse(
-        self, spatial_dims: int, own: FeatureSpec, earlier: Sequence[FeatureSpec], level: int
+        self, spatial_dims: int, own: FeatureSpec, features: Sequence[FeatureSpec], level: int
     ) -> tuple[nn.Module, int]:
         """As in the encoder."""
-        return self.encoder_fuse(spatial_dims, own, earlier)
+        return self.encoder_fuse(spatial_dims, own, features)
 
 
 def resample(spatial_dims: int, source: FeatureSpec, target: FeatureSpec) -> nn.Module:

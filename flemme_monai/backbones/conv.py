@@ -46,14 +46,14 @@ class ConvFamily(BlockFamily):
         depthwise: depthwise-separable convolutions in the blocks.
         dropout: probability that a whole channel is dropped after a block.
         num_groups: groups of a group norm.
-        channel_attention: None, ``ca`` (CBAM) or ``eca`` (ECA-Net) after a stage; one value, or one a level.
-        self_attention: self-attention over positions after a stage (Flemme's AttenUNet); one value, or one a level.
-        num_heads: heads of the self-attention; one value, or one a level.
+        channel_attention: None, ``ca`` (CBAM) or ``eca`` (ECA-Net) after a stage; one value, or one per level.
+        self_attention: self-attention over positions after a stage (Flemme's AttenUNet); one value, or one per level.
+        num_heads: heads of the self-attention; one value, or one per level.
         down_mode: ``conv``, ``max``, ``avg`` or ``interpolate``.
         up_mode: ``conv`` (transposed) or ``interpolate``.
 
     Raises:
-        ValueError: for a name that is not one of these.
+        ValueError: If a name is not one of these.
     """
 
     block: str = "conv"
@@ -104,7 +104,7 @@ class ConvFamily(BlockFamily):
         """``len(drop_path)`` blocks, then the attention of the level.
 
         Raises:
-            ValueError: when ``drop_path`` asks for skipped branches, which convolutional blocks do not have.
+            ValueError: If ``drop_path`` asks for skipped branches, which convolutional blocks do not have.
         """
         if any(drop_path):
             raise ValueError("drop_path: convolutional blocks drop no paths; set it to 0, or use dropout.")
@@ -119,8 +119,8 @@ class ConvFamily(BlockFamily):
         if at_level(self.self_attention, level, "self_attention"):
             heads = at_level(self.num_heads, level, "num_heads")
             blocks.append(SpatialSelfAttention(spatial_dims, out_channels, heads))
-        widths = [out_channels] * len(drop_path) + [0] * (len(blocks) - len(drop_path))
-        return Stage(blocks, widths)
+        injection_channels = [out_channels] * len(drop_path) + [0] * (len(blocks) - len(drop_path))
+        return Stage(blocks, injection_channels)
 
     def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One residual convolution block."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..blocks import ConditionEmbeddings, PositionEmbedding, VectorBottleneck
 from .backbone import Backbone, DecoderOutput, check_image
-from .conditioning import Conditioning
+from .conditioning import ConditioningConfig
 from .connections import Connection
 from .family import BlockFamily
 from .layout import FeatureSpec, StageLayout
@@ -78,7 +78,7 @@ class Encoder(nn.Module):
 
         Args:
             x: the image.
-            conditions: what the stages are told.
+            conditions: embedded conditions, for the stages.
 
         Raises:
             ValueError: If the image does not fit.
@@ -134,14 +134,14 @@ class Decoder(nn.Module):
         self.input_channels = width
         self.input_conditioning: nn.Module | None = None
         self.up, self.fuse, self.stages = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        earlier = list(features)
+        made = list(features)
         for level, rate in zip(reversed(range(layout.depth)), rates):
             channels = layout.channels[level]
             self.up.append(family.up(dims, width, channels, layout.stage_strides[level]))
-            fuse, fused = connection.decoder_fuse(dims, layout.feature(channels, level), earlier[:-1], level)
+            fuse, fused = connection.decoder_fuse(dims, layout.feature(channels, level), made[:-1], level)
             self.fuse.append(fuse)
             self.stages.append(family.stage(dims, fused, channels, level, rate))
-            earlier.append(layout.feature(channels, level))
+            made.append(layout.feature(channels, level))
             width = channels
         self.feature_channels = list(layout.channels[::-1])
         self.num_sides = 0
@@ -159,17 +159,17 @@ class Decoder(nn.Module):
         Args:
             latent: what the encoder made.
             skips: the encoder's features, fine to coarse; without connections none is looked at.
-            conditions: what the stages are told.
+            conditions: embedded conditions, for the stages.
         """
         x = latent
         if self.input_conditioning is not None and conditions is not None:
             x = self.input_conditioning(x, conditions)
-        earlier = skips + [latent]
+        made = skips + [latent]
         features: list[torch.Tensor] = []
         for up, fuse, stage in zip(self.up, self.fuse, self.stages):
-            x = fuse(up(x), earlier)
+            x = fuse(up(x), made)
             x = stage(x) if conditions is None else stage(x, conditions)
-            earlier.append(x)
+            made.append(x)
             features.append(x)
         for stage in self.final:
             x = stage(x) if conditions is None else stage(x, conditions)
@@ -231,7 +231,7 @@ class EncoderDecoder(Backbone):
         drop_path: float = 0.0,
         latent_size: int | None = None,
         position_embedding: bool | None = None,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
         channels_last: bool | None = None,
         decoder_family: BlockFamily | None = None,

@@ -78,7 +78,7 @@ def at_level(setting: Any, level: int, name: str) -> Any:
         return setting
     if level >= len(setting):
         raise ValueError(
-            f"{name} has {len(setting)} values ({list(setting)}) but level {level} needs one more; "
-            "give one value, or one for each stage and one for the middle blocks."
+            f"{name} has {len(setting)} values ({list(setting)}) and none for level {level}; expected one value, or "
+            "one for each stage and one for the middle blocks."
         )
     return setting[level]

@@ -66,7 +66,7 @@ class StageLayout:
             self.total_strides.append([t * s for t, s in zip(self.total_strides[-1], strides)])
         self.blocks = [at_level(self.num_blocks, level, "num_blocks") for level in range(self.depth + 1)]
         if min(self.blocks) < 1:
-            raise ValueError(f"num_blocks is {self.num_blocks}; every stage needs at least one block.")
+            raise ValueError(f"num_blocks is {self.num_blocks}; expected at least one block in every stage.")
 
     @property
     def depth(self) -> int:
@@ -79,32 +79,32 @@ class StageLayout:
 
     def encoder_drop_path_rates(self, largest: float) -> list[list[float]]:
         """Drop-path rates of the blocks of each encoder stage and each group of middle blocks, growing."""
-        counts = self.blocks[:-1] + [self.blocks[-1]] * len(self.middle_channels)
-        return _grouped(torch.linspace(0.0, largest, sum(counts)).tolist(), counts)
+        depths = self.blocks[:-1] + [self.blocks[-1]] * len(self.middle_channels)
+        return _grouped(torch.linspace(0.0, largest, sum(depths)).tolist(), depths)
 
     def decoder_drop_path_rates(self, largest: float) -> list[list[float]]:
         """Drop-path rates of the blocks of each decoder stage and each group of final blocks, falling."""
-        counts = self.blocks[:-1][::-1] + [self.blocks[0]] * len(self.final_channels)
-        return _grouped(torch.linspace(largest, 0.0, sum(counts)).tolist(), counts)
+        depths = self.blocks[:-1][::-1] + [self.blocks[0]] * len(self.final_channels)
+        return _grouped(torch.linspace(largest, 0.0, sum(depths)).tolist(), depths)
 
 
 def _per_axis(value: int | Sequence[int], spatial_dims: int, name: str) -> list[int]:
     """One number for each axis."""
     values = [value] * spatial_dims if isinstance(value, int) else list(value)
     if len(values) != spatial_dims or not all(isinstance(v, int) and v > 0 for v in values):
-        raise ValueError(f"{name} is {value}; expected a positive number, or {spatial_dims} of them, one an axis.")
+        raise ValueError(f"{name} is {value}; expected a positive number, or {spatial_dims} of them, one per axis.")
     return values
 
 
 def _per_stage(strides: int | Sequence[int | Sequence[int]], depth: int, spatial_dims: int) -> list[list[int]]:
-    """One stride an axis for each stage."""
+    """One stride per axis for each stage."""
     entries = [strides] * depth if isinstance(strides, int) else list(strides)
     if len(entries) != depth:
         raise ValueError(f"strides is {strides}; expected a number, or one entry for each of the {depth} stages.")
     return [_per_axis(entry, spatial_dims, "strides") for entry in entries]
 
 
-def _grouped(values: list[float], counts: Sequence[int]) -> list[list[float]]:
+def _grouped(values: list[float], sizes: Sequence[int]) -> list[list[float]]:
     """Values in groups of these sizes."""
     rest = iter(values)
-    return [[next(rest) for _ in range(count)] for count in counts]
+    return [[next(rest) for _ in range(size)] for size in sizes]

@@ -39,7 +39,7 @@ class SequenceFamily(BlockFamily):
         up_mode: ``interpolate`` (linear, after a projection) or ``conv`` (patch expansion).
 
     Raises:
-        ValueError: for a name that is not one of these.
+        ValueError: If a name is not one of these.
     """
 
     block: str = ""
@@ -61,7 +61,7 @@ class SequenceFamily(BlockFamily):
             value = getattr(self, name)
             for n in value if isinstance(value, (list, tuple)) else [value]:
                 if n is not None and (not isinstance(n, int) or n < 1):
-                    raise ValueError(f"{name} is {value}; expected a whole number above 0, or one a level.")
+                    raise ValueError(f"{name} is {value}; expected a whole number above 0, or one per level.")
         if self.mlp_ratio <= 0:
             raise ValueError(f"mlp_ratio is {self.mlp_ratio}; expected a number above 0.")
 
@@ -82,8 +82,8 @@ class SequenceFamily(BlockFamily):
         blocks: list[tuple[nn.Module, int]] = []  # each with its injection channels
         if in_channels > out_channels:
             blocks.append((Linear(in_channels, out_channels), 0))
-        widths = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
-        for i, (width, rate) in enumerate(zip(widths, drop_path)):
+        injection_channels = [min(in_channels, out_channels)] + [out_channels] * (len(drop_path) - 1)
+        for i, (width, rate) in enumerate(zip(injection_channels, drop_path)):
             if self.block in self.block_names:
                 blocks.append((self.make_block(spatial_dims, width, level, i, rate), width))
             else:

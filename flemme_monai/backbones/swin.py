@@ -21,9 +21,9 @@ class SwinFamily(SequenceFamily):
 
     Args:
         block: ``swin`` (every second block shifted), ``double_swin`` or ``res_swin`` (a plain and a shifted one).
-        window_size: tokens of a window along each axis, one number or one an axis; None takes 8 in 2D and 4 in 3D, 64
-            tokens a window both times.
-        num_heads: heads; one value, or one a level; None takes heads of 32 channels, as the paper does.
+        window_size: tokens of a window along each axis, one number or one per axis; None takes 8 in 2D and 4 in 3D, 64
+            tokens per window both times.
+        num_heads: heads; one value, or one per level; None takes heads of 32 channels, as the paper does.
     """
 
     block: str = "swin"
@@ -39,7 +39,7 @@ class SwinFamily(SequenceFamily):
         window = [size] * spatial_dims if isinstance(size, int) else list(size)
         if len(window) != spatial_dims or min(window) < 2:
             raise ValueError(
-                f"window_size is {self.window_size}; expected a number above 1, or {spatial_dims} of them, one an axis."
+                f"window_size is {self.window_size}; expected a number above 1, or {spatial_dims}, one per axis."
             )
         return SwinBlock(
             spatial_dims,

@@ -21,8 +21,8 @@ class ViTFamily(SequenceFamily):
 
     Args:
         block: ``vit``, ``double_vit`` or ``res_vit``.
-        num_heads: heads; one value, or one a level; None takes heads of 32 channels.
-        spatial_reduction: factor by which keys and values are shrunk along each axis; one value, or one a level.
+        num_heads: heads; one value, or one per level; None takes heads of 32 channels.
+        spatial_reduction: factor by which keys and values are shrunk along each axis; one value, or one per level.
     """
 
     block: str = "vit"

@@ -21,11 +21,11 @@ class MambaFamily(SequenceFamily):
 
     Args:
         block: ``mamba`` (S6) or ``mamba2`` (SSD), each also with ``double_`` or ``res_``.
-        state_size: states a channel; one value, or one a level; None takes 1, as VMamba does, for mamba2 64.
+        state_size: states per channel; one value, or one per level; None takes 1, as VMamba does, for mamba2 64.
         expansion: the scan's channels over the block's.
-        dt_rank: rank of the step sizes of mamba; one value, or one a level; None takes a sixteenth of the channels.
+        dt_rank: rank of the step sizes of mamba; one value, or one per level; None takes a sixteenth of the channels.
         dt_range: smallest and largest step size at the start.
-        head_width: channels of a head of mamba2; one value, or one a level.
+        head_width: channels of a head of mamba2; one value, or one per level.
         kernel_size: of the depthwise convolution before the scan; odd.
         scan: orders in which the image is scanned, see :func:`flemme_monai.blocks.scan_orders`.
         flip: whether each order is walked backwards too.

@@ -26,7 +26,7 @@ def linear_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:
 
 
 def _by_matrices(x: torch.Tensor, size: list[int]) -> torch.Tensor:
-    """The same by a matrix of weights an axis: exporters fix the windows of adaptive pooling to the size they see."""
+    """The same by a matrix of weights per axis: exporters fix the windows of adaptive pooling to the size they see."""
     for axis, cells in enumerate(size, start=2):
         position = torch.arange(x.shape[axis], device=x.device)
         cell = torch.arange(cells, device=x.device)[:, None]

@@ -62,13 +62,15 @@ class SpatialSelfAttention(nn.Module):
         num_heads: heads; must divide ``channels``.
 
     Raises:
-        ValueError: when the heads do not divide the channels.
+        ValueError: If the heads do not divide the channels.
     """
 
     def __init__(self, spatial_dims: int, channels: int, num_heads: int = 4) -> None:
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f"self-attention: num_heads={num_heads} does not divide {channels} channels.")
+            raise ValueError(
+                f"self-attention: num_heads is {num_heads}; expected a divisor of the {channels} channels."
+            )
         self.num_heads = num_heads
         self.norm = nn.GroupNorm(1, channels)
         self.qkv = Conv["conv", spatial_dims](channels, 3 * channels, 1)

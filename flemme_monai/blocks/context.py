@@ -30,7 +30,7 @@ class TimestepEmbedding(nn.Module):
         channels: width E of the embedding, an even number.
 
     Raises:
-        ValueError: for an odd width.
+        ValueError: If the width is odd.
     """
 
     def __init__(self, spatial_dims: int, channels: int) -> None:
@@ -66,11 +66,11 @@ class Context(nn.Module):
         self.drop = drop
         self.null_embedding = nn.Parameter(torch.randn([1, channels] + [1] * spatial_dims) * 0.02)
 
-    def _or_null(self, embedding: torch.Tensor, absent: torch.Tensor) -> torch.Tensor:
-        """The embedding (B, E, *s), but the learned one for samples whose ``absent`` (B) is true."""
+    def _or_null(self, embedding: torch.Tensor, is_null: torch.Tensor) -> torch.Tensor:
+        """The embedding (B, E, *s), but the learned one for samples whose ``is_null`` (B) is true."""
         if self.training and self.drop > 0:
-            absent = absent | (torch.rand(absent.shape, device=absent.device) < self.drop)
-        return torch.where(absent.view([-1] + [1] * (self.spatial_dims + 1)), self.null_embedding, embedding)
+            is_null = is_null | (torch.rand(is_null.shape, device=is_null.device) < self.drop)
+        return torch.where(is_null.view([-1] + [1] * (self.spatial_dims + 1)), self.null_embedding, embedding)
 
 
 class ClassContext(Context):
@@ -89,7 +89,7 @@ class ClassContext(Context):
         """``label`` (B) or (B, 1) to (B, E, 1, ...).
 
         Raises:
-            ValueError: for a label that is no class; on the CPU, since other devices would have to wait for the answer.
+            ValueError: If a label is no class; on the CPU alone, since other devices would have to wait for the answer.
         """
         label = label.reshape(-1)
         if not torch.jit.is_scripting() and not torch.compiler.is_compiling():
@@ -108,7 +108,7 @@ class PositionContext(Context):
     """Where a patch or slice is: indices as sinusoids, then an MLP.
 
     Args:
-        num_indices: indices a sample, as one a slice or one an axis of a patch; -1 is none.
+        num_indices: indices per sample, as one per slice or one per axis of a patch; -1 is none.
         spatial_dims, channels, drop: as :class:`Context`.
     """
 
@@ -195,7 +195,9 @@ class CrossAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f"cross attention: num_heads={num_heads} does not divide {channels} channels.")
+            raise ValueError(
+                f"cross attention: num_heads is {num_heads}; expected a divisor of the {channels} channels."
+            )
         self.num_heads, self.max_side = num_heads, max_side
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
@@ -237,7 +239,7 @@ class ContextFusion(nn.Module):
         """``x`` (B, C, *s) with the embedded context."""
         context_emb = conditions.context_emb
         if context_emb is None:
-            raise ValueError("there is no context, which this network was built to add or concatenate.")
+            raise ValueError("no context is given; expected one, which this network was built to add or concatenate.")
         condition = at_size(context_emb, x)
         if not self.cat:
             return x + self.proj(condition)
@@ -251,21 +253,21 @@ class BlockInjection(nn.Module):
     Args:
         time: injects the time, or None.
         context: injects the context, or None.
-        context_first: the order.
+        context_before_time: the order.
     """
 
-    def __init__(self, time: nn.Module | None, context: nn.Module | None, context_first: bool) -> None:
+    def __init__(self, time: nn.Module | None, context: nn.Module | None, context_before_time: bool) -> None:
         super().__init__()
-        self.time, self.context, self.context_first = time, context, context_first
+        self.time, self.context, self.context_before_time = time, context, context_before_time
 
     def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
         """``x`` (B, C, *s) under embedded conditions."""
         time_emb, context_emb = conditions.time_emb, conditions.context_emb
-        if self.context_first and self.context is not None and context_emb is not None:
+        if self.context_before_time and self.context is not None and context_emb is not None:
             x = self.context(x, context_emb)
         if self.time is not None and time_emb is not None:
             x = self.time(x, time_emb)
-        if not self.context_first and self.context is not None and context_emb is not None:
+        if not self.context_before_time and self.context is not None and context_emb is not None:
             x = self.context(x, context_emb)
         return x
 

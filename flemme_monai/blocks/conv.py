@@ -40,7 +40,7 @@ class ConvBlock(nn.Sequential):
         num_groups: int = 8,
     ) -> None:
         if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {kernel_size}; it must be odd, so that features keep their size.")
+            raise ValueError(f"kernel_size is {kernel_size}; expected an odd number, so that features keep their size.")
         conv, padding, bias = Conv["conv", spatial_dims], kernel_size // 2, norm not in ("batch", "instance")
         layers: dict[str, nn.Module] = {}
         if depthwise:

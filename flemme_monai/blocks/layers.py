@@ -73,7 +73,7 @@ def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: in
         num_groups: groups of the group norm; must divide ``channels``.
 
     Raises:
-        ValueError: for another name, or groups that do not divide the channels.
+        ValueError: If the name is another, or the groups do not divide the channels.
     """
     if name is None:
         return nn.Identity()
@@ -81,7 +81,7 @@ def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: in
         return ChannelLayerNorm(channels)
     if name == "group":
         if channels % num_groups:
-            raise ValueError(f"group norm: num_groups={num_groups} does not divide {channels} channels.")
+            raise ValueError(f"group norm: num_groups is {num_groups}; expected a divisor of the {channels} channels.")
         return nn.GroupNorm(num_groups, channels)
     if name in ("batch", "instance"):
         return get_norm_layer((name, {"affine": True}), spatial_dims=spatial_dims, channels=channels)

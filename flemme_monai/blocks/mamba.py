@@ -97,7 +97,9 @@ class StateSpaceDuality(nn.Module):
     ) -> None:
         super().__init__()
         if channels % head_width:
-            raise ValueError(f"mamba2: head_width={head_width} does not divide the {channels} inner channels")
+            raise ValueError(
+                f"mamba2: head_width is {head_width}; expected a divisor of the {channels} inner channels."
+            )
         heads = channels // head_width
         self.head_width = head_width
         self.sizes = [heads, state_size, state_size]

@@ -1,4 +1,4 @@
-"""A stage: blocks one after another at one resolution, and what they are told between them."""
+"""A stage: blocks one after another at one resolution, and the injection of conditions after each."""
 # no postponed annotations here: TorchScript does not read them in a named tuple
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class ConditionEmbeddings(NamedTuple):
-    """What a network is told beside its image, embedded.
+    """The embedded conditions of a network.
 
     Attributes:
         time_emb: embedding of the time steps (B, E, 1, ...), or None.
@@ -24,8 +24,8 @@ class ConditionEmbeddings(NamedTuple):
 class Stage(nn.Module):
     """Blocks in a row at one resolution, with optional activation checkpointing.
 
-    Whatever part of a network may be told conditions is a stage: :meth:`inject` gives it what that needs. Before, it
-    has no parameters and modules but its blocks'.
+    Conditions are injected into stages alone: :meth:`inject` adds the modules for it. Without them a stage has no
+    parameters and modules but its blocks'.
 
     Args:
         blocks: modules from (B, C, *s) to (B, C', *s), or on the channel-last view if ``channel_last_view``.
@@ -56,7 +56,7 @@ class Stage(nn.Module):
         """``x`` (B, C, *s) to (B, C', *s), under conditions where the stage was given injections.
 
         Raises:
-            ValueError: If it was given injections and is told nothing.
+            ValueError: If it has injections and receives no conditions.
         """
         if self.checkpointing and self.training and not torch.jit.is_scripting():
             return self._checkpointed(x, conditions)
@@ -70,7 +70,7 @@ class Stage(nn.Module):
                 x = block(x)
         elif conditions is None:
             raise ValueError(
-                "a stage that injects conditions is told none; expected stage(x, conditions): hand on the conditions "
+                "a stage with injections received no conditions; expected stage(x, conditions): hand on the conditions "
                 "that the half is given, and put no stage among another's blocks."
             )
         else:

@@ -197,7 +197,7 @@ class WindowAttention(nn.Module):
         dropout: probability of dropping an attention weight and an output.
 
     Raises:
-        ValueError: when the heads do not divide the channels.
+        ValueError: If the heads do not divide the channels.
     """
 
     def __init__(
@@ -211,7 +211,9 @@ class WindowAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f"window attention: num_heads={num_heads} does not divide {channels} channels.")
+            raise ValueError(
+                f"window attention: num_heads is {num_heads}; expected a divisor of the {channels} channels."
+            )
         self.num_heads = num_heads
         self.window_size = list(window_size)
         self.shift = shift

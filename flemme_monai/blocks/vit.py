@@ -26,7 +26,7 @@ class SpatialReductionAttention(nn.Module):
         dropout: probability of dropping an attention weight and an output.
 
     Raises:
-        ValueError: when the heads do not divide the channels.
+        ValueError: If the heads do not divide the channels.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class SpatialReductionAttention(nn.Module):
     ) -> None:
         super().__init__()
         if channels % num_heads:
-            raise ValueError(f"attention: num_heads={num_heads} does not divide {channels} channels.")
+            raise ValueError(f"attention: num_heads is {num_heads}; expected a divisor of the {channels} channels.")
         self.num_heads = num_heads
         self.dropout = dropout
         self.reduction = spatial_reduction

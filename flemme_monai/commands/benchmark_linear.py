@@ -47,11 +47,11 @@ def measure(repeats: int, warmup: int, quick: bool) -> dict:
         inputs = [torch.randn(shape).requires_grad_() for shape in shapes]
         row: dict[str, object] = {"tokens": tokens, "channels": f"{width} to {out}"}
         for mode in MODES:
-            works = {
+            workloads = {
                 "linear": partial(step, F.linear, inputs, mode),
                 "convolution": partial(step, convolution, inputs, mode),
             }
-            times = alternating_seconds(works, repeats, warmup, torch.device("cpu"))
+            times = alternating_seconds(workloads, repeats, warmup, torch.device("cpu"))
             least = {name: 1000 * min(values) for name, values in times.items()}
             row |= {f"{mode} {name} ms": value for name, value in least.items()}
             row[f"{mode} ratio"] = least["convolution"] / least["linear"]

@@ -107,8 +107,8 @@ def monai_network(name: str, spatial_dims: int, width: float) -> nn.Module:
 
 def build(name: str, spatial_dims: int, width: float) -> nn.Module:
     """A network by its name: MONAI's carry the prefix `monai.`."""
-    prefix, _, bare = name.rpartition(".")
-    return (monai_network if prefix else ours)(bare, spatial_dims, width)
+    prefix, _, short_name = name.rpartition(".")
+    return (monai_network if prefix else ours)(short_name, spatial_dims, width)
 
 
 def _of_family(family: str) -> list[str]:
@@ -204,15 +204,15 @@ def measure(
     }
     loads = {name: workload(name, width, problem, device) for name, (width, _) in widths.items()}
     for mode in MODES:
-        works = {name: load.work(mode) for name, load in loads.items()}
-        seconds = alternating_seconds(works, args.repeats, args.warmup, device)
+        workloads = {name: load.work(mode) for name, load in loads.items()}
+        seconds = alternating_seconds(workloads, args.repeats, args.warmup, device)
         for name, row in rows.items():
             median = statistics.median(seconds[name])
             row[f"{mode} ms"] = 1000 * median
             if operations:
-                row[f"{mode} GFLOP/s"] = count_flops(works[name]) / median / 1e9
+                row[f"{mode} GFLOP/s"] = count_flops(workloads[name]) / median / 1e9
             row[f"{mode} rounds ms"] = [1000 * s for s in seconds[name]]
-    del loads, works
+    del loads, workloads
     for name, row in rows.items():
         row.update(memory_in_process(name, row["width"], problem, args, workload.__module__.rpartition(".")[2]))
     return list(rows.values())
@@ -301,7 +301,7 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
 
 U_SHAPED = (*(ENCODERS[key].name for key in encoders_of("skip")), "ViTU@reduced", "VMambaU@mamba2")
 ENCODER_PROBLEMS = (Problem(2, 2, 128), Problem(2, 2, 256), Problem(3, 1, 64), Problem(3, 1, 96))
-MOST_TOKENS = 40_000  # beyond, attention of all to all takes minutes a step
+MOST_TOKENS = 40_000  # beyond, attention of all to all takes minutes per step
 
 
 def compare_encoders(args: argparse.Namespace) -> tuple[str, dict]:

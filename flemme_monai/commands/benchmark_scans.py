@@ -156,7 +156,7 @@ def memory_in_process(kind: str, name: str, size: Sequence[int], threads: int) -
 
 
 def by_length(args: argparse.Namespace) -> list[dict]:
-    """A row for each length: nanoseconds a step, channel and state of one image of 64 channels and 8 states."""
+    """A row for each length: nanoseconds per step, channel and state of one image of 64 channels and 8 states."""
     rows = []
     for length in [256, 512] if args.quick else LENGTHS:
         size = Selective(1, 64, 8, length)
@@ -209,7 +209,7 @@ def compare(args: argparse.Namespace) -> tuple[str, dict]:
         f"Medians of {args.repeats} alternating rounds, forward and backward, fp32. "
         f"Matmul peak measured in the same run: {peak / 1e9:.0f} GFLOP/s.",
         *(markdown_table(table) for table in rows.values()),
-        "The last table: time a step, channel and state, of one image of 64 channels and 8 states. "
+        "The last table: time per step, channel and state, of one image of 64 channels and 8 states. "
         "`numba over limit`: its time over that of the vector instructions which its formulas take "
         f"({INSTRUCTIONS} a step and state) at the rate of the matmul peak.",
     ]

@@ -29,7 +29,7 @@ def find_bundle(name: str) -> Path:
     """The folder of a bundle given by its path or by its name in `bundles/`.
 
     Raises:
-        FileNotFoundError: when neither is a folder with `configs/`.
+        FileNotFoundError: If neither is a folder with `configs/`.
     """
     places = (Path(name), BUNDLES / name)
     for place in places:
@@ -72,7 +72,7 @@ def read_config(bundle: Path, name: str) -> dict[str, Any]:
     """The content of `configs/<name>.json`.
 
     Raises:
-        ValueError: when the file is not a JSON object.
+        ValueError: If the file is not a JSON object.
     """
     path = bundle / "configs" / f"{name}.json"
     try:

@@ -93,7 +93,7 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
         Its peak resident memory in bytes.
 
     Raises:
-        ChildProcessError: when it fails; its own messages are in the log.
+        ChildProcessError: If it fails; its own messages are in the log.
     """
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(c) for c in configs])]
     command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]

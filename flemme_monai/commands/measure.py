@@ -57,7 +57,7 @@ def matched_width(
         The width and its number of parameters.
 
     Raises:
-        ValueError: when the closest is not close enough.
+        ValueError: If the closest is not close enough.
     """
     width, counts = 1.0, {}
     while width not in counts and len(counts) < MOST_TRIES:
@@ -76,12 +76,12 @@ def synchronize(device: torch.device) -> None:
 
 
 def alternating_seconds(
-    works: Mapping[str, Callable[[], object]], repeats: int, warmup: int, device: torch.device
+    workloads: Mapping[str, Callable[[], object]], repeats: int, warmup: int, device: torch.device
 ) -> dict[str, list[float]]:
     """Seconds of each work in each of `repeats` rounds; a round runs every work once, so drift meets all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    seconds: dict[str, list[float]] = {name: [] for name in workloads}
     for turn in range(warmup + repeats):
-        for name, work in works.items():
+        for name, work in workloads.items():
             synchronize(device)
             start = time.perf_counter()
             work()

@@ -25,7 +25,7 @@ def largest_difference(network: nn.Module, path: Path) -> float:
     """Of a graph's and a network's numbers, over the largest value, at another size and two batches.
 
     Raises:
-        ValueError: for a graph that gives other numbers.
+        ValueError: If the graph gives other numbers.
     """
     import onnxruntime
 

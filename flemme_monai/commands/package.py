@@ -66,7 +66,7 @@ def large_file_entries(bundle: Path, files: Sequence[Path], url: str | None) -> 
         url: address below which large files are hosted, as `<url>/<name>_v<version>/<path>`.
 
     Raises:
-        ValueError: when a file is too large and no address is given, or is not the one its entry describes.
+        ValueError: If a file is too large and no address is given, or is not the one its entry describes.
     """
     entries = read_large_files(bundle)
     known = {entry["path"]: entry for entry in entries}
@@ -112,7 +112,7 @@ def check_record(bundle: Path) -> None:
     """The configs alone, which clients read, describe the network and the settings that the weights were trained with.
 
     Raises:
-        ValueError: when a ``network.json`` beside the weights says otherwise.
+        ValueError: If a ``network.json`` beside the weights says otherwise.
     """
     from monai.bundle import ConfigParser
 
@@ -144,7 +144,7 @@ def package(bundle: Path, output_dir: Path, large_files_url: str | None = None) 
         The zip's path.
 
     Raises:
-        ValueError: when a check fails or a large file has no address.
+        ValueError: If a check fails or a large file has no address.
     """
     for check in (check_structure, check_version, check_no_python, check_self_contained, check_record):
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flemme_monai.data.autoencoding import AutoencodingPrepareBatch
-from flemme_monai.data.context import ContextPrepareBatch
-from flemme_monai.data.datalist import inference_list, split_datalist
-from flemme_monai.data.datalist import split_datalist as datalist  # its name in bundles of version 0.3.0
-from flemme_monai.data.dataset import CaseDataset
-from flemme_monai.data.loader import CaseLoader
-from flemme_monai.data.phantoms import class_phantoms, phantoms
-from flemme_monai.data.sampler import rank_sampler
+from .autoencoding import AutoencodingPrepareBatch
+from .context import ContextPrepareBatch
+from .datalist import inference_list, split_datalist
+from .datalist import split_datalist as datalist  # its name in bundles of version 0.3.0
+from .dataset import CaseDataset
+from .loader import CaseLoader
+from .phantoms import class_phantoms, phantoms
+from .sampler import rank_sampler
 
 __all__ = [
     "AutoencodingPrepareBatch",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from flemme_monai.data.context import ContextPrepareBatch
+from .context import ContextPrepareBatch
 
 
 class AutoencodingPrepareBatch(ContextPrepareBatch):
@@ -34,7 +34,7 @@ class AutoencodingPrepareBatch(ContextPrepareBatch):
             device, non_blocking, kwargs: of ``Tensor.to``, as MONAI's engines give them.
 
         Raises:
-            ValueError: for a batch without one of the keys.
+            ValueError: If a batch lacks one of the keys.
         """
         image, _, arguments, context = super().__call__(batchdata, device, non_blocking, **kwargs)
         return image, image, arguments, context

@@ -8,7 +8,7 @@ import os
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from flemme_monai.data.refusal import RefusalError
+from .refusal import RefusalError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +37,7 @@ def check_held(claimed: int, held: int, what: str) -> None:
         what: what is claimed, such as ``"3000x3000x300 voxels of float32"``.
 
     Raises:
-        RefusalError: When more is claimed than held.
+        RefusalError: If more is claimed than held.
     """
     if claimed > held:
         raise RefusalError(
@@ -60,7 +60,7 @@ def check_compressed(claimed: int, path: str, what: str, start: int = 0, gzipped
         gzipped: whether it is of gzip; else of zlib.
 
     Raises:
-        RefusalError: When more is claimed than held, or the stream is damaged.
+        RefusalError: If more is claimed than held, or the stream is damaged.
     """
     stored = max(os.path.getsize(path) - start, 0)
     check_held(claimed, stored * DEFLATE_RATIO, what)
@@ -105,7 +105,7 @@ def check_picture(picture: Image.Image, path: str) -> None:
         path: its file.
 
     Raises:
-        RefusalError: When more pixels are claimed than held.
+        RefusalError: If more pixels are claimed than held.
     """
     width, height = picture.size
     if picture.format == "TIFF":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flemme_monai.data.files import image_suffix, is_junk, list_images
-from flemme_monai.data.layouts import DataSet, by_part_folders, contents, data_folder, part_folders
-from flemme_monai.data.matching import image_cases, mask_files
+from .files import image_suffix, is_junk, list_images
+from .layouts import DataSet, by_part_folders, contents, data_folder, part_folders
+from .matching import image_cases, mask_files
 
 
 def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: int) -> DataSet:
@@ -24,18 +24,18 @@ def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: 
         folders are train/ beside val/ or test/, each holds the folders of the classes.
 
     Raises:
-        FileNotFoundError: When the folder is missing.
-        ValueError: When there are not as many folders as classes, one has no image, or images lie beside them.
+        FileNotFoundError: If the folder is missing.
+        ValueError: If there are not as many folders as classes, one has no image, or images lie beside them.
     """
-    folder = data_folder(dataset_dir, "one folder of images a class")
+    folder = data_folder(dataset_dir, "one folder of images per class")
     entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
     classes = [path for path in entries if path.is_dir()]
     if part_folders(path.name for path in classes):
         return _with_parts(folder, classes, in_channels, num_classes)
     if len(classes) != num_classes:
         raise ValueError(
-            f"{folder}: has {len(classes)} folders while num_classes is {num_classes}; one folder of images a class is "
-            f"expected; found {contents(folder)}"
+            f"{folder}: has {len(classes)} folders while num_classes is {num_classes}; expected one folder of "
+            f"images per class: found {contents(folder)}"
         )
     stray = [path for path in entries if path not in classes and image_suffix(path)]
     if stray:

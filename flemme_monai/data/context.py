@@ -1,4 +1,4 @@
-"""From a batch to what a network sees and is told."""
+"""From a batch to the images and the context that a network receives."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class ContextPrepareBatch(PrepareBatchExtraInput):
         """As MONAI's: image, label or None, no positional and the extra keyword arguments.
 
         Raises:
-            ValueError: for a batch without one of the keys.
+            ValueError: If a batch lacks one of the keys.
         """
         missing = [key for key in ("image", *self.extra_keys.values()) if key not in batchdata]
         if missing:
             raise ValueError(
-                f"a batch has no {missing[0]!r}, only {', '.join(map(repr, batchdata))}: give data with it, such as a "
-                "folder of images a class for 'class_label', or slices of volumes (position, where samples are drawn) "
-                "for 'slice'."
+                f"a batch has no {missing[0]!r}, only {', '.join(map(repr, batchdata))}: give data with it, "
+                "such as folders of images per class for 'class_label', or slices of volumes (position, where samples "
+                "are drawn) for 'slice'."
             )
         return super().__call__(batchdata, device, non_blocking, **kwargs)

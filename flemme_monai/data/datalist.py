@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from flemme_monai.data.class_folders import find_classes
-from flemme_monai.data.dataset_labels import fit_labels
-from flemme_monai.data.divide import PARTS, Split, divide
-from flemme_monai.data.files import image_kind
-from flemme_monai.data.groups import check_parts, group_names, propose_group_by
-from flemme_monai.data.layouts import DataSet, find_cases
-from flemme_monai.data.listing import LISTING
-from flemme_monai.data.phantoms import class_phantoms, phantoms
-from flemme_monai.data.recorded_split import check_autoencoder_split, recorded_split
-from flemme_monai.data.split_record import Part, Source, read_split
-from flemme_monai.data.splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
-from flemme_monai.utils import user_path
+from ..utils import user_path
+from .class_folders import find_classes
+from .dataset_labels import fit_labels
+from .divide import PARTS, Split, divide
+from .files import image_kind
+from .groups import check_parts, group_names, propose_group_by
+from .layouts import DataSet, find_cases
+from .listing import LISTING
+from .phantoms import class_phantoms, phantoms
+from .recorded_split import check_autoencoder_split, recorded_split
+from .split_record import Part, Source, read_split
+from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
 TASKS = ("segmentation", "reconstruction", "classification", "generation")
@@ -61,7 +61,7 @@ def split_datalist(
         in_channels: number of image channels.
         out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
             None generates without classes.
-        image_size: size of phantoms in voxels, one number or one an axis.
+        image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms and the shuffled split.
         fold: which fold tests, 0 to ``num_folds`` - 1; None for no cross-validation.
         num_folds: number of folds, at least 3.
@@ -81,13 +81,13 @@ def split_datalist(
         takes them, or ``class_label`` (0 to ``out_channels`` - 1) and ``class_name``.
 
     Raises:
-        FileNotFoundError: When the folder or a named file is missing.
-        ValueError: When a setting is unknown, the layout is not recognised, the cases cannot be divided, or training
+        FileNotFoundError: If the folder or a named file is missing.
+        ValueError: If a setting is unknown, the layout is not recognised, the cases cannot be divided, or training
             cases would test.
     """
     _check_task(task, in_channels, out_channels)
     if split_by not in ("case", "slab"):
-        raise ValueError(f"split_by is {split_by!r}; 'case' or 'slab' is expected")
+        raise ValueError(f"split_by is {split_by!r}; expected 'case' or 'slab'")
     size = _size(image_size, spatial_dims)
     given = _is_given(dataset_dir)
     if not given:
@@ -148,7 +148,7 @@ def inference_list(
         in_channels: number of image channels.
         out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
             None generates without classes.
-        image_size: size of phantoms in voxels, one number or one an axis.
+        image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
 
     Returns:
@@ -156,8 +156,8 @@ def inference_list(
         ``class_name`` where the folder holds a folder a class.
 
     Raises:
-        FileNotFoundError: When the folder or a named file is missing.
-        ValueError: When a setting is unknown or the layout is not recognised.
+        FileNotFoundError: If the folder or a named file is missing.
+        ValueError: If a setting is unknown or the layout is not recognised.
     """
     _check_task(task, in_channels, out_channels)
     size = _size(image_size, spatial_dims)
@@ -188,7 +188,7 @@ def _is_given(path: Any) -> bool:
 
 def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
     if task not in TASKS:
-        raise ValueError(f"task is {task!r}; {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r} is expected")
+        raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r}")
     if task == "reconstruction" and out_channels != in_channels:
         raise ValueError(
             f"out_channels is {out_channels} while in_channels is {in_channels}; a reconstruction has the image's own "
@@ -198,7 +198,7 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
         isinstance(out_channels, int) and out_channels > 1
     ):
         none = ", or none for no classes" if task == "generation" else ""
-        raise ValueError(f"num_classes is {out_channels!r} for {task}; a number from 2 is expected{none}")
+        raise ValueError(f"num_classes is {out_channels!r} for {task}; expected a number from 2{none}")
 
 
 def _has_classes(task: str, out_channels: int | None) -> bool:
@@ -208,11 +208,11 @@ def _has_classes(task: str, out_channels: int | None) -> bool:
 
 def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
     if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims is {spatial_dims}; 2 or 3 is expected")
+        raise ValueError(f"spatial_dims is {spatial_dims}; expected 2 or 3")
     size = (image_size,) * spatial_dims if isinstance(image_size, int) else tuple(image_size)
     if len(size) != spatial_dims or not all(isinstance(length, int) and length > 0 for length in size):
         raise ValueError(
-            f"image_size is {list(size)} while spatial_dims is {spatial_dims}; one positive number an axis is expected"
+            f"image_size is {list(size)} while spatial_dims is {spatial_dims}; expected one positive number per axis"
         )
     return size
 
@@ -237,7 +237,10 @@ def _check_dims(data_set: DataSet, spatial_dims: int) -> None:
     for case in data_set.cases:
         first = case["image"][0] if isinstance(case["image"], list) else case["image"]
         if spatial_dims == 3 and image_kind(first) == "picture":
-            raise ValueError(f"{first}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
+            raise ValueError(
+                f"{first}: is a 2D image; expected a volume, as spatial_dims is 3: set spatial_dims to 2 or give "
+                "volumes"
+            )
 
 
 def _split(

@@ -13,14 +13,14 @@ from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose
 from tqdm import tqdm
 
-from flemme_monai.utils import first_cause
+from ..utils import first_cause
 
 
 class CaseDataset(CacheDataset):
     """MONAI's CacheDataset with volumes cut into axial slices and data errors in one line.
 
-    The transforms before the first random one run once a case, in threads, and are kept in memory; the random ones run
-    on each access.
+    The transforms before the first random one run once per case, in threads, and are kept in memory; the random ones
+    run on each access.
 
     Args:
         data: items, see ``flemme_monai.data.split_datalist``.
@@ -31,8 +31,8 @@ class CaseDataset(CacheDataset):
         cache: False loads a case each time it is asked for, after all were loaded once to be checked.
 
     Raises:
-        FileNotFoundError: When a file is missing.
-        ValueError: When a case is unreadable or does not fit, or slices are wanted without cache.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a case is unreadable or does not fit, or slices are wanted without cache.
     """
 
     def __init__(

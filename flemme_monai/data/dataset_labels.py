@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from monai.utils import ensure_tuple
 
-from flemme_monai.data.files import image_kind
-from flemme_monai.data.layouts import DataSet
-from flemme_monai.data.masks import check_levels, mask_colors
+from .files import image_kind
+from .layouts import DataSet
+from .masks import check_levels, mask_colors
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def fit_labels(data_set: DataSet, num_classes: int | None) -> None:
         num_classes: number of classes of the label maps, background included.
 
     Raises:
-        ValueError: When the masks' colours or levels do not fit the classes.
+        ValueError: If the masks' colours or levels do not fit the classes.
     """
     if num_classes is None:
         for case in data_set.cases:
@@ -51,7 +51,7 @@ def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int,
             raise ValueError(f"{path}: is no list of colours ({error})") from None
         if table.shape != (num_classes, 3) or table.dtype.kind != "i" or table.min() < 0 or table.max() > 255:
             raise ValueError(
-                f"{path}: {num_classes} colours [r, g, b] of 0 to 255 are expected, one a class in order (num_classes)"
+                f"{path}: expected {num_classes} colours [r, g, b] of 0 to 255, one per class in order (num_classes)"
             )
         return [tuple(color) for color in table.tolist()]
     colors = mask_colors([mask for mask in masks if image_kind(mask) == "picture"])
@@ -59,7 +59,7 @@ def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int,
         return colors
     found = ", ".join(map(str, colors[:8])) + (", ..." if len(colors) > 8 else "")
     raise ValueError(
-        f"{folder}: the masks have {len(colors)} colours ({found}), num_classes is {num_classes}; as many colours as "
-        "classes with black for the background are expected; set num_classes, or list the colours in class order in "
+        f"{folder}: the masks have {len(colors)} colours ({found}), num_classes is {num_classes}; expected as many "
+        "colours as classes, with black for the background: set num_classes, or list the colours in class order in "
         "colors.json in that folder as [[r, g, b], ...]"
     )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flemme_monai.data.dicom_grid import LPS_TO_RAS, SeriesError, directions, regular_grid, some_names
-from flemme_monai.data.dicom_header import Header, read_header
-from flemme_monai.data.files import is_dicom, is_junk
+from .dicom_grid import LPS_TO_RAS, SeriesError, directions, regular_grid, some_names
+from .dicom_header import Header, read_header
+from .files import is_dicom, is_junk
 
 if TYPE_CHECKING:
     import itk
@@ -40,7 +40,7 @@ def read_series(folder: str) -> tuple[np.ndarray, np.ndarray]:
         The array (W, H, D), or (W, H, D, 3) in colour, and its affine (4, 4) to RAS mm.
 
     Raises:
-        SeriesError: When the files are several series, are not the slices of one grid (a gap, several phases, mixed
+        SeriesError: If the files are several series, are not the slices of one grid (a gap, several phases, mixed
             orientations, spacings or sizes), hold several frames each, claim more than they hold, or are damaged.
     """
     slices = _without_copies(folder, _images(folder))

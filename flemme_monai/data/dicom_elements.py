@@ -54,7 +54,7 @@ class Elements:
         data: the file.
 
     Raises:
-        ValueError: When the file is no DICOM, or is damaged.
+        ValueError: If the file is no DICOM, or is damaged.
 
     Attributes:
         found: value by name.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flemme_monai.data.dicom_header import Header
+from .dicom_header import Header
 
 _logger = logging.getLogger(__name__)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -35,7 +35,7 @@ def regular_grid(folder: str, slices: Sequence[Header]) -> tuple[list[Header], n
         which is not at right angles to the others when the gantry was tilted.
 
     Raises:
-        SeriesError: When a slice's place is not known, orientations or spacings are mixed, several slices are at one
+        SeriesError: If a slice's place is not known, orientations or spacings are mixed, several slices are at one
             position, one is missing, or steps are unequal.
     """
     for name in ("position", "orientation", "spacing"):
@@ -101,7 +101,7 @@ def directions(folder: str, header: Header) -> tuple[np.ndarray, np.ndarray, np.
         header: a slice that tells its orientation and spacing.
 
     Raises:
-        SeriesError: When its orientation or its spacing is none.
+        SeriesError: If its orientation or its spacing is none.
     """
     row, column = np.array(header.orientation).reshape(2, 3)
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 0.01:
@@ -135,10 +135,10 @@ def _check_steps(folder: str, slices: Sequence[Header], depths: np.ndarray, same
             for key in {**one.phase, **other.phase}
             if one.phase.get(key) != other.phase.get(key)
         ]
-        told = f", which differ in {differences[0]}" if differences else ""
+        difference = f", which differ in {differences[0]}" if differences else ""
         raise SeriesError(
             f"{folder}: {len(same)} of {len(slices)} slices are at the position of another, as {one.name} and "
-            f"{other.name}{told}; "
+            f"{other.name}{difference}; "
             "put each phase, echo or time point in a folder of its own"
         )
     usual = float(np.sort(steps)[(len(steps) - 1) // 2])

@@ -12,7 +12,7 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from flemme_monai.data.dicom_elements import IMPLICIT, ITEM_MARK, UNCOMPRESSED, Elements
+from .dicom_elements import IMPLICIT, ITEM_MARK, UNCOMPRESSED, Elements
 
 _PHASE_TAGS = (
     "AcquisitionNumber", "TemporalPositionIdentifier", "EchoTime", "TriggerTime", "DiffusionBValue", "ImageType",
@@ -33,7 +33,7 @@ class Header:
         mosaic: whether the picture is a sheet of slices (Siemens MOSAIC).
         frames: images in the file; 0 for DICOM without an image (a DICOMDIR, a structure set, a report).
         size: (columns, rows).
-        samples: values a pixel: 1, or 3 for colour.
+        samples: values per pixel: 1, or 3 for colour.
         photometric: MONOCHROME1, MONOCHROME2, RGB, ...
         spacing: (along a row, along a column) in mm, None where it is not given.
         position: (3,), the first pixel's centre in LPS mm, None where it is not given.
@@ -78,7 +78,7 @@ def read_header(path: str) -> Header:
         The header.
 
     Raises:
-        ValueError: When the file is no DICOM, is cut short, or holds fewer pixels than its header claims.
+        ValueError: If the file is no DICOM, is cut short, or holds fewer pixels than its header claims.
     """
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size < 8:
@@ -94,7 +94,7 @@ def read_header(path: str) -> Header:
     if elements.pixels is not None and min(columns, rows, samples, bits, frames) < 1:
         raise ValueError(
             f"claims {columns} columns, {rows} rows, {samples} samples of {bits} bits and {frames} frames; "
-            "none may be below 1"
+            "expected 1 or more of each"
         )
     photometric = texts("PhotometricInterpretation")
     compressed = (texts("transfer_syntax") or IMPLICIT) not in UNCOMPRESSED

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flemme_monai.data.groups import make_groups, top_folder
+from .groups import make_groups, top_folder
 
 Case = dict[str, Any]
 Split = dict[str, list[Case]]
@@ -59,7 +59,7 @@ def divide(cases: Sequence[Case], division: Division, groups: Mapping[str, str] 
         The cases by "train", "val" and "test", in order of classes or sub-folders.
 
     Raises:
-        ValueError: When the cases cannot be divided.
+        ValueError: If the cases cannot be divided.
     """
     units = make_groups(cases, groups)
     kinds = [Counter(map(_kind, unit)) for unit in units]

@@ -56,7 +56,7 @@ def image_kind(path: str | os.PathLike) -> str:
         The kind.
 
     Raises:
-        ValueError: When the suffix is no image's.
+        ValueError: If the suffix is no image's.
     """
     if os.path.isdir(path):
         return "dicom"
@@ -86,7 +86,7 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
         Paths of files and of DICOM folders.
 
     Raises:
-        ValueError: When one folder holds DICOM files and other images.
+        ValueError: If one folder holds DICOM files and other images.
     """
     found: list[Path] = []
     visited: set[str] = set()
@@ -126,7 +126,7 @@ def is_dicom(path: str | os.PathLike) -> bool:
         Whether it is; False for what is no regular file.
 
     Raises:
-        OSError: When the file may not be read.
+        OSError: If the file may not be read.
     """
     if os.fspath(path).lower().endswith(DICOM_SUFFIXES):
         return True

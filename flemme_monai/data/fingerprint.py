@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flemme_monai.data.files import is_junk
+from .files import is_junk
 
 _CHUNK = 1024
 _CHUNKS = 8

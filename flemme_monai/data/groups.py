@@ -53,10 +53,10 @@ def group_names(cases: Sequence[Case], group_by: str) -> dict[str, str]:
         Groups by the cases' names.
 
     Raises:
-        ValueError: When it is no regular expression, or finds nothing in some names.
+        ValueError: If it is no regular expression, or finds nothing in some names.
     """
     if not isinstance(group_by, str):
-        raise ValueError(f"group_by is {group_by!r}; a regular expression over the case's name, or folder, is expected")
+        raise ValueError(f"group_by is {group_by!r}; expected a regular expression over the case's name, or 'folder'")
     names = [case["case"] for case in cases]
     if group_by == FOLDER:
         groups = {name: name.rpartition("/")[0] for name in names}
@@ -65,8 +65,8 @@ def group_names(cases: Sequence[Case], group_by: str) -> dict[str, str]:
             expression = re.compile(group_by)
         except re.error as error:
             raise ValueError(
-                f"group_by is {group_by!r}, which is no regular expression ({error}); "
-                r"such as 'case\d+' or '(.+)_slice', or folder, is expected"
+                f"group_by is {group_by!r}, which is no regular expression ({error}); expected one such as "
+                r"'case\d+' or '(.+)_slice', or 'folder'"
             ) from None
         groups = {name: _matched(expression.search(name)) for name in names}
     missed = [name for name in names if not groups[name]]
@@ -183,7 +183,7 @@ def check_parts(split: Mapping[str, Sequence[Case]], groups: Mapping[str, str] |
         source: what names the parts, for the message.
 
     Raises:
-        ValueError: When a group is in several parts.
+        ValueError: If a group is in several parts.
     """
     if groups is None:
         return
@@ -194,12 +194,12 @@ def check_parts(split: Mapping[str, Sequence[Case]], groups: Mapping[str, str] |
                 parts.setdefault(groups[case["case"]], {}).setdefault(part, case["case"])
     torn = {group: found for group, found in parts.items() if len(found) > 1}
     if torn:
-        told = "; ".join(
+        listed = "; ".join(
             f"{group}: " + ", ".join(f"{part} has {name}" for part, name in torn[group].items())
             for group in sorted(torn)[:3]
         )
         raise ValueError(
-            f"{source}: puts {len(torn)} of {len(parts)} groups of group_by into several parts ({told}); "
+            f"{source}: puts {len(torn)} of {len(parts)} groups of group_by into several parts ({listed}); "
             "a group belongs to one part, change the lists or group_by"
         )
 

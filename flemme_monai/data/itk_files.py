@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 from monai.data import ITKReader
 
-from flemme_monai.data.nifti import check_affine
-from flemme_monai.data.refusal import RefusalError
-from flemme_monai.data.text_headers import check_metaimage, check_nrrd
+from .nifti import check_affine
+from .refusal import RefusalError
+from .text_headers import check_metaimage, check_nrrd
 
 ITK_LOCK = threading.Lock()  # ITK loads its modules on first use, which is not safe in several threads
 
@@ -40,7 +40,7 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
         The array (C, X, Y) or (C, X, Y, Z) in the file's dtype, and the affine (4, 4) to RAS mm.
 
     Raises:
-        RefusalError: When header and file contradict each other, or the voxels' place in space is not defined.
+        RefusalError: If header and file contradict each other, or the voxels' place in space is not defined.
     """
     (check_nrrd if path.lower().endswith("nrrd") else check_metaimage)(path)
     with ITK_LOCK, quiet_itk():
@@ -51,7 +51,7 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     affine[:rank, :rank], affine[:rank, 3] = given[:rank, :rank], given[:rank, -1]
     check_affine(affine, "the affine of its directions and spacings", rank)
     if array.ndim > rank + 1:
-        raise RefusalError(f"has {array.ndim} axes; {rank} of space and one of channels are expected")
+        raise RefusalError(f"has {array.ndim} axes; expected {rank} of space and one of channels")
     return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
 
 
@@ -78,7 +78,7 @@ def _read(path: str) -> tuple[np.ndarray, dict]:
     header.SetFileName(path)
     header.ReadImageInformation()
     if "complex" in header.GetPixelTypeAsString(header.GetPixelType()):
-        raise RefusalError("voxels are complex; real numbers are expected")
+        raise RefusalError("voxels are complex; expected real numbers")
     component = header.GetComponentTypeAsString(header.GetComponentType())
     reader = ITKReader()
     if header.GetNumberOfComponents() > 1:

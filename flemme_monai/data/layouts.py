@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flemme_monai.data.files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
-from flemme_monai.data.groups import PART_FOLDERS, first_folder
-from flemme_monai.data.listing import PARTS, listed_cases, read_listing
-from flemme_monai.data.matching import (
+from ..utils import user_path
+from .files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
+from .groups import PART_FOLDERS, first_folder
+from .listing import PARTS, listed_cases, read_listing
+from .matching import (
     Case,
     by_stem,
     cases_of,
@@ -24,7 +25,6 @@ from flemme_monai.data.matching import (
     match_labels,
     relative_stem,
 )
-from flemme_monai.utils import user_path
 
 IMAGE_FOLDERS = ("images", "imagesTr")
 MASK_FOLDERS = ("masks", "labels", "labelsTr")
@@ -43,7 +43,7 @@ class DataSet:
 
     Args:
         folder: the data set's folder.
-        training: the cases: ``image`` (a path or one path a channel), ``case`` (unique) and, where known, ``label``.
+        training: the cases: ``image`` (a path or one path per channel), ``case`` (unique) and, where known, ``label``.
         validation: cases that dataset.json names for validation.
         test: cases that dataset.json names for test; they may lack a label. Cases below train/ and val/ (or valid/,
             validation/) or test/ are named so too.
@@ -72,8 +72,8 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         The cases.
 
     Raises:
-        FileNotFoundError: When the folder or a file named in dataset.json is missing.
-        ValueError: When no layout is recognised or a file does not fit in it.
+        FileNotFoundError: If the folder or a file named in dataset.json is missing.
+        ValueError: If no layout is recognised or a file does not fit in it.
     """
     folder = data_folder(dataset_dir, _LOOKED_FOR)
     listing = read_listing(folder)
@@ -130,8 +130,8 @@ def data_folder(dataset_dir: str | os.PathLike, looked_for: str) -> Path:
         The path, with the user's home written out.
 
     Raises:
-        FileNotFoundError: When there is no such folder.
-        ValueError: When it is a file or empty.
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it is a file or empty.
     """
     folder = user_path(dataset_dir)
     if not folder.exists():
@@ -169,7 +169,7 @@ def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
     """Cases of a folder of folders, each with images/ and masks/: one picture and a mask an instance, or several.
 
     Raises:
-        ValueError: When some folders are like that and others are not.
+        ValueError: If some folders are like that and others are not.
     """
     entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
     pairs = {

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from flemme_monai.data.files import image_stem, image_suffix, is_junk
-from flemme_monai.data.matching import Case, composed, relative_stem
+from .files import image_stem, image_suffix, is_junk
+from .matching import Case, composed, relative_stem
 
 LISTING = "dataset.json"
 # names in the file
@@ -25,7 +25,7 @@ def read_listing(folder: Path) -> dict[str, Any] | None:
         folder: the data set's folder.
 
     Raises:
-        ValueError: When the file holds no JSON object.
+        ValueError: If the file holds no JSON object.
     """
     path = folder / LISTING
     if not path.is_file():
@@ -35,7 +35,7 @@ def read_listing(folder: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{path}: is not JSON in UTF-8 ({error}); mend the file") from None
     if not isinstance(listing, dict):
-        raise ValueError(f'{path}: holds a {type(listing).__name__}; {{"training": [...], ...}} is expected')
+        raise ValueError(f'{path}: holds a {type(listing).__name__}; expected {{"training": [...], ...}}')
     return listing
 
 
@@ -51,8 +51,8 @@ def listed_cases(folder: Path, listing: dict[str, Any], labels: bool) -> list[li
         The three lists.
 
     Raises:
-        FileNotFoundError: When a file that it names is missing.
-        ValueError: When it is malformed or names a case twice.
+        FileNotFoundError: If a file that it names is missing.
+        ValueError: If it is malformed or names a case twice.
     """
     source = folder / LISTING
     parts = [
@@ -68,7 +68,7 @@ def listed_cases(folder: Path, listing: dict[str, Any], labels: bool) -> list[li
 def _listed(source: Path, listing: dict[str, Any], key: str) -> list[Any]:
     entries = listing.get(key) or []
     if not isinstance(entries, list):
-        raise ValueError(f"{source}: {key} is a {type(entries).__name__}; a list of images is expected")
+        raise ValueError(f"{source}: {key} is a {type(entries).__name__}; expected a list of images")
     return entries
 
 
@@ -78,7 +78,7 @@ def _entries(folder: Path, entries: list[Any], part: str, labels: bool) -> list[
     for entry in entries:
         entry = {"image": entry} if isinstance(entry, (str, list)) else entry
         if not isinstance(entry, dict) or not entry.get("image"):
-            raise ValueError(f'{source}: {part} has {entry!r}; {{"image": path, "label": path}} is expected')
+            raise ValueError(f'{source}: {part} has {entry!r}; expected {{"image": path, "label": path}}')
         names = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
         if is_junk(os.path.basename(_posix(str(names[0])))):
             continue
@@ -117,7 +117,7 @@ def _path(folder: Path, name: Any) -> str:
     """Path of a file that dataset.json names, which must lie in the data set's folder."""
     source = folder / LISTING
     if not isinstance(name, str):
-        raise ValueError(f"{source}: names {name!r} as a file; a path is expected")
+        raise ValueError(f"{source}: names {name!r} as a file; expected a path")
     root = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(root, name))
     if not os.path.exists(path):

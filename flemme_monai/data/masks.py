@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from flemme_monai.data.files import image_suffix
-from flemme_monai.data.reading import read_array
+from .files import image_suffix
+from .reading import read_array
 
 Color = tuple[int, int, int]
 _MAX_LEVELS = 16  # with more classes a grey level could be taken for a label value
@@ -37,7 +37,7 @@ def to_label_map(
         (1, *S) label map, uint8, or int32 above 256 classes.
 
     Raises:
-        ValueError: When a value or colour belongs to no class.
+        ValueError: If a value or colour belongs to no class.
     """
     dtype = np.uint8 if num_classes <= 256 else np.int32
     array = _whole(_without_alpha(array, name), name)
@@ -63,8 +63,8 @@ def to_label_map(
             return np.asarray(classes, dtype=dtype)[np.searchsorted(values, array)]
     beyond = next(value for value in values if not 0 <= value < num_classes)
     raise ValueError(
-        f"{name}: label {beyond} is beyond num_classes {num_classes} (found {_few(values)}; {_allowed(num_classes)} "
-        "are expected); set num_classes to the number of classes with the background, or mend the mask"
+        f"{name}: label {beyond} is beyond num_classes {num_classes} (found {_few(values)}); expected "
+        f"{_allowed(num_classes)}: set num_classes to the number of classes with the background, or mend the mask"
     )
 
 
@@ -78,7 +78,7 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
         The colours, black among them where pixels are transparent, or None when every mask is grey.
 
     Raises:
-        ValueError: When a file has more than 256 colours or is a coloured JPEG.
+        ValueError: If a file has more than 256 colours or is a coloured JPEG.
     """
     found: set[Color] = set()
     coloured = False
@@ -93,9 +93,7 @@ def mask_colors(paths: Iterable[str | os.PathLike]) -> list[Color] | None:
         if len(array) in (1, 3):
             found.update(_unpack(code) for code in np.unique(_packed(array, os.fspath(path))))
         if coloured and len(found) > _MAX_COLORS:
-            raise ValueError(
-                f"{path}: brings the masks to {len(found)} colours, a mask has one colour a class; mend it"
-            )
+            raise ValueError(f"{path}: brings the masks to {len(found)} colours; expected one per class: mend it")
     return sorted(found) if coloured else None
 
 
@@ -107,7 +105,7 @@ def check_levels(paths: Iterable[str | os.PathLike], num_classes: int) -> None:
         num_classes: number of classes, background included.
 
     Raises:
-        ValueError: When no mask has another value.
+        ValueError: If no mask has another value.
     """
     if not 2 < num_classes <= _MAX_LEVELS:
         return
@@ -145,7 +143,7 @@ def _without_alpha(array: np.ndarray, name: str) -> np.ndarray:
     if len(array) in (1, 3):
         return array
     if len(array) not in (2, 4):
-        raise ValueError(f"{name}: a mask has {len(array)} channels; one label map, grey, RGB or RGBA is expected")
+        raise ValueError(f"{name}: a mask has {len(array)} channels; expected one label map, grey, RGB or RGBA")
     colour, alpha = array[:-1], array[-1:]
     half = 32768 if array.dtype == np.uint16 else 128
     if not colour.any() and alpha.min() != alpha.max():
@@ -154,10 +152,10 @@ def _without_alpha(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _packed(array: np.ndarray, name: str) -> np.ndarray:
-    """(1 or 3, *S) colours as one number a pixel, 0xRRGGBB; those of 16 bits are 257 times those of 8."""
+    """(1 or 3, *S) colours as one number per pixel, 0xRRGGBB; those of 16 bits are 257 times those of 8."""
     if array.dtype == np.uint16:
         if (array % 257).any():
-            raise ValueError(f"{name}: has colours of 16 bits that no 8 bits have; store masks with 8 bits a channel")
+            raise ValueError(f"{name}: has colours of 16 bits that no 8 bits have; store masks with 8 bits per channel")
         array = array // 257
     red, green, blue = array.astype(np.uint32) if len(array) == 3 else array.astype(np.uint32).repeat(3, axis=0)
     return (red << 16) | (green << 8) | blue
@@ -175,7 +173,7 @@ def _classes_of_colors(array: np.ndarray, name: str, colors: Sequence[Sequence[i
     strange = known[order][place] != packed
     if strange.any():
         raise ValueError(
-            f"{name}: colour {_unpack(packed[strange][0])} belongs to no class; the classes' colours are "
+            f"{name}: colour {_unpack(packed[strange][0])} belongs to no class; expected one of "
             f"{_few([tuple(color) for color in colors])}"
         )
     return order[place][None]
@@ -199,17 +197,18 @@ def _nearest_level(array: np.ndarray, name: str, num_classes: int) -> np.ndarray
 def _whole(array: np.ndarray, name: str) -> np.ndarray:
     """A mask of whole numbers; those that a scale factor in float32 has moved off them are put back."""
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: the mask's voxels are {array.dtype}; labels are whole numbers")
+        raise ValueError(f"{name}: the mask's voxels are {array.dtype}; expected whole numbers, which labels are")
     if array.dtype.kind != "f" or not array.size:
         return array
     top = np.abs(array).max()
     if not np.isfinite(top):
-        raise ValueError(f"{name}: the mask holds NaN or Inf; labels are whole numbers, mend the file")
+        raise ValueError(f"{name}: the mask holds NaN or Inf; expected whole numbers, which labels are: mend the file")
     whole = np.rint(array)
     broken = np.abs(array - whole) > _OFF_WHOLE * max(top, 1)
     if broken.any():
         raise ValueError(
-            f"{name}: the mask holds {array[broken][0]:.9g}; labels are whole numbers (was it interpolated?)"
+            f"{name}: the mask holds {array[broken][0]:.9g}; expected whole numbers, which labels are (was it "
+            "interpolated?)"
         )
     return whole
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flemme_monai.data.files import image_stem
+from .files import image_stem
 
 Case = dict[str, Any]
 _MASK = "masks?|seg|segmentation|labels?|gt"
@@ -39,7 +39,7 @@ def by_stem(paths: Sequence[Path], folder: Path, what: str) -> dict[str, Path]:
         what: what a case has one of, for the error.
 
     Raises:
-        ValueError: When two files have one name.
+        ValueError: If two files have one name.
     """
     stems: dict[str, Path] = {}
     for path in paths:
@@ -105,7 +105,7 @@ def mask_files(paths: Sequence[Path], folder: Path) -> list[Path]:
 def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, labels: bool) -> None:
     """Gives each case the mask of its name; names may end differently in _mask, _seg, _label, _0000 and the like.
 
-    All masks in a sub-folder with a case's name are that case's, one an instance; so are NAME_mask, NAME_mask_1, ...
+    All masks in a sub-folder with a case's name are that case's, one per instance; so are NAME_mask, NAME_mask_1, ...
 
     Args:
         cases: the cases by name; ``label`` is added: a path, or a list of paths.
@@ -114,7 +114,7 @@ def match_labels(cases: dict[str, Case], masks: Sequence[Path], folder: Path, la
         labels: every case needs a mask, and every mask a case.
 
     Raises:
-        ValueError: When that does not hold, or names cannot be told apart.
+        ValueError: If that does not hold, or names cannot be told apart.
     """
     instances: dict[str, list[Path]] = {}
     for path in masks:

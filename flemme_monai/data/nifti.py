@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flemme_monai.data.claims import check_compressed, check_held
-from flemme_monai.data.refusal import RefusalError
+from .claims import check_compressed, check_held
+from .refusal import RefusalError
 
 if TYPE_CHECKING:
     import nibabel
@@ -37,7 +37,7 @@ def read_nifti(path: str, labels: bool = False) -> tuple[np.ndarray, np.ndarray,
         right to left, and the centre as origin.
 
     Raises:
-        RefusalError: When header and file contradict each other, or the voxels' place in space is not defined.
+        RefusalError: If header and file contradict each other, or the voxels' place in space is not defined.
     """
     with _opened(path) as volume:
         rank = min(len(volume.shape), 3)
@@ -50,7 +50,7 @@ def read_nifti(path: str, labels: bool = False) -> tuple[np.ndarray, np.ndarray,
     array = array.reshape(*array.shape[:rank], *(size for size in array.shape[rank:] if size > 1), order="A")
     if rank < 2 or array.ndim > rank + 1:
         raise RefusalError(
-            f"has the shape {_times(array.shape)}; 2 or 3 axes of space and one of channels are expected: "
+            f"has the shape {_times(array.shape)}; expected 2 or 3 axes of space and one of channels: "
             "store its parts as files of their own"
         )
     array = array[None] if array.ndim == rank else np.moveaxis(array, -1, 0)
@@ -70,7 +70,7 @@ def check_affine(affine: np.ndarray, what: str, rank: int = 3) -> None:
         rank: number of the grid's axes.
 
     Raises:
-        RefusalError: When a value is NaN or Inf, or axes are of length 0 or lie in one plane.
+        RefusalError: If a value is NaN or Inf, or axes are of length 0 or lie in one plane.
     """
     columns = np.asarray(affine, dtype=np.float64)[:3, :rank]
     if np.isfinite(affine).all():
@@ -175,7 +175,7 @@ def _opened(path: str) -> Iterator[nibabel.spatialimages.SpatialImage]:
 
     volume = nibabel.load(path)
     if not isinstance(volume, nibabel.AnalyzeImage):
-        raise RefusalError(f"is a {type(volume).__name__} of nibabel; an image of voxels is expected")
+        raise RefusalError(f"is a {type(volume).__name__} of nibabel; expected an image of voxels")
     voxels = volume.dataobj
     if min(voxels.shape, default=0) < 1:
         raise RefusalError(f"has no voxels: its header claims the shape {_times(voxels.shape)}; replace it")

@@ -28,7 +28,7 @@ def phantoms(
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
         num_classes: number of classes, background included.
-        image_size: size of the image in voxels, one number an axis.
+        image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
 
     Returns:
@@ -53,7 +53,7 @@ def class_phantoms(
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
         num_classes: number of classes.
-        image_size: size of the image in voxels, one number an axis.
+        image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
 
     Returns:

@@ -8,9 +8,9 @@ from contextlib import ExitStack, suppress
 import numpy as np
 from PIL import Image, ImageCms
 
-from flemme_monai.data.claims import check_picture
-from flemme_monai.data.itk_files import ITK_LOCK, quiet_itk
-from flemme_monai.data.refusal import RefusalError
+from .claims import check_picture
+from .itk_files import ITK_LOCK, quiet_itk
+from .refusal import RefusalError
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "DIB")
 _ORIENTATION = 0x0112  # EXIF's and TIFF's tag
@@ -20,7 +20,7 @@ _SHOWN = {"RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBa": "R
 
 
 def read_picture(path: str, indexed: bool = False) -> np.ndarray:
-    """Reads a picture as a viewer shows it: turned by its EXIF orientation, of 1 to 32 bits a channel.
+    """Reads a picture as a viewer shows it: turned by its EXIF orientation, of 1 to 32 bits per channel.
 
     Args:
         path: the file.
@@ -30,7 +30,7 @@ def read_picture(path: str, indexed: bool = False) -> np.ndarray:
         (C, W, H); C is 1 (grey or indices), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha).
 
     Raises:
-        RefusalError: When it has several pages, claims more pixels than it holds, or cannot be read with all its bits.
+        RefusalError: If it has several pages, claims more pixels than it holds, or cannot be read with all its bits.
     """
     with ExitStack() as stack:
         # of a path Pillow maps a plain TIFF into memory with the size that it has once turned, shuffling its pixels
@@ -89,8 +89,8 @@ def _deep(path: str, mode: str, shallow: np.ndarray, tags: dict) -> np.ndarray:
             return array
     kind = f", orientation {tags.get(_ORIENTATION, 1)}, photometric interpretation {tags.get(_PHOTOMETRIC)}"
     raise RefusalError(
-        f"cannot be read with all of its 16 bits a channel ({mode}{kind if tags else ''}); store it as an upright PNG "
-        "or TIFF of RGB without premultiplied alpha"
+        f"cannot be read with all of its 16 bits per channel ({mode}{kind if tags else ''}); store it as an upright "
+        "PNG or TIFF of RGB without premultiplied alpha"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from monai.data import ImageReader
 
-from flemme_monai.data.reading import meta_of, read_channels, read_masks
+from .reading import meta_of, read_channels, read_masks
 
 
 class CheckedReader(ImageReader):
@@ -32,7 +32,7 @@ class CheckedReader(ImageReader):
         """The paths: :meth:`get_data` opens the files, since after an error here LoadImage tries its own readers.
 
         Args:
-            data: a path, or one path a channel, of label maps one an instance.
+            data: a path, or one path per channel, of label maps one per instance.
             kwargs: not used, part of MONAI's interface.
         """
         return [os.fspath(path) for path in ([data] if isinstance(data, (str, os.PathLike)) else data)]
@@ -47,8 +47,8 @@ class CheckedReader(ImageReader):
             The array (C, W, H) of a 2D image or (C, *S) of a volume in the file's orientation, and its meta.
 
         Raises:
-            FileNotFoundError: When there is no such file.
-            ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
+            FileNotFoundError: If there is no such file.
+            ValueError: If a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
         """
         stored = read_masks(img) if self.labels else read_channels(img)
         dtype = stored.array.dtype.newbyteorder("=") if self.labels else np.float32

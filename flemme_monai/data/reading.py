@@ -11,13 +11,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Orientation
 
-from flemme_monai.data.dicom import read_series
-from flemme_monai.data.dicom_grid import SeriesError
-from flemme_monai.data.files import image_kind, image_suffix
-from flemme_monai.data.itk_files import ITK_LOCK, read_itk
-from flemme_monai.data.nifti import read_nifti
-from flemme_monai.data.pictures import read_picture
-from flemme_monai.data.refusal import RefusalError
+from .dicom import read_series
+from .dicom_grid import SeriesError
+from .files import image_kind, image_suffix
+from .itk_files import ITK_LOCK, read_itk
+from .nifti import read_nifti
+from .pictures import read_picture
+from .refusal import RefusalError
 
 _RAS = Orientation(axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S")))
 
@@ -49,8 +49,8 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
         The array, its affine and what else the format knows.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is damaged, holds several pages or series, or is not of the kind its suffix says.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, holds several pages or series, or is not of the kind its suffix says.
     """
     path = os.fspath(path)
     if not os.path.exists(path):
@@ -90,7 +90,7 @@ def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarr
 
 
 def read_channels(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Stored:
-    """Reads an image, or one file a channel, as it is stored.
+    """Reads an image, or one file per channel, as it is stored.
 
     Args:
         paths: an image file or DICOM folder, or a list of them: the channels of one image.
@@ -99,14 +99,14 @@ def read_channels(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Sto
         The array with the channels of all files, in the dtype that holds them all; affine and meta of the first file.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
     names = _names(paths)
     files = [read_stored(name) for name in names]
     for name, stored in zip(names, files):
         if stored.array.dtype.kind not in "biuf":
-            raise ValueError(f"{name}: voxels are {stored.array.dtype}; real numbers are expected")
+            raise ValueError(f"{name}: voxels are {stored.array.dtype}; expected real numbers")
         if stored.array.dtype.kind == "f":
             check_finite(torch.from_numpy(np.ascontiguousarray(stored.array, dtype=np.float32)), name)
     _check_one_grid(names, files, "the channels")
@@ -119,14 +119,14 @@ def read_masks(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Stored
     """Reads a label map, or the masks of one image's instances, as they are stored.
 
     Args:
-        paths: a file, or one file an instance.
+        paths: a file, or one file per instance.
 
     Returns:
         The array, of several files the highest value of each pixel; affine and meta of the first file.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When a file is unreadable, shapes or affines differ, or one of several masks has channels.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is unreadable, shapes or affines differ, or one of several masks has channels.
     """
     names = _names(paths)
     files = [read_stored(name, indexed=True) for name in names]
@@ -140,7 +140,7 @@ def read_masks(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Stored
 
 
 def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTensor:
-    """Reads an image, or one file a channel, in RAS orientation when it is a volume.
+    """Reads an image, or one file per channel, in RAS orientation when it is a volume.
 
     Args:
         paths: an image file or DICOM folder, or a list of them: the channels of one image.
@@ -150,8 +150,8 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
         ``affine`` turned.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a file is unreadable, holds NaN or Inf, or the channels' shapes or affines differ.
     """
     stored = read_channels(paths)
     first = os.fspath(paths if isinstance(paths, (str, os.PathLike)) else paths[0])
@@ -193,7 +193,7 @@ def check_finite(data: torch.Tensor, name: str) -> None:
         name: its path, for the error.
 
     Raises:
-        ValueError: When a voxel is NaN or Inf.
+        ValueError: If a voxel is NaN or Inf.
     """
     bad = data.numel() - int(torch.isfinite(data).sum())
     if bad:
@@ -226,8 +226,8 @@ def _check_one_grid(names: Sequence[str], files: Sequence[Stored], what: str) ->
     for name, (array, affine, _) in zip(names[1:], files[1:]):
         if array.shape[1:] != first.array.shape[1:]:
             raise ValueError(
-                f"{name}: shape {_times(array.shape[1:])} differs from {_times(first.array.shape[1:])} of {names[0]}; "
-                f"{what} of one image must have one shape"
+                f"{name}: has the shape {_times(array.shape[1:])}; expected {_times(first.array.shape[1:])}, that of "
+                f"{names[0]}; {what} of one image must have one shape"
             )
         shift = displacement(affine, first.affine, array.shape[1:])
         if shift > 0.5:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from flemme_monai.data.divide import Case, Split
-from flemme_monai.data.groups import few
-from flemme_monai.data.split_record import Source, SplitRecord
+from .divide import Case, Split
+from .groups import few
+from .split_record import Source, SplitRecord
 
 # the settings that make a split, and what they are when a user sets none
 DEFAULTS: dict[str, Any] = {
@@ -41,7 +41,7 @@ def recorded_split(
         The cases by "train", "val" and "test".
 
     Raises:
-        ValueError: When the split would test on training cases, no case is left to test, or a training cannot go on.
+        ValueError: If the split would test on training cases, no case is left to test, or a training cannot go on.
     """
     known = [case for case in source.cases if record.knows(case, source)]
     if resume:
@@ -76,13 +76,13 @@ def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -
     """Refuse a split that tests on cases which the autoencoder of a latent diffusion model was trained on.
 
     Raises:
-        ValueError: When it does.
+        ValueError: If it does.
     """
     trained = record.trained_on(split["test"], source)
     if trained:
         raise ValueError(
             f"by {record.path} the autoencoder was trained on {len(trained)} of the {len(split['test'])} test cases "
-            f"({few(trained)}); give both trainings one split: the autoencoder's is {_told(record.settings)}"
+            f"({few(trained)}); give both trainings one split: the autoencoder's is {_listed(record.settings)}"
         )
 
 
@@ -102,15 +102,15 @@ def _check_other_split(record: SplitRecord, split: Split, given: dict[str, Any],
     trained = record.trained_on(split["test"], source)
     if trained:
         raise ValueError(
-            f"{_told(given)} would test on {len(trained)} cases that the weights were trained on ({few(trained)}); "
+            f"{_listed(given)} would test on {len(trained)} cases that the weights were trained on ({few(trained)}); "
             f"leave out {', '.join(given)}, and the training's split is used ({record.path})"
         )
     if resume:
         raise ValueError(
-            f"{_told(given)} makes another split than {record.path}, with which the run began; leave out "
+            f"{_listed(given)} makes another split than {record.path}, with which the run began; leave out "
             f"{', '.join(given)}, or train without resume"
         )
-    _logger.info("%s makes another split than %s; none of its test cases was trained on", _told(given), record.path)
+    _logger.info("%s makes another split than %s; none of its test cases was trained on", _listed(given), record.path)
 
 
 def _new_cases_test(record: SplitRecord, split: Split, new: Sequence[Case], source: Source) -> Split:
@@ -157,7 +157,7 @@ def _names(cases: Sequence[Case]) -> str:
     return few([case["case"] for case in cases])
 
 
-def _told(settings: Mapping[str, Any]) -> str:
+def _listed(settings: Mapping[str, Any]) -> str:
     """Settings in words, without those at their defaults."""
-    told = [f"{name} {value}" for name, value in settings.items() if value != DEFAULTS[name]]
-    return ", ".join(told) or "that of the default settings"
+    listed = [f"{name} {value}" for name, value in settings.items() if value != DEFAULTS[name]]
+    return ", ".join(listed) or "that of the default settings"

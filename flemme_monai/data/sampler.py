@@ -19,7 +19,7 @@ def rank_sampler(dataset: Sized, part: str) -> DistributedSampler:
         The sampler.
 
     Raises:
-        ValueError: When there are fewer cases than processes.
+        ValueError: If there are fewer cases than processes.
     """
     processes = distributed.get_world_size()
     if len(dataset) < processes:

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flemme_monai.data.divide import PARTS, Case, Split
-from flemme_monai.data.fingerprint import data_set_fingerprint, fingerprint
-from flemme_monai.utils.files import atomic_write, user_path
+from ..utils.files import atomic_write, user_path
+from .divide import PARTS, Case, Split
+from .fingerprint import data_set_fingerprint, fingerprint
 
 SPLIT_FILE = "split.json"
 Slab = tuple[int, int]
@@ -160,7 +160,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
     """The record of a training's split, None where there is no such file, which is logged.
 
     Raises:
-        ValueError: When the file is no such record.
+        ValueError: If the file is no such record.
     """
     path = user_path(path)
     if not path.is_file():

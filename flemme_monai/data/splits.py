@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flemme_monai.data.divide import PARTS, Case, Division, Split
-from flemme_monai.data.groups import few
-from flemme_monai.data.reading import read_image
-from flemme_monai.utils import user_path
+from ..utils import user_path
+from .divide import PARTS, Case, Division, Split
+from .groups import few
+from .reading import read_image
 
 _SHARES = (0.6, 0.2, 0.2)
 _CONTENT_LEVEL = 0.5
@@ -49,13 +49,13 @@ def by_fold(fold: int, num_folds: int) -> Division:
         num_folds: number of folds, at least 3.
 
     Raises:
-        ValueError: When the numbers do not fit.
+        ValueError: If the numbers do not fit.
     """
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in (fold, num_folds)):
-        raise ValueError(f"fold is {fold!r} of num_folds {num_folds!r}; whole numbers are expected, fold from 0")
+        raise ValueError(f"fold is {fold!r} of num_folds {num_folds!r}; expected whole numbers, fold from 0")
     if num_folds < 3 or not 0 <= fold < num_folds:
         raise ValueError(
-            f"fold is {fold} of num_folds {num_folds}; num_folds must be at least 3 and fold 0 to num_folds - 1"
+            f"fold is {fold} of num_folds {num_folds}; expected num_folds of 3 or more and fold from 0 to num_folds - 1"
         )
     role = {fold: "test", (fold + 1) % num_folds: "val"}
 
@@ -105,8 +105,8 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
         The cases by "train", "val" and "test".
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is no such JSON, names an unknown case, or a case twice.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no such JSON, names an unknown case, or a case twice.
     """
     split_file = user_path(split_file)
     if not split_file.is_file():
@@ -123,11 +123,9 @@ def split_by_file(cases: Sequence[Case], split_file: str | os.PathLike) -> Split
     if not isinstance(named, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in named.values()
     ):
-        raise ValueError(f"{split_file}: {shape} is expected")
+        raise ValueError(f"{split_file}: holds something else than lists of names by part; expected {shape}")
     if set(named) - set(PARTS) or not named.get("train") or not named.get("val"):
-        raise ValueError(
-            f"{split_file}: has {', '.join(named) or 'no entries'}; {shape} with train and val is expected"
-        )
+        raise ValueError(f"{split_file}: has {', '.join(named) or 'no entries'}; expected {shape} with train and val")
     return split_by_name(cases, named, os.fspath(split_file))
 
 
@@ -143,7 +141,7 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
         The cases by "train", "val" and "test".
 
     Raises:
-        ValueError: When a name is unknown or given twice.
+        ValueError: If a name is unknown or given twice.
     """
     known = {case["case"]: case for case in cases}
     seen: set[str] = set()
@@ -182,7 +180,7 @@ def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapp
         axis.
 
     Raises:
-        ValueError: When an image is no volume or has fewer than 3 slices with content, or the volumes of a group have
+        ValueError: If an image is no volume or has fewer than 3 slices with content, or the volumes of a group have
             different numbers of slices.
     """
     split: Split = {part: [] for part in PARTS}
@@ -192,9 +190,9 @@ def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapp
     for group, members in grouped.items():
         found = [_content(case) for case in members]
         if len({slices for _, _, slices in found}) > 1:
-            told = ", ".join(f"{case['case']} {slices}" for case, (_, _, slices) in list(zip(members, found))[:3])
+            listed = ", ".join(f"{case['case']} {slices}" for case, (_, _, slices) in list(zip(members, found))[:3])
             raise ValueError(
-                f"group {group}: has volumes of different numbers of slices ({told}), which split_by slab cannot "
+                f"group {group}: has volumes of different numbers of slices ({listed}), which split_by slab cannot "
                 "divide at the same slices; set split_by to case"
             )
         low, high = min(first for first, _, _ in found), max(last for _, last, _ in found)
@@ -218,7 +216,7 @@ def _content(case: Case) -> tuple[int, int, int]:
     bright = volume - volume.min() > _CONTENT_LEVEL * (np.percentile(volume, 99.5) - volume.min())
     filled = np.flatnonzero(bright.mean(axis=(0, 1, 2)) >= _CONTENT_SHARE)
     if len(filled) < len(PARTS):
-        raise ValueError(f"case {case['case']}: has {len(filled)} slices with content; at least 3 are needed for slabs")
+        raise ValueError(f"case {case['case']}: has {len(filled)} slices with content; expected 3 or more for slabs")
     return int(filled[0]), int(filled[-1]) + 1, volume.shape[-1]
 
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable
 from typing import BinaryIO
 
-from flemme_monai.data.claims import check_compressed, check_held
-from flemme_monai.data.refusal import RefusalError
+from .claims import check_compressed, check_held
+from .refusal import RefusalError
 
 _MOST_LINES, _LONGEST_LINE = 4096, 8192
 _NRRD_TYPES = {
@@ -32,7 +32,7 @@ def check_nrrd(path: str) -> None:
         path: the file.
 
     Raises:
-        RefusalError: When the header is damaged, claims too much, or the voxels are in several files.
+        RefusalError: If the header is damaged, claims too much, or the voxels are in several files.
     """
     with open(path, "rb") as file:
         if not file.readline(16).startswith(b"NRRD000"):
@@ -43,7 +43,7 @@ def check_nrrd(path: str) -> None:
     shape = _numbers(fields, "sizes", "dimension")
     kind = fields.get("type", "").lower()
     if kind not in _NRRD_BYTES:
-        raise RefusalError(f"has voxels of type {kind!r}; integers of 8 to 64 bits, float or double are expected")
+        raise RefusalError(f"has voxels of type {kind!r}; expected integers of 8 to 64 bits, float or double")
     claimed = math.prod(shape) * _NRRD_BYTES[kind]
     what = f"{_times(shape)} voxels of {kind}"
     source = fields.get("datafile")
@@ -58,7 +58,7 @@ def check_nrrd(path: str) -> None:
         least = {"raw": claimed, "hex": 2 * claimed}.get(encoding, 2 * math.prod(shape) - 1)
         check_held(least, held, what)
     else:
-        raise RefusalError(f"has the encoding {encoding!r}; raw, gzip, ascii or hex is expected: save it anew")
+        raise RefusalError(f"has the encoding {encoding!r}; expected raw, gzip, ascii or hex: save it anew")
 
 
 def check_metaimage(path: str) -> None:
@@ -68,7 +68,7 @@ def check_metaimage(path: str) -> None:
         path: the ``.mha`` or ``.mhd``.
 
     Raises:
-        RefusalError: When the header is damaged, claims too much, or the voxels are in several files.
+        RefusalError: If the header is damaged, claims too much, or the voxels are in several files.
     """
     with open(path, "rb") as file:
         fields = _fields(file, b"=", lambda key, line: key == "ElementDataFile")
@@ -78,8 +78,8 @@ def check_metaimage(path: str) -> None:
     source = fields.get("ElementDataFile")
     if kind not in _META_BYTES or source is None:
         raise RefusalError(
-            f"has voxels of type {kind!r} in {source or 'no file'}; ElementType of MET_UCHAR to MET_DOUBLE and "
-            "ElementDataFile are expected"
+            f"has voxels of type {kind!r} in {source or 'no file'}; expected an ElementType of MET_UCHAR to "
+            "MET_DOUBLE and an ElementDataFile"
         )
     channels = _number(fields, "ElementNumberOfChannels", 1)
     claimed = math.prod(shape) * channels * _META_BYTES[kind]
@@ -115,16 +115,16 @@ def _numbers(fields: dict[str, str], key: str, count: str) -> list[int]:
     """The size of each axis."""
     words = fields.get(key, "").split()
     if not all(word.isascii() and word.isdigit() and int(word) for word in words) or not 2 <= len(words) <= 4:
-        raise RefusalError(f"has {key} {' '.join(words)[:80]!r} in its header; 2 to 4 positive numbers are expected")
+        raise RefusalError(f"has {key} {' '.join(words)[:80]!r} in its header; expected 2 to 4 positive numbers")
     if fields.get(count) != str(len(words)):
-        raise RefusalError(f"has {count} {fields.get(count)} and {len(words)} numbers in {key}; they must agree")
+        raise RefusalError(f"has {count} {fields.get(count)} and {len(words)} numbers in {key}; expected as many")
     return [int(word) for word in words]
 
 
 def _number(fields: dict[str, str], key: str, default: int) -> int:
     word = fields.get(key, str(default))
     if not (word.isascii() and word.isdigit()) or len(word) > 18:
-        raise RefusalError(f"has {key} {word[:80]!r} in its header; a number is expected")
+        raise RefusalError(f"has {key} {word[:80]!r} in its header; expected a number")
     return int(word)
 
 

@@ -1,7 +1,7 @@
 """Diffusion, only what MONAI lacks: sampling at any number of steps, EDM, supervised diffusion, guidance."""
 
 from .edm import Preconditioning
-from .guidance import absent, classifier_free_guidance
+from .guidance import classifier_free_guidance, null_context
 from .inferers import AveragedInferer, EDMInferer, SamplingInferer
 from .interpolation import ImageInterpolation, SeedInterpolation, interpolate
 from .latents import LatentSpace
@@ -34,9 +34,9 @@ __all__ = [
     "SchedulerPrepareBatch",
     "SchedulerSampler",
     "SeedInterpolation",
-    "absent",
     "classifier_free_guidance",
     "initial_noise",
     "interpolate",
     "make_scheduler",
+    "null_context",
 ]

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 
 
-def absent(context: torch.Tensor) -> torch.Tensor:
+def null_context(context: torch.Tensor) -> torch.Tensor:
     """The null context, of the same shape: -1 everywhere."""
     if not (context.is_floating_point() or context.dtype.is_signed):
-        raise ValueError(f"context is of type {context.dtype}, which has no -1 for an absent context; make it signed.")
+        raise ValueError(
+            f"context is of type {context.dtype}, which has no -1 for the null context; expected a signed type."
+        )
     return torch.full_like(context, -1)
 
 
@@ -39,7 +41,7 @@ def classifier_free_guidance(
             f"guidance_scale is {guidance_scale} on an unconditional model: there is no context to be guided by. "
             "Set guidance_scale to 1, or give a context to a network that was trained with one."
         )
-    both = torch.cat([absent(context), context])  # (2B, ...)
+    both = torch.cat([null_context(context), context])  # (2B, ...)
 
     def predict(x: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         uncond, cond = network(torch.cat([x, x]), torch.cat([timesteps, timesteps]), both).to(x.dtype).chunk(2)

@@ -75,7 +75,9 @@ class SamplingInferer(Inferer):
         keep_steps: int = 0,
     ) -> None:
         if not 0 <= keep_steps <= sampler.num_inference_steps:
-            raise ValueError(f"keep_steps is {keep_steps}; the sampler has {sampler.num_inference_steps} steps.")
+            raise ValueError(
+                f"keep_steps is {keep_steps}; expected at most the sampler's {sampler.num_inference_steps} steps."
+            )
         self.sampler, self.guidance_scale = sampler, guidance_scale
         self.seed, self.progress = seed, progress
         self.decode, self.keep_steps = decode, keep_steps

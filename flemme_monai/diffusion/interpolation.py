@@ -33,7 +33,7 @@ def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = 
         ValueError: If the shapes are unequal, or there are fewer than 2 steps.
     """
     if a.shape != b.shape:
-        raise ValueError(f"cannot interpolate between {tuple(a.shape)} and {tuple(b.shape)}; make the shapes equal.")
+        raise ValueError(f"the ends have shapes {tuple(a.shape)} and {tuple(b.shape)}; expected one shape.")
     if steps < 2:
         raise ValueError(f"steps is {steps}; expected 2 or more.")
     weights = torch.linspace(0, 1, steps, dtype=a.dtype, device=a.device).view([-1] + [1] * a.ndim)
@@ -150,6 +150,6 @@ def _has_number(ends: Any) -> bool:
 def _check_one_class(num_classes: int | None, class_label: int | Sequence[int] | None) -> None:
     if num_classes is not None and not isinstance(class_label, int):
         raise ValueError(
-            f"class_label is {class_label}; an interpolation has one class: set class_label to one of 0 to "
-            f"{num_classes - 1}."
+            f"class_label is {class_label}; expected one of 0 to {num_classes - 1}, since an interpolation has one "
+            "class."
         )

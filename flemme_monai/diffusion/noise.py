@@ -111,7 +111,9 @@ def class_labels(
     each = range(num_classes) if class_label is None else class_label
     each = [each] if isinstance(each, int) else list(each)
     if class_label is not None and len(each) not in (1, num_samples):
-        raise ValueError(f"there are {len(each)} class labels for {num_samples} samples; give one, or all.")
+        raise ValueError(
+            f"there are {len(each)} class labels for {num_samples} samples; expected one, or {num_samples}."
+        )
     wrong = [label for label in each if not isinstance(label, int) or not 0 <= label < num_classes]
     if wrong:
         raise ValueError(f"class_label is {wrong[0]}; expected 0 to {num_classes - 1}, as num_classes says.")

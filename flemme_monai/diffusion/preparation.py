@@ -34,7 +34,7 @@ class DenoisingPrepareBatch(PrepareBatch):
         image_key: the images (B, C, *S) to learn.
         condition_key: the context: classes (B,), images or positions; None: not used.
         rescale: images come in 0..1 and go to -1..1, the range of diffusion. Conditions stay as they are: an image
-            condition of -1 would be an absent one.
+            condition of -1 would be the null one.
         standardise: images and their condition, an image of the same kind, are brought to mean 0 and deviation 1 of the
             condition, so that nothing depends on its brightness and contrast.
         latents: from images to the latents that are learned in their place, as :meth:`LatentSpace.encode`.

@@ -76,7 +76,7 @@ class DiffusionScheduler(Scheduler):
         """
         n, T = num_inference_steps, self.num_train_timesteps
         if not 1 <= n <= T:
-            raise ValueError(f"num_inference_steps is {n}; the schedule has {T} steps: take 1 to {T}.")
+            raise ValueError(f"num_inference_steps is {n}; expected 1 to {T}, the steps of the schedule.")
         steps = [round(T * (n - i) / n) - 1 for i in range(n)]
         self.num_inference_steps = n
         self.timesteps = torch.tensor(steps, device=device)
@@ -90,7 +90,9 @@ class DiffusionScheduler(Scheduler):
         """
         t = int(timestep)
         if t not in self._next:
-            raise ValueError(f"time step {t} is not among the {self.num_inference_steps} that set_timesteps chose.")
+            raise ValueError(
+                f"time step is {t}; expected one of the {self.num_inference_steps} that set_timesteps chose."
+            )
         s = self._next[t]
         kept, kept_next = self._kept[t], 1.0 if s is None else self._kept[s]
         return math.sqrt(kept), math.sqrt(1 - kept), math.sqrt(kept_next), math.sqrt(1 - kept_next)

@@ -91,7 +91,7 @@ class ClassReport(ClassifiedCases):
         known = [case for case in cases if case.truth is not None]
         if not known:
             raise ValueError(
-                f"none of {len(cases)} cases has a class: an evaluation needs a folder of images a class in dataset_dir"
+                f"none of {len(cases)} cases has a class; expected a folder of images per class in dataset_dir"
             )
         truth = np.array([case.truth for case in known])  # (N,)
         probabilities = np.array([case.probabilities for case in known])  # (N, K)

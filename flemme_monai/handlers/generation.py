@@ -88,7 +88,7 @@ class SaveSamples:
         self.columns = columns
         self.class_names = None if class_names is None else list(class_names)
         self.frames = frames
-        self._tiles: list[tuple[int | None, np.ndarray]] = []
+        self._images: list[tuple[int | None, np.ndarray]] = []
 
     def attach(self, engine: Engine) -> None:
         """Save what ``engine``, an evaluator, generates."""
@@ -100,7 +100,7 @@ class SaveSamples:
         if idist.get_world_size() > 1:
             raise ValueError("SaveSamples numbers the samples of one process: start inference without torchrun")
         writable_dir(self.output_dir)
-        self._tiles = []
+        self._images = []
 
     def __call__(self, engine: Engine) -> None:
         for sample, class_label in samples_of(engine):
@@ -119,12 +119,12 @@ class SaveSamples:
             Its file.
         """
         suffix = "" if class_label is None else f"_class{class_label}"
-        path = self.output_dir / f"sample_{len(self._tiles):03d}{suffix}{'.nii.gz' if sample.ndim == 4 else '.png'}"
+        path = self.output_dir / f"sample_{len(self._images):03d}{suffix}{'.nii.gz' if sample.ndim == 4 else '.png'}"
         if sample.ndim == 4:
             write_nifti(path, sample.numpy(), {})
         else:
             write_image(path, sample.numpy())
-        self._tiles.append((class_label, sample_tile(sample)))
+        self._images.append((class_label, sample_tile(sample)))
         return path
 
     def _draw(self, engine: Engine) -> None:
@@ -132,12 +132,12 @@ class SaveSamples:
 
     def _rows(self) -> list[tuple[str, list[np.ndarray]]]:
         """The picture's rows under their captions."""
-        tiles = [picture for _, picture in self._tiles]
-        classes = sorted({c for c, _ in self._tiles if c is not None})
+        images = [picture for _, picture in self._images]
+        classes = sorted({c for c, _ in self._images if c is not None})
         if not classes:
-            tiles = tiles[:MOST_TILES]
-            return [("", tiles[i : i + self.columns]) for i in range(0, len(tiles), self.columns)]
-        by_class = {c: [picture for other, picture in self._tiles if other == c] for c in classes}
+            images = images[:MOST_TILES]
+            return [("", images[i : i + self.columns]) for i in range(0, len(images), self.columns)]
+        by_class = {c: [picture for other, picture in self._images if other == c] for c in classes}
         return [(self._name(c), pictures[: self.columns]) for c, pictures in by_class.items()]
 
     def _name(self, c: int) -> str:
@@ -152,10 +152,10 @@ class SaveInterpolation(SaveSamples):
     """Writes each sample as ``SaveSamples`` does, all in one row as ``way.png``, and there and back as ``way.gif``."""
 
     def _draw(self, engine: Engine) -> None:
-        tiles = [picture for _, picture in self._tiles]
-        caption = "" if self._tiles[0][0] is None else self._name(self._tiles[0][0])
-        write_png(self.output_dir / "way.png", captioned_rows([(caption, tiles)]))
-        write_gif(self.output_dir / "way.gif", *there_and_back(tiles))
+        images = [picture for _, picture in self._images]
+        caption = "" if self._images[0][0] is None else self._name(self._images[0][0])
+        write_png(self.output_dir / "way.png", captioned_rows([(caption, images)]))
+        write_gif(self.output_dir / "way.gif", *there_and_back(images))
 
 
 class SaveLatentTSNE:

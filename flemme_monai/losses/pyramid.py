@@ -57,7 +57,7 @@ def pyramid_loss(
         a loss of ``[final, level_0, ...]`` or of one tensor, and a target at full size.
 
     Raises:
-        ValueError: for a negative number.
+        ValueError: If the number is negative.
     """
     if num_levels < 0:
         raise ValueError(f"num_levels is {num_levels}; expected the network's num_levels, which is 0 or more.")

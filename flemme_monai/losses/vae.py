@@ -18,7 +18,7 @@ class VAELoss(nn.Module):
         kl_weight: weight of the divergence; a :class:`flemme_monai.handlers.KLWarmup` may let it grow.
 
     Raises:
-        ValueError: for a negative weight.
+        ValueError: If the weight is negative.
     """
 
     def __init__(

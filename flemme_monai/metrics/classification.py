@@ -60,7 +60,7 @@ def classified_case(item: Mapping[str, Any], output: Mapping[str, Any]) -> Class
     truth = None if item.get("class_label") is None else int(item["class_label"])
     if truth is not None and not 0 <= truth < len(pred):
         raise ValueError(
-            f"{case} has class {truth} while the network has {len(pred)} classes, 0 to {len(pred) - 1}; set num_classes"
+            f"{case} has class {truth}; expected 0 to {len(pred) - 1}, the classes of the network: set num_classes"
         )
     file = str(getattr(output["image"], "meta", {}).get("filename_or_obj", ""))
     return ClassifiedCase(case, file, pred.tolist(), truth, item.get("class_name"))
@@ -140,11 +140,11 @@ def class_accuracy(logits: torch.Tensor, class_labels: torch.Tensor) -> float:
         ValueError: If there are not as many labels as samples, or one is no class of the classifier.
     """
     if len(class_labels) != len(logits):
-        raise ValueError(f"there are {len(logits)} samples and {len(class_labels)} class labels")
+        raise ValueError(f"there are {len(class_labels)} class labels; expected one for each of {len(logits)} samples")
     low, high = int(class_labels.min()), int(class_labels.max())
     if low < 0 or high >= logits.shape[1]:
         raise ValueError(
-            f"class labels are {low} to {high} and the classifier knows 0 to {logits.shape[1] - 1}: "
+            f"class labels are {low} to {high}; expected the classifier's 0 to {logits.shape[1] - 1}: "
             "evaluate with a classifier of the generator's classes"
         )
     return float((logits.argmax(1) == class_labels).double().mean())

@@ -62,7 +62,9 @@ def image_set(
         raise ValueError(f"there are no {kind} images to compare samples with")
     shapes = sorted({tuple(image.shape) for image, _ in items})
     if len(shapes) > 1:
-        raise ValueError(f"{kind} images are {shapes[0]}, {shapes[1]}, ...: bring them to the samples' size")
+        raise ValueError(
+            f"{kind} images are {shapes[0]}, {shapes[1]}, ...; expected one size: bring them to the samples' size"
+        )
     images = torch.stack([image for image, _ in items])
     classes = torch.tensor([NO_CLASS if c is None else int(c) for _, c in items])
     if classifier is None:
@@ -92,8 +94,8 @@ def compare_samples(
     if not samples.images.shape[1:] == test.images.shape[1:] == training.images.shape[1:]:
         found = [tuple(part.images.shape[1:]) for part in (samples, test, training)]
         raise ValueError(
-            f"samples are {found[0]}, test images {found[1]} and training images {found[2]}: all need "
-            "the same channels and size"
+            f"samples are {found[0]}, test images {found[1]} and training images {found[2]}; expected "
+            "equal channels and sizes"
         )
     n, against = len(samples.images), f"{len(test.images)} test images"
     both = f"{len(training.images)} training and {against}"

@@ -27,7 +27,7 @@ def check_features(real: torch.Tensor, generated: torch.Tensor, least: int = 2) 
         )
     for name, features in (("real", real), ("generated", generated)):
         if len(features) < least:
-            raise ValueError(f"there are {len(features)} {name} images, this metric needs at least {least}")
+            raise ValueError(f"there are {len(features)} {name} images; expected {least} or more for this metric")
         if not torch.isfinite(features).all():
             raise ValueError(f"features of {name} images have values that are not finite")
 
@@ -101,7 +101,9 @@ def mmd(real: torch.Tensor, generated: torch.Tensor, bandwidth: float | None = N
         step = -(-len(real) // BANDWIDTH_POINTS)
         bandwidth = float(torch.pdist(real[::step].double()).median())
     if not bandwidth > 0:
-        raise ValueError(f"the bandwidth is {bandwidth}: most real features are the same, is the classifier trained?")
+        raise ValueError(
+            f"the bandwidth is {bandwidth}; expected above 0: most real features are the same, train the classifier"
+        )
 
     def kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return torch.exp(-torch.cdist(x, y).square() / (2 * bandwidth**2))

@@ -23,14 +23,18 @@ def denoiser_backbone(row: Encoder | Network, channels: str, conditioning: Confi
 
 
 def conditioned(context: str, context_size: str, **settings: Any) -> Config:
-    """What a denoiser is told: the time step, and a context; arguments as those of ``Conditioning``."""
+    """The conditions of a denoiser: the time step, and a context; arguments as those of ``ConditioningConfig``."""
     return component(
-        "flemme_monai.backbones.Conditioning", timesteps=True, context=context, context_size=context_size, **settings
+        "flemme_monai.backbones.ConditioningConfig",
+        timesteps=True,
+        context=context,
+        context_size=context_size,
+        **settings,
     )
 
 
 def of_time_and_class() -> Config:
-    """A denoiser is told the time step, and the class where there are classes; the class is dropped now and then."""
+    """A denoiser under the time step, and the class where there are classes; the class is dropped now and then."""
     conditioning = conditioned("$'class' if @num_classes else None", "@num_classes")
     return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
 

@@ -94,7 +94,7 @@ def noise_dataset(transform: str) -> Config:
 
 
 def tell_condition() -> Config:
-    """The network is told the class or the position that is asked for."""
+    """The network receives the class or the position that is asked for."""
     return component(
         "flemme_monai.data.ContextPrepareBatch",
         extra_keys="$dict(condition='class_label') if @num_classes else dict() if @position is None "

@@ -13,10 +13,10 @@ BETWEEN = "dict(other='other', weight='weight')"
 OF_CLASS = "dict(condition='class_label') if @num_classes else dict()"
 
 
-def interpolation_settings(between: list[int] | None) -> Config:
-    """The settings; ``between`` are the two ends: seeds, or image files."""
+def interpolation_settings(ends: list[int] | None) -> Config:
+    """The settings; ``ends`` are the two ends: seeds, or image files."""
     return {
-        **renamed("interpolate_between", "between", between),
+        **renamed("interpolate_between", "between", ends),
         "num_samples": 9,
         "class_label": None,
         "class_names": None,
@@ -50,9 +50,9 @@ def between_seeds_or_images(
     """Between two seeds or two images of a network that makes images from latents.
 
     Args:
-        extra_keys: what the network is told of a batch.
+        extra_keys: what the network receives of a batch beside the images.
         handlers: the evaluator's handlers.
-        classes: what the images are told of classes.
+        classes: settings of the classes of the images.
         autoencoder: ``autoencoder=``, the one of the latents where it is not the network.
     """
     image = compose(

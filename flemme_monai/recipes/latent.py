@@ -49,7 +49,7 @@ STEPS = {"num_inference_steps": 50, **GUIDANCE}
 def ldm(name: str, row: Encoder | Network) -> Recipe:
     """Diffusion in the latents of an autoencoder, which is trained first."""
     network_def = network("ldm", latent_backbone(row))
-    between = between_seeds_or_images(
+    interpolate = between_seeds_or_images(
         f"${BETWEEN} if @between_images else {OF_CLASS}",
         interpolation_handlers(load_autoencoder()),
         {},
@@ -63,7 +63,7 @@ def ldm(name: str, row: Encoder | Network) -> Recipe:
             "evaluate": evaluation(),
             "inference": inference(name, network_def, autoencoder(row)),
             "multi_gpu_train": multi_gpu_training(),
-            **({"interpolate": between} if is_plain(row) else {}),
+            **({"interpolate": interpolate} if is_plain(row) else {}),
         },
         format=FORMAT,
         readme="latent",
@@ -84,7 +84,7 @@ def latent_backbone(row: Encoder | Network) -> Config:
 
 
 def autoencoder_training(name: str, autoencoder_def: Config) -> Workflow:
-    """``train_autoencoder.json``: images and their reconstructions, told no class; its latents are hardly bounded."""
+    """``train_autoencoder.json``: images and their reconstructions, without a class; its latents are hardly bounded."""
     workflow = variational_training(name, autoencoder_def)
     workflow.settings |= {
         **folders(name, "train_autoencoder", ckpt="models/autoencoder"),

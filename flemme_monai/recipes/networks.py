@@ -72,9 +72,9 @@ def network(architecture: str, backbone: Config, **settings: Any) -> Config:
 
 
 def class_conditioning() -> Config:
-    """The network is told the class of an image, where there are classes."""
+    """The network receives the class of an image, where there are classes."""
     return component(
-        "flemme_monai.backbones.Conditioning",
+        "flemme_monai.backbones.ConditioningConfig",
         _disabled_="$not @num_classes",
         context="class",
         context_size="@num_classes",

@@ -165,7 +165,7 @@ def inference(name: str, network_def: Config) -> Workflow:
 
 
 def tell_class() -> Config:
-    """The network is told the class of an image, where there are classes."""
+    """The network receives the class of an image, where there are classes."""
     return component(
         "flemme_monai.data.ContextPrepareBatch",
         extra_keys="$dict(context='class_label') if @num_classes else dict()",

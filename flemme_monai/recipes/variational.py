@@ -40,7 +40,7 @@ def vae(name: str, row: Encoder | Network) -> Recipe:
     """Variational auto-encoding: images from latents, which are interpolated too."""
     network_def = autoencoder(row, conditioning=class_conditioning())
     extra_keys = f"$({BETWEEN} if @between_images else dict()) | ({OF_CLASS})"
-    between = between_seeds_or_images(extra_keys, interpolation_handlers(), {"num_classes": "@num_classes"})
+    interpolate = between_seeds_or_images(extra_keys, interpolation_handlers(), {"num_classes": "@num_classes"})
     return Recipe(
         title="variational auto-encoding",
         workflows={
@@ -48,7 +48,7 @@ def vae(name: str, row: Encoder | Network) -> Recipe:
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
             "multi_gpu_train": multi_gpu_training(),
-            **({"interpolate": between} if is_plain(row) else {}),
+            **({"interpolate": interpolate} if is_plain(row) else {}),
         },
         format=FORMAT,
         readme="variational",
@@ -57,7 +57,7 @@ def vae(name: str, row: Encoder | Network) -> Recipe:
 
 
 def autoencoder(row: Encoder | Network, **conditioning: Config) -> Config:
-    """The network; ``conditioning=`` is what it is told beside an image."""
+    """The network; ``conditioning=`` are its conditions."""
     backbone = smooth_backbone(row, "@in_channels", "@in_channels", **conditioning)
     return network(
         "vae",

@@ -10,8 +10,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from flemme_monai.data.masks import is_grey, to_label_map
-from flemme_monai.data.reading import check_finite, displacement
+from ..data.masks import is_grey, to_label_map
+from ..data.reading import check_finite, displacement
 
 _logger = logging.getLogger(__name__)
 
@@ -22,12 +22,12 @@ class CheckCased(MapTransform):
     Args:
         in_channels: number of image channels expected. RGB with equal channels counts as one channel, and a picture's
             alpha channel without transparency is left out, where that gives ``in_channels``.
-        num_classes: number of classes of the label map, background included; None takes no label.
+        num_classes: number of classes of the label map, background included; None: the label is not used.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
         need_label: whether a label that does not fit is an error; else it is left out, which is logged.
 
     Raises:
-        ValueError: When ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
+        ValueError: If ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class CheckCased(MapTransform):
     ) -> None:
         super().__init__(keys=("image", "label"), allow_missing_keys=True)
         if in_channels < 1:
-            raise ValueError(f"in_channels is {in_channels}; at least 1 is expected")
+            raise ValueError(f"in_channels is {in_channels}; expected at least 1")
         if num_classes is not None and num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}; at least 2 (the background and one class) is expected")
+            raise ValueError(f"num_classes is {num_classes}; expected at least 2 (the background and one class)")
         if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims is {spatial_dims}; 2 or 3 is expected")
+            raise ValueError(f"spatial_dims is {spatial_dims}; expected 2 or 3")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.spatial_dims = spatial_dims
         self.need_label = need_label
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Checks one item.
@@ -59,7 +59,7 @@ class CheckCased(MapTransform):
             ``num_classes`` the ``label`` (1, *S); the other entries stay, ``slab`` and ``colors`` are used up.
 
         Raises:
-            ValueError: When the image or its label does not fit; the message names the file.
+            ValueError: If the image or its label does not fit; the message names the file.
         """
         item = dict(data)
         slab, colors, label = (item.pop(key, None) for key in ("slab", "colors", "label"))
@@ -68,14 +68,16 @@ class CheckCased(MapTransform):
         check_finite(plain, name)
         image = _like(image, self._with_channels(plain, name))
         if self.spatial_dims == 3 and image.ndim == 3:
-            raise ValueError(f"{name}: is a 2D image while spatial_dims is 3; set spatial_dims to 2 or give volumes")
+            raise ValueError(
+                f"{name}: is a 2D image; expected a volume, as spatial_dims is 3: set spatial_dims to 2 or give volumes"
+            )
         if label is not None and self.num_classes is not None:
             try:
                 item["label"] = _cut(self._label(label, colors, image, name), slab, name)
             except ValueError as error:
                 if self.need_label:
                     raise
-                report_label(error, self._told)
+                report_label(error, self._reported)
         image = _cut(image, slab, name)
         # the values that become 0 and 1 where the image is scaled, so that a reconstruction can be put back to them
         low, high = image.as_tensor().aminmax()
@@ -93,7 +95,7 @@ class CheckCased(MapTransform):
             image = image[:1]
         if len(image) != self.in_channels:
             raise ValueError(
-                f"{name}: has {channels} channel{'s' * (channels > 1)} while in_channels is {self.in_channels}; set "
+                f"{name}: has {channels} channel{'s' * (channels > 1)}; expected in_channels, {self.in_channels}: set "
                 f"in_channels to {len(image)} or convert the image"
             )
         return image
@@ -103,8 +105,8 @@ class CheckCased(MapTransform):
         classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, self.num_classes, colors))
         if classes.shape[1:] != image.shape[1:]:
             raise ValueError(
-                f"{label_name}: shape {tuple(classes.shape[1:])} differs from {tuple(image.shape[1:])} of its image "
-                f"{name}; an image and its mask must have one shape"
+                f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "
+                f"its image {name}"
             )
         if image.ndim == 4:
             shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
@@ -116,16 +118,16 @@ class CheckCased(MapTransform):
         return _like(label, classes.contiguous())
 
 
-def report_label(error: Exception, told: set[str]) -> None:
+def report_label(error: Exception, reported: set[str]) -> None:
     """Log once, however often a case is loaded, that its label is left out.
 
     Args:
         error: what is wrong with the label.
-        told: the lines that were logged, which gets this one.
+        reported: the lines that were logged, which gets this one.
     """
     line = f"the label is left out: {error}"
-    if line not in told:
-        told.add(line)
+    if line not in reported:
+        reported.add(line)
         _logger.info(line)
 
 
@@ -137,7 +139,7 @@ def _cut(image: MetaTensor, slab: tuple[int, int] | None, name: str) -> MetaTens
     if slab is None:
         return image
     if image.ndim != 4:
-        raise ValueError(f"{name}: is a 2D image, which cannot be divided into slabs; set split_by to case")
+        raise ValueError(f"{name}: is a 2D image; expected a volume, to be divided into slabs: set split_by to case")
     first, last = slab
     part = _like(image, image.as_tensor()[..., first:last].contiguous())
     part.affine = image.affine.clone()

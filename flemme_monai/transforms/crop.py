@@ -21,9 +21,9 @@ class RandAffineCropd(Randomizable, MapTransform):
 
     Args:
         keys: keys of images (C, *S) of one size; one that is smaller than the crop gets zeros around it.
-        roi_size: size of the crop, one number or one an axis.
+        roi_size: size of the crop, one number or one per axis.
         spatial_dims: number of axes.
-        mode: "bilinear" or "nearest" interpolation, one or one a key.
+        mode: "bilinear" or "nearest" interpolation, one or one per key.
         rotate_prob: probability of a turn.
         rotate_range: largest angle about each axis, in radians.
         zoom_prob: probability of a zoom by one factor along all axes.
@@ -34,7 +34,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         elastic_margin: how far they move voxels at most, in voxels.
 
     Raises:
-        ValueError: When ``min_zoom`` is not positive or above ``max_zoom``.
+        ValueError: If ``min_zoom`` is not positive or above ``max_zoom``.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RandAffineCropd(Randomizable, MapTransform):
     ) -> None:
         super().__init__(keys)
         if not 0 < min_zoom <= max_zoom:
-            raise ValueError(f"min_zoom is {min_zoom} and max_zoom {max_zoom}; 0 < min_zoom <= max_zoom is expected")
+            raise ValueError(f"min_zoom is {min_zoom} and max_zoom {max_zoom}; expected 0 < min_zoom <= max_zoom")
         self.roi_size = np.array(ensure_tuple_rep(roi_size, spatial_dims))
         self.pad = SpatialPad(self.roi_size.tolist())
         self.resample = [

@@ -12,15 +12,15 @@ from monai.data import MetaTensor
 from monai.transforms import EnsureChannelFirst, LoadImage, LoadImaged, MapTransform, Orientationd
 from monai.utils import convert_to_tensor
 
-from flemme_monai.data.reader import CheckedReader
-from flemme_monai.transforms.case import CheckCased, report_label
+from ..data.reader import CheckedReader
+from .case import CheckCased, report_label
 
 
 class LoadImageFilesd(LoadImaged):
     """MONAI's LoadImaged with the reader of this collection; arrays and tensors are loaded already and pass.
 
     Args:
-        keys: keys of the images: a path, one path a channel, or an image in memory.
+        keys: keys of the images: a path, one path per channel, or an image in memory.
     """
 
     def __init__(self, keys: KeysCollection = "image") -> None:
@@ -47,14 +47,14 @@ class LoadLabeld(MapTransform):
         super().__init__(keys, allow_missing_keys=True)
         self.need_label = need_label
         self.load = LoadImage(CheckedReader(labels=True), dtype=None)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """``data`` with the label map as a MetaTensor (C, *S) in the file's dtype.
 
         Raises:
-            FileNotFoundError: When the file is missing.
-            ValueError: When the file is unreadable; the message names it.
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file is unreadable; the message names it.
         """
         out = dict(data)
         for key in self.key_iterator(data):
@@ -65,7 +65,7 @@ class LoadLabeld(MapTransform):
                     if self.need_label:
                         raise
                     del out[key]
-                    report_label(error, self._told)
+                    report_label(error, self._reported)
         return out
 
 
@@ -134,12 +134,12 @@ class LoadImageAndLabeld(MapTransform):
 
     Args:
         in_channels: number of image channels expected, see :class:`flemme_monai.transforms.CheckCased`.
-        num_classes: number of classes of the label map, background included; None reads no label.
+        num_classes: number of classes of the label map, background included; None: the label is not used.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
         need_label: whether a label that does not fit is an error; else it is left out, which is logged.
 
     Raises:
-        ValueError: When ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
+        ValueError: If ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
     """
 
     def __init__(
@@ -159,17 +159,17 @@ class LoadImageAndLabeld(MapTransform):
         """Loads one item.
 
         Args:
-            data: ``image`` (a path, one path a channel, an array or a MetaTensor), and optionally ``label`` (a path, an
-                array or a MetaTensor), ``slab`` ([first, last) along the last RAS axis) and ``colors`` (of the label's
-                classes).
+            data: ``image`` (a path, one path per channel, an array or a MetaTensor), and optionally ``label`` (a path,
+                an array or a MetaTensor), ``slab`` ([first, last) along the last RAS axis) and ``colors`` (of the
+                label's classes).
 
         Returns:
             The item with ``image`` float32 (in_channels, *S) and, with ``num_classes``, ``label`` (1, *S); the other
             entries stay, ``slab`` and ``colors`` are used up.
 
         Raises:
-            FileNotFoundError: When a file is missing.
-            ValueError: When a file is unreadable or does not fit; the message names it.
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file is unreadable or does not fit; the message names it.
         """
         item = dict(data)
         for step in self.steps:

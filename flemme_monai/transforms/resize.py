@@ -18,11 +18,11 @@ class ResizeImaged(MapTransform):
 
     Args:
         keys: keys of the images (C, *S).
-        spatial_size: size of the result, one number or one an axis; -1 keeps an axis.
+        spatial_size: size of the result, one number or one per axis; -1 keeps an axis.
         spatial_dims: number of the network's axes.
 
     Raises:
-        ValueError: When ``spatial_size`` has another number of axes.
+        ValueError: If ``spatial_size`` has another number of axes.
     """
 
     def __init__(self, keys: KeysCollection, spatial_size: Sequence[int] | int, spatial_dims: int) -> None:
@@ -33,13 +33,16 @@ class ResizeImaged(MapTransform):
         """``data`` with the images under the keys resized.
 
         Raises:
-            ValueError: When an image has fewer axes than ``spatial_size``.
+            ValueError: If an image has fewer axes than ``spatial_size``.
         """
         out = dict(data)
         for key in self.key_iterator(out):
             before = out[key].shape[1:]
             if len(before) < len(self.spatial_size):
-                raise ValueError(f"{key} is {tuple(before)} and cannot be resized to {self.spatial_size}")
+                raise ValueError(
+                    f"{key} is {tuple(before)}; expected at least the {len(self.spatial_size)} axes of "
+                    f"{self.spatial_size}"
+                )
             size = self.spatial_size + (-1,) * (len(before) - len(self.spatial_size))
             shorter = any(0 < new < old for new, old in zip(size, before))
             linear = "bilinear" if len(before) == 2 else "trilinear"

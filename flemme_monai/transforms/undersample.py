@@ -28,7 +28,7 @@ class UndersampleKspaced(Randomizable, MapTransform):
         seed: None draws a new mask each time; a number fixes the mask by seed, item["case"] and item["slice"].
 
     Raises:
-        ValueError: When ``mask`` is unknown or the fractions do not fit.
+        ValueError: If ``mask`` is unknown or the fractions do not fit.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class UndersampleKspaced(Randomizable, MapTransform):
         super().__init__(keys)
         masks = {"equispaced": EquispacedKspaceMask, "random": RandomKspaceMask}
         if mask not in masks:
-            raise ValueError(f"mask is {mask!r}; 'equispaced' or 'random' is expected")
+            raise ValueError(f"mask is {mask!r}; expected 'equispaced' or 'random'")
         if not (acceleration > 1 and 0 < center_fraction < 1 / acceleration):
             raise ValueError(
-                f"acceleration is {acceleration} and center_fraction {center_fraction}; acceleration must be above 1 "
-                "and center_fraction between 0 and 1 / acceleration"
+                f"acceleration is {acceleration} and center_fraction {center_fraction}; expected an acceleration "
+                "above 1 and a center_fraction between 0 and 1 / acceleration"
             )
         self.acceleration = acceleration
         self.center_fraction = center_fraction
@@ -73,7 +73,7 @@ class UndersampleKspaced(Randomizable, MapTransform):
             The item with its images replaced, shapes kept.
 
         Raises:
-            ValueError: When an image has too few columns for the acceleration.
+            ValueError: If an image has too few columns for the acceleration.
         """
         item = dict(data)
         for key in self.key_iterator(item):

@@ -26,7 +26,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
         The device.
 
     Raises:
-        ValueError: the name is none of these, or it asks for a device that is not there.
+        ValueError: If the name is none of these, or it asks for a device that is not there.
     """
     name = str(name)
     if name == "cpu" or (name == "auto" and _count("cuda") == 0):
@@ -34,7 +34,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
     kind, _, index = name.partition(":")
     kind = "cuda" if name == "auto" else kind
     if kind not in ACCELERATORS or (":" in name and not index.isdigit()):
-        raise ValueError(f"device {name!r} is unknown: use auto, cpu, cuda, cuda:K, xpu, xpu:K or mps")
+        raise ValueError(f"device {name!r} is unknown; expected auto, cpu, cuda, cuda:K, xpu, xpu:K or mps")
     number = int(index or (0 if kind == "mps" else os.environ.get("LOCAL_RANK", 0)))
     count = _count(kind)
     if number >= count:
@@ -65,7 +65,7 @@ def use_amp(amp: bool | str, device: str | torch.device = "auto") -> bool:
         The switch for MONAI's engines.
 
     Raises:
-        ValueError: ``amp`` is no switch, or the device is not there.
+        ValueError: If ``amp`` is no switch, or the device is not there.
     """
     asked, kind = as_bool(amp), select_device(device).type
     if asked and kind != "cuda":

@@ -116,7 +116,7 @@ def install_one_line_errors() -> None:
     sys.excepthook = hook
     threading.excepthook = thread_hook
     logging.raiseExceptions = False  # a log line for a reader that has ended
-    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an error before it is told here
+    logging.getLogger("ignite").setLevel(logging.CRITICAL)  # it logs an error before the hook prints it
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _end(error: BaseException, line: str) -> NoReturn:
-    """Tell the line and end the program."""
+    """Print the line and end the program."""
     # in a distributed run PyTorch holds sys.stderr back until its hook returns, which it does not
     print(f"{line}; {TRACE}=1 shows the trace", file=sys.__stderr__, flush=True)
     try:

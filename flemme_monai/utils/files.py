@@ -38,7 +38,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         path: the file to write, its folder must exist.
 
     Raises:
-        OSError: the file could not be written; names it and the reason.
+        OSError: If the file cannot be written; names it and the reason.
     """
     path = user_path(path)
     part = path.with_name(f"{PART}{os.getpid()}_{path.name}")
@@ -58,7 +58,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         path: the file that the block writes.
 
     Raises:
-        OSError: the block's own, with the path, the reason and what to do.
+        OSError: If the block raises one; with the path, the reason and what to do.
     """
     try:
         yield
@@ -98,7 +98,7 @@ def writable_dir(path: str | os.PathLike) -> Path:
         The folder as a path, ``~`` expanded.
 
     Raises:
-        ValueError: the folder cannot be made or written in.
+        ValueError: If the folder cannot be made or written in.
     """
     path = user_path(path)
     try:

@@ -40,7 +40,7 @@ def refuse_used_folders(*folders: str | os.PathLike) -> None:
         folders: folders that a training writes; those that are not there yet are free.
 
     Raises:
-        ValueError: another process holds one of them; names it.
+        ValueError: If another process holds one of them; names it.
     """
     if int(os.environ.get("RANK", 0)) != 0:
         return
@@ -70,7 +70,7 @@ def hold_folder(folder: str | os.PathLike, owner: object) -> None:
         owner: what ``release_folders`` is called with.
 
     Raises:
-        ValueError: another process holds it; names it.
+        ValueError: If another process holds it; names it.
     """
     folder = _resolved(folder)
     held = _held.get(folder)

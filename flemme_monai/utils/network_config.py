@@ -45,7 +45,7 @@ def _keeping_config(init: Callable[..., None]) -> Callable[..., None]:
         if "_config" not in self.__dict__:  # a subclass's own arguments, not those it gives to its base
             try:
                 bound = signature.bind(self, *args, **kwargs)
-            except TypeError:  # which init tells better
+            except TypeError:  # init itself says it better
                 return init(self, *args, **kwargs)
             bound.apply_defaults()
             arguments = {name: config_of(value) for name, value in list(bound.arguments.items())[1:]}
@@ -60,6 +60,11 @@ def class_path(cls: type) -> str:
     package = cls.__module__.rpartition(".")[0]
     offered = getattr(sys.modules.get(package), cls.__qualname__, None) is cls
     return f"{package if offered else cls.__module__}.{cls.__qualname__}"
+
+
+def current_path(target: Any) -> Any:
+    """The dotted path that a ``_target_`` has in this version, where it names one of this package by a former name."""
+    return class_path(locate(target)) if is_own(target) else target
 
 
 def config_of(value: Any) -> Any:
@@ -107,7 +112,9 @@ def build_network(config: Any) -> Any:
         return arguments
     target = config["_target_"]
     if not is_own(target):
-        raise ValueError(f"_target_ {target!r} is no network of flemme_monai")
+        raise ValueError(
+            f"_target_ is {target!r}; expected a network of flemme_monai, for no other is built from a record"
+        )
     try:
         return locate(target)(**arguments)
     except (TypeError, AttributeError) as error:
@@ -153,19 +160,20 @@ def differences(here: Any, there: Any, name: str) -> list[Difference]:
     """
     if not (isinstance(here, dict) and isinstance(there, dict)):
         return [] if here == there else [Difference(name, here, there)]
-    if here.get("_target_") != there.get("_target_"):
+    if current_path(here.get("_target_")) != current_path(there.get("_target_")):
         return [Difference(f"{name}{SEP}_target_", here.get("_target_"), there.get("_target_"))]
     found = []
     for key in there:
-        if key not in SPEED:
+        if key not in (*SPEED, "_target_"):
             found += differences(here.get(key), there[key], f"{name}{SEP}{key}")
     return found
 
 
 def overlaid(here: Any, there: Any) -> Any:
     """The config ``there``, with what it leaves open or what only makes a network faster as ``here``."""
-    same = isinstance(here, dict) and isinstance(there, dict) and here.get("_target_") == there.get("_target_")
-    if not same:
+    if not (isinstance(here, dict) and isinstance(there, dict)):
+        return there
+    if current_path(here.get("_target_")) != current_path(there.get("_target_")):
         return there
     merged = {key: overlaid(here.get(key), value) for key, value in there.items()}
     return {**here, **merged, **{key: here[key] for key in SPEED if key in here}}

@@ -78,7 +78,9 @@ def checked_record(record: Any, path: str | os.PathLike) -> dict[str, Any]:
     """
     parts = record if isinstance(record, dict) else {}
     if not (isinstance(parts.get("network"), dict) and isinstance(parts.get("settings"), dict)):
-        raise ValueError(f"{path} holds no 'network' and 'settings', as training writes them: {_mend(path)}")
+        raise ValueError(
+            f"{path} holds other keys; expected 'network' and 'settings', as training writes them: {_mend(path)}"
+        )
     component = next((name for name, value in parts["settings"].items() if not _is_plain(value)), None)
     if component is not None:
         raise ValueError(
@@ -183,7 +185,7 @@ def trained_network(
     Args:
         network: the network of the config.
         weights: the file, such as ``model.pt``.
-        bundle_root: folder of the bundle, whose ``configs/inference.json`` tells what the user has set; None takes all
+        bundle_root: folder of the bundle, whose ``configs/inference.json`` says what the user has set; None takes all
             that differs from the record.
         name: the network's key in the config.
         settings: settings by name that must be the recorded ones, where nothing has compared them before.

@@ -40,11 +40,11 @@ def as_bool(value: bool | str) -> bool:
         The value.
 
     Raises:
-        ValueError: When it is neither.
+        ValueError: If it is neither.
     """
     word = str(value).lower()
     if word not in ("true", "false"):
-        raise ValueError(f"{value!r} is no switch; true or false is expected")
+        raise ValueError(f"{value!r} is no switch; expected true or false")
     return word == "true"
 
 
@@ -74,7 +74,7 @@ def check_settings() -> None:
     """Refuse what ``python -m monai.bundle run`` would take silently: an override of a setting that is not there.
 
     Raises:
-        ValueError: When an override names no setting of the config files, or its value is of another kind.
+        ValueError: If an override names no setting of the config files, or its value is of another kind.
     """
     if on_command_line():
         check_overrides(sys.argv[2:])
@@ -85,7 +85,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
 
     A setting of the bundle's other configs has no effect, which is logged, so that one list of settings serves
     training, evaluation and inference. One that a component of the config leaves to its class is compared with that; a
-    list for a component's argument is left to the component, which may take one value or one an axis.
+    list for a component's argument is left to the component, which may take one value or one per axis.
 
     Args:
         arguments: what follows ``python -m monai.bundle run``.
@@ -204,7 +204,7 @@ def _check_kind(name: str, value: Any, default: Any, argument: bool) -> None:
         return
     if argument and isinstance(default, bool):
         if not isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}; True or False is expected")
+            raise ValueError(f"{name} is {value!r}; expected True or False")
         return
     if argument and isinstance(value, list | tuple):
         return
@@ -217,4 +217,4 @@ def _check_kind(name: str, value: Any, default: Any, argument: bool) -> None:
     else:
         return
     if not fits:
-        raise ValueError(f"{name} is {value!r}; {expected} is expected, such as {str(default).lower()}")
+        raise ValueError(f"{name} is {value!r}; expected {expected}, such as {str(default).lower()}")

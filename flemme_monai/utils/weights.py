@@ -28,8 +28,8 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
     """Read a checkpoint to the CPU with ``weights_only=True``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint, or holds more than tensors and plain values.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint, or holds more than tensors and plain values.
     """
     path = user_path(path)
     if not path.is_file():
@@ -52,7 +52,7 @@ def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path:
     """Compare names and shapes of a state dict with a network's.
 
     Raises:
-        ValueError: they differ; names the file and the first keys that do.
+        ValueError: If they differ; names the file and the first keys that do.
     """
     own = unwrap_model(network).state_dict()
     shapes = {k: tuple(v.shape) for k, v in state.items() if isinstance(v, torch.Tensor)}
@@ -79,8 +79,8 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> None:
         path: a file that holds the unwrapped network's state dict, such as ``model.pt``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no checkpoint, or one of another network.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint, or one of another network.
     """
     state = read_checkpoint(path)
     if not isinstance(state, Mapping):

@@ -37,7 +37,7 @@ def classification_picture(
     width = max(picture.shape[1] for picture in pictures)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", ((width + gap) * columns - gap, (height + gap) * rows - gap))
+    grid = Image.new("RGB", ((width + gap) * columns - gap, (height + gap) * rows - gap))
     font = ImageFont.load_default(12)
     for i, (picture, name, truth) in enumerate(zip(pictures, predicted, truths, strict=True)):
         tile = Image.new("RGB", (width, height))  # cuts a name that is too long
@@ -47,8 +47,8 @@ def classification_picture(
         if truth not in (None, name):
             draw.text((3, 1 + line), f"is {truth}", font=font, fill=colour)
         tile.paste(Image.fromarray(picture), (0, 2 * line))
-        sheet.paste(tile, (i % columns * (width + gap), i // columns * (height + gap)))
-    return np.asarray(sheet)
+        grid.paste(tile, (i % columns * (width + gap), i // columns * (height + gap)))
+    return np.asarray(grid)
 
 
 class ClassSheet:

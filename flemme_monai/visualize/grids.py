@@ -26,13 +26,13 @@ def image_grid(pictures: dict[str, np.ndarray]) -> np.ndarray:
 
     gap = 4
     height, width = next(iter(pictures.values())).shape[:2]
-    sheet = Image.new("RGB", ((width + gap) * len(pictures) - gap, height + CAPTION))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    image = Image.new("RGB", ((width + gap) * len(pictures) - gap, height + CAPTION))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     for i, (caption, picture) in enumerate(pictures.items()):
         left = i * (width + gap)
         draw.text((left + 3, 2), caption, font=font, fill=CAPTION_COLOUR)
-        sheet.paste(Image.fromarray(picture.round().astype(np.uint8)), (left, CAPTION))
-    return np.asarray(sheet)
+        image.paste(Image.fromarray(picture.round().astype(np.uint8)), (left, CAPTION))
+    return np.asarray(image)
 
 
 def captioned_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> np.ndarray:
@@ -48,14 +48,14 @@ def captioned_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> np.ndarr
 
     height, width = rows[0][1][0].shape[:2]
     tops = np.cumsum([0] + [height + ROW_GAP + (CAPTION if caption else 0) for caption, _ in rows])
-    size = ((width + ROW_GAP) * max(len(tiles) for _, tiles in rows) - ROW_GAP, int(tops[-1]) - ROW_GAP)
+    size = ((width + ROW_GAP) * max(len(pictures) for _, pictures in rows) - ROW_GAP, int(tops[-1]) - ROW_GAP)
     picture = Image.new("RGB", size)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
-    for top, (caption, tiles) in zip(tops.tolist(), rows):
+    for top, (caption, pictures) in zip(tops.tolist(), rows):
         if caption:
             draw.text((3, top + 2), caption, font=font, fill=CAPTION_COLOUR)
             top += CAPTION
-        for i, levels in enumerate(tiles):
+        for i, levels in enumerate(pictures):
             picture.paste(Image.fromarray(levels), (i * (width + ROW_GAP), top))
     return np.asarray(picture)
 
@@ -94,24 +94,24 @@ def denoising_frames(steps: Sequence[torch.Tensor]) -> tuple[list[np.ndarray], l
     columns = math.ceil(math.sqrt(min(len(steps[0]), MOST_MOVING)))
     frames = []
     for i in shown:
-        tiles = [sample_tile((plain_image(image) + 1) / 2) for image in steps[i][:MOST_MOVING]]
-        rows = [("", tiles[j : j + columns]) for j in range(0, len(tiles), columns)]
+        pictures = [sample_tile((plain_image(image) + 1) / 2) for image in steps[i][:MOST_MOVING]]
+        rows = [("", pictures[j : j + columns]) for j in range(0, len(pictures), columns)]
         rows[0] = (f"{i + 1} / {len(steps)}", rows[0][1])
         frames.append(_without_colour(captioned_rows(rows), steps[0].shape[1] == 3))
     return frames, [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
 
 
-def there_and_back(tiles: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+def there_and_back(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
     """The frames of an animation through pictures and back, which rests on both ends.
 
     Args:
-        tiles: pictures (H, W, 3), uint8.
+        pictures: pictures (H, W, 3), uint8.
 
     Returns:
         Frames as :func:`denoising_frames` gives them.
     """
-    coloured = any(np.ptp(picture, axis=-1).any() for picture in tiles)
-    frames = [_without_colour(picture, coloured) for picture in tiles]
+    coloured = any(np.ptp(picture, axis=-1).any() for picture in pictures)
+    frames = [_without_colour(picture, coloured) for picture in pictures]
     between = [STEP_MS] * (len(frames) - 2)
     return [*frames, *frames[-2:0:-1]], [END_MS, *between, END_MS, *between]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from flemme_monai.architectures import ClM
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 from tests.networks import DIMS, PLAIN, backbone, image
 
 
@@ -77,7 +77,7 @@ def test_dropout_is_for_training_only():
     [
         ({"latent_size": 4}, {}, "latent_size has no use in a ClM"),
         (
-            {"conditioning": Conditioning(context="class", context_size=2, side="decoder", channels=8)},
+            {"conditioning": ConditioningConfig(context="class", context_size=2, side="decoder", channels=8)},
             {},
             "side='decoder' has no use in a ClM",
         ),

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from flemme_monai.architectures import DDPM, EDM, LDM, SDM, HSeM
-from flemme_monai.backbones import Conditioning, ConvFamily, SwinFamily
+from flemme_monai.backbones import ConditioningConfig, ConvFamily, SwinFamily
 from flemme_monai.losses import pyramid_loss
 from tests.networks import CONDITIONING, DENOISERS, DIMS, PLAIN, SIZES, backbone, image, inputs
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 RES_CONV = [f"conv{i}.{j}" for i in (1, 2) for j in ("conv.weight", *(f"norm.{name}" for name in NORM))]
-TIME = Conditioning(timesteps=True, channels=8)
+TIME = ConditioningConfig(timesteps=True, channels=8)
 CLASSES = {cls.__name__: cls for cls in (DDPM, EDM, SDM, LDM)}
 
 
@@ -47,20 +47,22 @@ def test_every_level_of_every_family_trains(encoder, fusion):
 
 CONDITIONINGS = [
     TIME,
-    Conditioning(timesteps=True, time_injection="gate", context="class", context_size=3, channels=8, side="decoder"),
-    Conditioning(timesteps=True, context="image", context_size=1, channels=8, injection="cross_attention"),
-    Conditioning(timesteps=True, context="position", context_size=2, channels=8, combine="add"),
+    ConditioningConfig(True, "gate", context="class", context_size=3, channels=8, side="decoder"),
+    ConditioningConfig(timesteps=True, context="image", context_size=1, channels=8, injection="cross_attention"),
+    ConditioningConfig(timesteps=True, context="position", context_size=2, channels=8, combine="add"),
 ]
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("encoder", ["UNet", "SwinU"])
-def test_every_level_is_told_what_the_decoder_is_told(encoder, conditioning):
+def test_every_level_receives_the_conditions_of_the_decoder(encoder, conditioning):
     net = DDPM(backbone(encoder, 2, conditioning=conditioning), "cat")
     for level in net.pyramid.levels:
-        told = [injection for injection in level.block.injections if getattr(injection, "time", None) is not None]
-        assert len(told) == 1
-        assert (told[0].context is not None) == (conditioning.context is not None and conditioning.injects)
+        conditional = [
+            injection for injection in level.block.injections if getattr(injection, "time", None) is not None
+        ]
+        assert len(conditional) == 1
+        assert (conditional[0].context is not None) == (conditioning.context is not None and conditioning.injects)
 
 
 def test_a_level_s_block_changes_with_the_time():
@@ -74,7 +76,7 @@ def test_a_level_s_block_changes_with_the_time():
     assert not torch.allclose(level(feature, one), level(feature, other))
 
 
-def test_a_pyramid_that_is_told_nothing_has_the_weights_of_its_blocks_alone():
+def test_an_unconditional_pyramid_has_the_weights_of_its_blocks_alone():
     names = {name for name in HSeM(backbone("UNet", 2)).state_dict() if ".block." in name}
     assert names == {f"pyramid.levels.{i}.block.blocks.0.{name}" for i in range(3) for name in RES_CONV}
 
@@ -186,7 +188,10 @@ def test_a_sigma_of_each_sample_is_its_own():
 
 @pytest.mark.parametrize(
     ("architecture", "conditioning"),
-    [*product(("DDPM", "EDM", "LDM"), [None]), ("DDPM", Conditioning(context="class", context_size=2, channels=8))],
+    [
+        *product(("DDPM", "EDM", "LDM"), [None]),
+        ("DDPM", ConditioningConfig(context="class", context_size=2, channels=8)),
+    ],
 )
 def test_a_backbone_without_time_steps_is_refused(architecture, conditioning):
     with pytest.raises(ValueError, match=f"{architecture} needs a backbone that takes time steps"):
@@ -194,7 +199,7 @@ def test_a_backbone_without_time_steps_is_refused(architecture, conditioning):
 
 
 @pytest.mark.parametrize(
-    "conditioning", [TIME, Conditioning(timesteps=True, context="class", context_size=2, channels=8)]
+    "conditioning", [TIME, ConditioningConfig(timesteps=True, context="class", context_size=2, channels=8)]
 )
 def test_sdm_without_an_image_as_context_is_refused(conditioning):
     with pytest.raises(ValueError, match="set conditioning#context to 'image'"):
@@ -235,13 +240,13 @@ def test_the_scale_of_latents_is_saved_with_the_weights():
 
 
 def test_a_condition_is_dropped_sample_by_sample():
-    conditioning = Conditioning(True, context="class", context_size=3, channels=8, drop=0.5)
+    conditioning = ConditioningConfig(True, context="class", context_size=3, channels=8, drop=0.5)
     net = DDPM(backbone("ViT", 2, conditioning=conditioning)).train()
     for parameter in net.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.5)
     x, steps = image(2, batch=1).expand(24, -1, -1, -1), torch.full((24,), 9)
     outputs = net(x, steps, torch.ones(24, dtype=torch.long)).flatten(1)
-    given = torch.cdist(outputs, outputs[:1]).flatten() < 1e-4  # those told the same as the first
+    given = torch.cdist(outputs, outputs[:1]).flatten() < 1e-4  # those under the conditions of the first
     assert 3 < given.sum() < 21
     assert (torch.cdist(outputs[~given], outputs[~given]) < 1e-4).all()

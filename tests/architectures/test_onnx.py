@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import Conditioning, MambaFamily
+from flemme_monai.backbones import ConditioningConfig, MambaFamily
 from flemme_monai.utils.onnx import example_inputs, export_onnx
 from tests.networks import CONDITIONING, backbone, network
 
@@ -94,7 +94,7 @@ def test_a_graph_refuses_a_size_that_its_latent_vector_cannot_have(tmp_path):
 
 def test_a_context_without_time_steps_is_an_input_of_its_own_name(tmp_path):
     net = architectures.ClM(
-        backbone("CNN", 2, num_blocks=1, conditioning=Conditioning(context="class", context_size=3, channels=8))
+        backbone("CNN", 2, num_blocks=1, conditioning=ConditioningConfig(context="class", context_size=3, channels=8))
     )
     for parameter in net.parameters():
         if not parameter.any():

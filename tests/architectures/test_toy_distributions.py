@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import DDPM, EDM, LDM, SDM, VAE
-from flemme_monai.backbones import CNN, Conditioning, ConvFamily, EncoderDecoder, UNet
+from flemme_monai.backbones import CNN, ConditioningConfig, ConvFamily, EncoderDecoder, UNet
 from flemme_monai.data import AutoencodingPrepareBatch
 from flemme_monai.diffusion import (
     AveragedInferer,
@@ -45,14 +45,14 @@ def batches(count: int) -> list[dict[str, torch.Tensor]]:
     return made
 
 
-def backbone(cls: type[EncoderDecoder], conditioning: Conditioning | None = None) -> EncoderDecoder:
+def backbone(cls: type[EncoderDecoder], conditioning: ConditioningConfig | None = None) -> EncoderDecoder:
     """Two stages at the full size of two pixels."""
     family = ConvFamily(norm=None, act="gelu")
     size = {"patch_size": 1, "patch_channels": 32, "channels": (32,), "middle_channels": (32,), "num_blocks": 1}
     return cls(2, 1, 1, family, **size, strides=1, conditioning=conditioning)
 
 
-TIME = Conditioning(timesteps=True, channels=32)
+TIME = ConditioningConfig(timesteps=True, channels=32)
 
 
 def train(network, loss, steps, prepare, inferer, rate=5e-3):
@@ -108,7 +108,7 @@ def ldm(steps: int) -> torch.Tensor:
 
 def sdm(steps: int) -> torch.Tensor:
     """Mean and spread (2, 2, 2), in -1..1, of samples under the degraded image of each mode."""
-    conditioning = Conditioning(timesteps=True, context="image", context_size=1, channels=32)
+    conditioning = ConditioningConfig(timesteps=True, context="image", context_size=1, channels=32)
     network, scheduler = SDM(backbone(UNet, conditioning)), make_scheduler("ddpm", **SCHEDULE)
     prepare = SchedulerPrepareBatch(scheduler, condition_key="degraded")
     train(network, nn.MSELoss(), steps, prepare, DiffusionInferer(scheduler))

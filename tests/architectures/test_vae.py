@@ -11,12 +11,12 @@ from monai.inferers import LatentDiffusionInferer
 from monai.networks.nets import AutoencoderKL
 
 from flemme_monai.architectures import DDPM, LDM, VAE
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 from flemme_monai.diffusion import make_scheduler
 from flemme_monai.losses import VAELoss
 from tests.networks import DIMS, ENCODERS, PLAIN, SIZES, backbone, image
 
-CLASS = Conditioning(context="class", context_size=3, channels=8)
+CLASS = ConditioningConfig(context="class", context_size=3, channels=8)
 
 
 def vae(encoder: str = "CNN", dims: int = 2, **settings) -> VAE:
@@ -115,7 +115,7 @@ def test_connections_are_refused_with_the_reason(encoder):
         ({}, {"latent_size": 4, "image_size": (16, 20)}, "image_size is [16, 20]; expected 2 multiples of the total"),
         ({}, {"latent_size": 4, "image_size": (16, 24, 8)}, "image_size is [16, 24, 8]; expected 2 multiples"),
         ({"latent_size": 4}, {}, "the backbone's latent_size would come before the VAE's latent"),
-        ({"conditioning": Conditioning(timesteps=True, channels=8)}, {}, "a VAE is told no time"),
+        ({"conditioning": ConditioningConfig(timesteps=True, channels=8)}, {}, "expected none in a VAE"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(of_backbone, settings, message):
@@ -131,7 +131,7 @@ def test_a_time_step_is_refused():
 @pytest.mark.parametrize("side", ["encoder", "decoder", "both"])
 @pytest.mark.parametrize("combine", ["add", "cat"])
 def test_a_conditional_vae_hears_the_class_on_its_side(side, combine):
-    conditioning = Conditioning(context="class", context_size=3, channels=8, combine=combine, side=side)
+    conditioning = ConditioningConfig(context="class", context_size=3, channels=8, combine=combine, side=side)
     net = vae(conditioning=conditioning).eval()
     x, (a, b) = image(2), torch.tensor([[0, 1], [2, 0]])
     one, other = net.encode(x, a)[0], net.encode(x, b)[0]
@@ -140,7 +140,7 @@ def test_a_conditional_vae_hears_the_class_on_its_side(side, combine):
     assert not torch.equal(net(x, context=a), net(x, context=b))
 
 
-def test_a_conditional_vae_is_told_in_both_modes_and_at_every_call():
+def test_a_conditional_vae_receives_its_context_in_both_modes_and_at_every_call():
     net = vae(conditioning=CLASS, latent_size=4, image_size=SIZES[2])
     label = torch.tensor([0, 2])
     assert len(net.train()(image(2), context=label)) == 3
@@ -153,7 +153,7 @@ def test_a_conditional_vae_is_told_in_both_modes_and_at_every_call():
 @pytest.mark.parametrize("dims", DIMS)
 def test_monai_s_latent_diffusion_takes_it_as_it_is(denoiser, dims):
     autoencoder = vae(dims=dims, latent_channels=2).eval()
-    conditioning = Conditioning(timesteps=True, context="class", context_size=3, channels=8)
+    conditioning = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)
     unet = denoiser(backbone("UNet", dims, 2, 2, patch_size=1, strides=1, conditioning=conditioning))
     scheduler = make_scheduler("ddim", 100)
     inferer, label = LatentDiffusionInferer(scheduler, scale_factor=0.5), torch.tensor([0, 2])

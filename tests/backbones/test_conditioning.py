@@ -1,4 +1,4 @@
-"""What a backbone is told: every combination that its settings allow, and the ones they refuse."""
+"""The conditions of a backbone: every combination that its settings allow, and the ones they refuse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import Conditioning, ConvFamily
+from flemme_monai.backbones import ConditioningConfig, ConvFamily
 from flemme_monai.blocks import INJECTIONS, BlockInjection, Stage
 from tests.networks import ENCODERS, PLAIN, SIZES, backbone, image
 
@@ -28,10 +28,10 @@ def commute(time: str, kind: str, context: str) -> bool:
     return time == kind == "gate" or (time in ("bias", "cross_attention") and kind in adds)
 
 
-def combinations() -> Iterator[Conditioning]:
+def combinations() -> Iterator[ConditioningConfig]:
     """Every combination of timesteps, context, way and place that the settings allow."""
     times: list[dict] = [{}, *({"timesteps": True, "time_injection": kind} for kind in INJECTIONS)]
-    yield from (Conditioning(**time, channels=8) for time in times[1:])
+    yield from (ConditioningConfig(**time, channels=8) for time in times[1:])
     ways: list[dict] = [{"combine": "injection", "injection": kind} for kind in INJECTIONS]
     ways += [{"combine": "add"}, {"combine": "cat"}]
     for (context, depth), way, side, time in product(CONTEXTS, ways, SIDES, times):
@@ -42,25 +42,25 @@ def combinations() -> Iterator[Conditioning]:
             "side": side,
             "channels": 8,
         }
-        yield Conditioning(**time, **way, **settings)
+        yield ConditioningConfig(**time, **way, **settings)
         if "injection" in way and time and not commute(time["time_injection"], way["injection"], context):
-            yield Conditioning(**time, **way, **settings, condition_first=True)
+            yield ConditioningConfig(**time, **way, **settings, condition_first=True)
 
 
-def name(c: Conditioning) -> str:
+def name(c: ConditioningConfig) -> str:
     parts = [c.time_injection and f"time_{c.time_injection}", c.context, c.image_depth and "encoded", c.combine]
     return "-".join(str(p) for p in [*parts, c.injection, c.side, c.condition_first and "first"] if p)
 
 
-def few(start: int) -> list[Conditioning]:
+def few(start: int) -> list[ConditioningConfig]:
     """Every context with every way, in a place and beside a time that change from one to the next."""
-    groups: dict[tuple, list[Conditioning]] = {}
+    groups: dict[tuple, list[ConditioningConfig]] = {}
     for c in combinations():
         groups.setdefault((c.context, c.image_depth, c.combine, c.injection), []).append(c)
     return [group[(7 * i + start) % len(group)] for i, group in enumerate(groups.values())]
 
 
-def told(c: Conditioning, dims: int) -> dict[str, torch.Tensor]:
+def conditions(c: ConditioningConfig, dims: int) -> dict[str, torch.Tensor]:
     """Conditions of two images."""
     contexts = {
         "class": torch.tensor([0, 2]),
@@ -79,7 +79,7 @@ def wake(net: nn.Module) -> nn.Module:
     return net
 
 
-def told_backbone(encoder: str, dims: int, c: Conditioning, **settings) -> nn.Module:
+def conditional_backbone(encoder: str, dims: int, c: ConditioningConfig, **settings) -> nn.Module:
     """A small network in double precision, with units that are alive and a norm that keeps samples apart."""
     if encoder in ("CNN", "UNet"):
         settings["family"] = ConvFamily(norm="group", num_groups=4, act="gelu")
@@ -91,9 +91,9 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a, b, rtol=0, atol=1e-9)
 
 
-def check(encoder: str, dims: int, c: Conditioning, **settings) -> None:
-    x, given = image(dims).double(), told(c, dims)
-    net = told_backbone(encoder, dims, c, **settings)
+def check(encoder: str, dims: int, c: ConditioningConfig, **settings) -> None:
+    x, given = image(dims).double(), conditions(c, dims)
+    net = conditional_backbone(encoder, dims, c, **settings)
     out = net(x, **given)
     assert out.output.shape == (2, 2, *SIZES[dims])
     alone = net(x[1:], **{key: value[1:] for key, value in given.items()})
@@ -115,7 +115,7 @@ def check(encoder: str, dims: int, c: Conditioning, **settings) -> None:
         latent, skips = net.encode(x, one)
         assert same(net.decode(latent, skips, two).output, out.output) == (c.side == "encoder")
     if c.condition_first:
-        later = told_backbone(encoder, dims, replace(c, condition_first=False), **settings)
+        later = conditional_backbone(encoder, dims, replace(c, condition_first=False), **settings)
         later.load_state_dict(net.state_dict())
         assert not same(later(x, **given).output, out.output)
 
@@ -124,7 +124,7 @@ def check(encoder: str, dims: int, c: Conditioning, **settings) -> None:
 
 
 @pytest.mark.parametrize("conditioning", combinations(), ids=name)
-def test_every_combination_is_heard_where_it_should_be_and_nowhere_else(conditioning):
+def test_every_combination_is_received_where_it_should_be_and_nowhere_else(conditioning):
     check("UNet", 2, conditioning, channels=(8,), middle_channels=(8,), num_blocks=1)
 
 
@@ -136,7 +136,7 @@ def test_every_combination_is_heard_where_it_should_be_and_nowhere_else(conditio
         for c in few(i)
     ],
 )
-def test_every_family_is_told_everything_in_2d_and_3d(encoder, dims, conditioning):
+def test_every_family_receives_every_condition_in_2d_and_3d(encoder, dims, conditioning):
     check(encoder, dims, conditioning)
 
 
@@ -149,8 +149,8 @@ def test_every_family_is_told_everything_in_2d_and_3d(encoder, dims, conditionin
         ({"context": "class", "context_size": 3, "combine": "sum"}, "combine is 'sum'; expected one of injection, add"),
         ({"context": "class", "context_size": 3, "injection": "add"}, "injection is 'add'; expected one of gate_bias"),
         ({"context": "class", "context_size": 3, "side": "middle"}, "side is 'middle'; expected one of both, encoder"),
-        ({"context": "class"}, "context_size is None; a context 'class' needs the number of classes"),
-        ({"context": "image", "context_size": 0}, "context_size is 0; a context 'image' needs"),
+        ({"context": "class"}, "context_size is None; expected for a context 'class' the number of"),
+        ({"context": "image", "context_size": 0}, "context_size is 0; expected for a context 'image'"),
         ({"context": "class", "context_size": 3, "drop": 1.0}, "drop is 1.0; expected a probability below 1"),
         ({"context": "image", "context_size": 1, "image_depth": -1}, "image_depth is -1; expected 0"),
         ({"context": "class", "context_size": 3, "time_injection": "bias"}, "time_injection=bias without timesteps"),
@@ -174,13 +174,13 @@ def test_every_family_is_told_everything_in_2d_and_3d(encoder, dims, conditionin
 )
 def test_a_setting_that_is_wrong_or_without_use_is_refused(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        Conditioning(**settings)
+        ConditioningConfig(**settings)
 
 
 @pytest.mark.parametrize(("time", "kind", "context"), product(INJECTIONS, INJECTIONS, ("class", "image")))
 def test_an_order_that_changes_nothing_is_refused(time, kind, context):
-    def make() -> Conditioning:
-        return Conditioning(True, time, context, SIZE[context], 8, injection=kind, condition_first=True)
+    def make() -> ConditioningConfig:
+        return ConditioningConfig(True, time, context, SIZE[context], 8, injection=kind, condition_first=True)
 
     if not commute(time, kind, context):
         make()
@@ -205,20 +205,20 @@ def test_an_order_that_changes_nothing_is_refused(time, kind, context):
 )
 def test_an_instance_norm_forgets_what_is_added_to_a_whole_channel(settings, refused):
     size = {"context_size": SIZE[settings["context"]]} if "context" in settings else {}
-    c = Conditioning(**settings, **size, channels=8)
+    c = ConditioningConfig(**settings, **size, channels=8)
     family = ConvFamily(norm="instance")
     if refused is None:
-        assert backbone("UNet", 2, family=family, conditioning=c)(image(2), **told_floats(c)).output.shape[1] == 2
+        assert backbone("UNet", 2, family=family, conditioning=c)(image(2), **condition_inputs(c)).output.shape[1] == 2
         return
     with pytest.raises(ValueError, match=f"{refused} has no effect"):
         backbone("UNet", 2, family=family, conditioning=c)
 
 
-def told_floats(c: Conditioning) -> dict[str, torch.Tensor]:
-    return {key: v.float() if v.is_floating_point() else v for key, v in told(c, 2).items()}
+def condition_inputs(c: ConditioningConfig) -> dict[str, torch.Tensor]:
+    return {key: v.float() if v.is_floating_point() else v for key, v in conditions(c, 2).items()}
 
 
-CLASS = Conditioning(timesteps=True, context="class", context_size=3, channels=8)
+CLASS = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)
 STEPS, CLASSES = torch.tensor([1, 2]), torch.tensor([0, 1])
 
 
@@ -227,13 +227,16 @@ STEPS, CLASSES = torch.tensor([1, 2]), torch.tensor([0, 1])
     [
         ({"context": CLASSES}, "this backbone was built with conditioning#timesteps and needs them at every call"),
         ({"timesteps": STEPS}, "this backbone was built with conditioning#context and needs them at every call"),
-        ({"timesteps": torch.tensor([1, 2, 3]), "context": CLASSES}, "timesteps has shape (3,); 2 images have (2,)"),
+        (
+            {"timesteps": torch.tensor([1, 2, 3]), "context": CLASSES},
+            "timesteps has shape (3,); expected (2,) for 2 images",
+        ),
         ({"timesteps": STEPS, "context": torch.tensor([0])}, "context has shape (1,); a context 'class' for 2 images"),
         ({"timesteps": STEPS, "context": torch.tensor([0, 3])}, "class label [0, 3]; expected 0 to 2, or -1 for none"),
         ({"timesteps": STEPS, "context": torch.tensor([-2, 0])}, "class label [-2, 0]; expected 0 to 2"),
     ],
 )
-def test_what_a_network_is_told_must_fit(given, message):
+def test_conditions_must_fit(given, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         backbone("CNN", 2, conditioning=CLASS)(image(2), **given)
 
@@ -247,7 +250,7 @@ def test_what_a_network_is_told_must_fit(given, message):
     ],
 )
 def test_a_condition_of_another_size_is_refused(context, shape, expected):
-    net = backbone("CNN", 2, conditioning=Conditioning(context=context, context_size=2, channels=8))
+    net = backbone("CNN", 2, conditioning=ConditioningConfig(context=context, context_size=2, channels=8))
     message = f"context has shape {shape}; a context '{context}' for 2 images of size (16, 24) has {expected}"
     with pytest.raises(ValueError, match=re.escape(message)):
         net(image(2), None, torch.rand(shape))
@@ -261,7 +264,7 @@ def test_one_time_step_holds_for_all_images_and_classes_may_be_a_column():
 
 
 ALL_SAID = [
-    Conditioning(timesteps=True, context=context, context_size=SIZE[context], channels=8, **way)
+    ConditioningConfig(timesteps=True, context=context, context_size=SIZE[context], channels=8, **way)
     for context, way in (
         ("class", {"combine": "cat"}),
         ("position", {"combine": "add"}),
@@ -272,9 +275,9 @@ ALL_SAID = [
 
 @pytest.mark.parametrize("conditioning", ALL_SAID, ids=name)
 @pytest.mark.parametrize("encoder", PLAIN)
-def test_scripting_keeps_what_a_network_is_told(encoder, conditioning):
+def test_scripting_keeps_conditions(encoder, conditioning):
     net = wake(backbone(encoder, 2, conditioning=conditioning)).eval()
-    x, given = image(2), told_floats(conditioning)
+    x, given = image(2), condition_inputs(conditioning)
     scripted, out = torch.jit.script(net)(x, **given), net(x, **given)
     torch.testing.assert_close(scripted.output, out.output, rtol=1e-4, atol=1e-5)
 
@@ -282,7 +285,7 @@ def test_scripting_keeps_what_a_network_is_told(encoder, conditioning):
 @pytest.mark.parametrize("conditioning", ALL_SAID, ids=name)
 @pytest.mark.parametrize("encoder", PLAIN)
 def test_checkpointing_changes_no_gradient_under_conditions(encoder, conditioning):
-    x, given, grads = image(2), told_floats(conditioning), []
+    x, given, grads = image(2), condition_inputs(conditioning), []
     plain = wake(backbone(encoder, 2, conditioning=conditioning))
     saving = backbone(encoder, 2, conditioning=conditioning, checkpointing=True)
     saving.load_state_dict(plain.state_dict())
@@ -299,9 +302,9 @@ TOLD_IN_BFLOAT16 = {"DDPM": ALL_SAID[2], "EDM": ALL_SAID[0], "VAE": None, "ClM":
 @pytest.mark.parametrize("architecture", TOLD_IN_BFLOAT16)
 @pytest.mark.parametrize("encoder", PLAIN)
 def test_every_family_trains_in_bfloat16_under_conditions(encoder, architecture):
-    c = TOLD_IN_BFLOAT16[architecture] or Conditioning(context="class", context_size=3, channels=8)
+    c = TOLD_IN_BFLOAT16[architecture] or ConditioningConfig(context="class", context_size=3, channels=8)
     net = wake(getattr(architectures, architecture)(backbone(encoder, 2, in_channels=2, conditioning=c)))
-    given = {"timesteps": None, "context": None, **told_floats(c)}
+    given = {"timesteps": None, "context": None, **condition_inputs(c)}
     with torch.autocast("cpu", torch.bfloat16):
         out = net(image(2, 2), **given)
     loss = sum(t.float().square().mean() for t in (out if isinstance(out, list) else [out]))
@@ -314,7 +317,7 @@ def test_every_family_trains_in_bfloat16_under_conditions(encoder, architecture)
 
 def test_a_condition_is_dropped_for_a_random_subset_of_a_batch_and_not_for_the_whole():
     """With the condition's whole way through a network: some outputs are those of no condition, and some are not."""
-    c = Conditioning(context="class", context_size=3, channels=8, drop=0.5)
+    c = ConditioningConfig(context="class", context_size=3, channels=8, drop=0.5)
     net = wake(backbone("ViT", 2, conditioning=c))  # no norm over the batch
     x, label = image(2, batch=1).expand(32, -1, -1, -1), torch.ones(32, dtype=torch.long)
     outputs = net.train()(x, None, label).output
@@ -327,7 +330,7 @@ def test_a_condition_is_dropped_for_a_random_subset_of_a_batch_and_not_for_the_w
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_network_that_is_told_nothing_carries_nothing_of_it(encoder):
+def test_an_unconditional_network_has_no_module_of_conditions(encoder):
     net = architectures.HSeM(backbone(encoder, 2))
     assert net.backbone.conditions is None
     assert [name for name, _ in net.named_modules() if "inject" in name or "condition" in name] == []
@@ -340,18 +343,18 @@ def test_a_network_that_is_told_nothing_carries_nothing_of_it(encoder):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_block_of_every_stage_is_told_the_time_and_the_context(encoder):
+def test_every_block_of_every_stage_receives_the_time_and_the_context(encoder):
     net = backbone(encoder, 2, conditioning=CLASS)
     for half in net.encoder, net.decoder:
         for stage in (module for module in half.modules() if isinstance(module, Stage)):
-            told = [isinstance(i, BlockInjection) and None not in (i.time, i.context) for i in stage.injections]
-            assert told == [channels > 0 for channels in stage.injection_channels]
+            injected = [isinstance(i, BlockInjection) and None not in (i.time, i.context) for i in stage.injections]
+            assert injected == [channels > 0 for channels in stage.injection_channels]
 
 
 def test_a_side_of_another_family_is_checked_by_its_own_norm():
-    c = Conditioning(context="class", context_size=3, channels=8, injection="bias", side="encoder")
+    c = ConditioningConfig(context="class", context_size=3, channels=8, injection="bias", side="encoder")
     instance, group = ConvFamily(norm="instance"), ConvFamily(norm="group", num_groups=4)
     backbone("UNet", 2, family=group, decoder_family=instance, conditioning=c)
-    message = "injection='bias' has no effect: .* the norm of the encoder's ConvFamily takes it away"
+    message = "injection='bias' has no effect: .* the norm of the encoder's ConvFamily subtracts each"
     with pytest.raises(ValueError, match=message):
         backbone("UNet", 2, family=instance, decoder_family=group, conditioning=c)

@@ -13,14 +13,14 @@ from monai.networks.nets import BasicUNet, DynUNet
 from torch import nn
 
 from flemme_monai import architectures, backbones
-from flemme_monai.backbones import Adapted, Backbone, Conditioning, ConvFamily, DecoderOutput, check_image
+from flemme_monai.backbones import Adapted, Backbone, ConditioningConfig, ConvFamily, DecoderOutput, check_image
 from flemme_monai.blocks import ConditionEmbeddings, Stage
 from flemme_monai.losses import pyramid_loss
 from flemme_monai.utils.network_config import build_network, config_of
 
 CHANNELS = (4, 4, 8, 8, 12, 4)
 SIZES = {2: (32, 48), 3: (32, 32, 16)}
-TIME = Conditioning(timesteps=True, context="class", context_size=3, channels=8)
+TIME = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)
 
 
 class BasicEncoder(nn.Module):
@@ -71,7 +71,7 @@ class Basic(Backbone):
     """MONAI's BasicUNet as a backbone."""
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, out_channels: int, conditioning: Conditioning | None = None
+        self, spatial_dims: int, in_channels: int, out_channels: int, conditioning: ConditioningConfig | None = None
     ) -> None:
         network = BasicUNet(spatial_dims, in_channels, out_channels, CHANNELS)
         encoder, decoder = BasicEncoder(network, spatial_dims, in_channels), BasicDecoder(network)
@@ -80,9 +80,9 @@ class Basic(Backbone):
 
 
 def basic(architecture: str, dims: int) -> nn.Module:
-    told = architecture in ("DDPM", "EDM")
-    channels = 2 if told else 1
-    return getattr(architectures, architecture)(Basic(dims, channels, 2, TIME if told else None))
+    conditional = architecture in ("DDPM", "EDM")
+    channels = 2 if conditional else 1
+    return getattr(architectures, architecture)(Basic(dims, channels, 2, TIME if conditional else None))
 
 
 def given(architecture: str, dims: int) -> tuple[torch.Tensor, ...]:
@@ -115,7 +115,7 @@ def test_a_network_in_two_halves_trains_and_scripts(architecture, dims):
     torch.testing.assert_close(torch.jit.script(net.eval())(*inputs), net(*inputs), rtol=1e-4, atol=1e-5)
 
 
-def test_a_hierarchical_denoiser_of_a_foreign_network_is_told_the_time_at_every_level():
+def test_a_hierarchical_denoiser_of_a_foreign_network_receives_the_time_at_every_level():
     net = architectures.DDPM(Basic(2, 2, 2, TIME), "cat").train()
     out = net(*given("DDPM", 2))
     assert [t.shape[2] for t in out] == [32, 2, 4, 8, 16, 32]
@@ -133,18 +133,18 @@ def test_what_its_decoder_cannot_do_is_refused_with_the_reason():
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
 def test_a_context_has_no_place_where_a_side_begins(side):
-    conditioning = Conditioning(context="image", context_size=1, channels=8, combine="add", side=side)
+    conditioning = ConditioningConfig(context="image", context_size=1, channels=8, combine="add", side=side)
     with pytest.raises(ValueError, match=f"combine='add': the {side} Basic{side.title()} has no place to do it at"):
         Basic(2, 1, 2, conditioning)
 
 
 def test_an_image_as_context_is_seen_by_patches_of_four():
-    net = Basic(2, 1, 2, Conditioning(context="image", context_size=1, channels=8))
-    told = net.embed(2, list(SIZES[2]), None, torch.randn(2, 1, *SIZES[2]))
-    assert told.context_emb.shape == (2, 8, 8, 12)
+    net = Basic(2, 1, 2, ConditioningConfig(context="image", context_size=1, channels=8))
+    embeddings = net.embed(2, list(SIZES[2]), None, torch.randn(2, 1, *SIZES[2]))
+    assert embeddings.context_emb.shape == (2, 8, 8, 12)
 
 
-def test_a_half_without_stages_cannot_be_told():
+def test_a_half_without_stages_takes_no_conditions():
     network = BasicUNet(2, 1, 1, CHANNELS)
     encoder, decoder = BasicEncoder(network, 2, 1), BasicDecoder(network)
     encoder.stages = nn.ModuleList([stage.blocks[0] for stage in encoder.stages])
@@ -152,15 +152,15 @@ def test_a_half_without_stages_cannot_be_told():
         Backbone(encoder, decoder, 1, ConvFamily(), TIME)
 
 
-def test_a_stage_that_is_not_told_what_it_injects_is_named():
+def test_a_stage_that_receives_no_conditions_is_named():
     encoder, decoder = BasicEncoder(network := BasicUNet(2, 1, 1, CHANNELS), 2, 1), BasicDecoder(network)
     inner = decoder.stages[0]
     decoder.stages[0] = Stage([inner], [CHANNELS[3]])  # its blocks are called without conditions
     net = Backbone(encoder, decoder, 1, ConvFamily(norm="instance"), TIME).eval()
     given = torch.randn(2, 1, *SIZES[2]), torch.tensor([3.0]), torch.tensor([0, -1])
-    with pytest.raises(ValueError, match="a stage that injects conditions is told none; expected stage"):
+    with pytest.raises(ValueError, match="a stage with injections received no conditions; expected stage"):
         net(*given)
-    with pytest.raises(torch.jit.Error, match="a stage that injects conditions is told none"):
+    with pytest.raises(torch.jit.Error, match="a stage with injections received no conditions"):
         torch.jit.script(net)(*given)
 
 
@@ -286,6 +286,6 @@ def test_what_needs_the_inside_of_a_network_is_refused(architecture, needs):
         getattr(architectures, architecture)(backbone)
 
 
-def test_an_adapted_network_is_told_nothing():
+def test_an_adapted_network_is_unconditional():
     with pytest.raises(ValueError, match="timesteps given, but this backbone was built without"):
         Adapted(2, 1, 2, nn.Conv2d(1, 2, 1))(torch.randn(1, 1, 4, 4), torch.tensor([1]))

@@ -11,14 +11,14 @@ from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import Backbone, Conditioning, ConvFamily, DecoderOutput, check_image
+from flemme_monai.backbones import Backbone, ConditioningConfig, ConvFamily, DecoderOutput, check_image
 from flemme_monai.blocks import ConditionEmbeddings, ConvBlock, Stage
 from flemme_monai.losses import pyramid_loss
 
 WIDTHS = (4, 6, 8)
 SIZES = {2: (16, 24), 3: (16, 8, 12)}
 OTHER_SIZES = {2: (8, 20), 3: (8, 12, 16)}
-TIME = Conditioning(timesteps=True, context="class", context_size=3, channels=8)
+TIME = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)
 
 
 class SidedEncoder(nn.Module):
@@ -87,7 +87,7 @@ class Sided(Backbone):
         in_channels: int,
         out_channels: int,
         deep_supervision: bool = False,
-        conditioning: Conditioning | None = None,
+        conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__(

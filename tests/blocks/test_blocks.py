@@ -90,12 +90,15 @@ def test_every_setting_of_the_swin_family_trains(settings, dims):
         (lambda: SwinFamily(up_mode="max"), "up_mode is 'max'"),
         (lambda: backbone("UNet", 2, family=ConvFamily(channel_attention="se")), "channel_attention is 'se'"),
         (lambda: backbone("UNet", 2, family=ConvFamily(norm="rms")), "norm is 'rms'; expected one of"),
-        (lambda: backbone("UNet", 2, family=ConvFamily(norm="group", num_groups=3)), "num_groups=3 does not divide 8"),
-        (lambda: backbone("SwinU", 2, family=SwinFamily(num_heads=3)), "num_heads=3 does not divide 8 channels"),
+        (
+            lambda: backbone("UNet", 2, family=ConvFamily(norm="group", num_groups=3)),
+            "num_groups is 3; expected a divisor of the 8",
+        ),
+        (lambda: backbone("SwinU", 2, family=SwinFamily(num_heads=3)), "num_heads is 3; expected a divisor of the 8"),
         (lambda: backbone("SwinU", 2, family=SwinFamily(window_size=[4, 4, 4])), "window_size is [4, 4, 4]; expected"),
         (lambda: backbone("SwinU", 2, family=SwinFamily(window_size=1)), "a number above 1"),
-        (lambda: ConvBlock(2, 1, 1, kernel_size=2), "kernel_size is 2; it must be odd"),
-        (lambda: SpatialSelfAttention(2, 6, num_heads=4), "num_heads=4 does not divide 6 channels"),
+        (lambda: ConvBlock(2, 1, 1, kernel_size=2), "kernel_size is 2; expected an odd number"),
+        (lambda: SpatialSelfAttention(2, 6, num_heads=4), "num_heads is 4; expected a divisor of the 6"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(make, message):

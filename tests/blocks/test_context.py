@@ -19,7 +19,7 @@ from flemme_monai.blocks import (
 
 
 def contexts(drop: float = 0.0) -> dict[str, tuple[nn.Module, torch.Tensor, torch.Tensor]]:
-    """Each context, what it is told, and what it is told where there is nothing to tell."""
+    """Each context, an input of it, and the input that stands for none."""
     image = torch.randn(4, 2, 8, 8)
     return {
         "class": (ClassContext(3, 2, 6, drop), torch.tensor([0, 1, 2, 0]), torch.full((4,), -1)),
@@ -44,23 +44,23 @@ def test_an_odd_width_of_steps_is_refused():
 
 @pytest.mark.parametrize("name", ["class", "position", "image"])
 def test_what_is_absent_has_an_embedding_of_its_own(name):
-    module, told, nothing = contexts()[name]
-    found, absent = module(told), module(nothing)
-    assert torch.equal(absent, module.null_embedding.expand_as(absent))
-    assert not torch.equal(found, absent)
-    mixed = told.clone()
+    module, given, nothing = contexts()[name]
+    found, null = module(given), module(nothing)
+    assert torch.equal(null, module.null_embedding.expand_as(null))
+    assert not torch.equal(found, null)
+    mixed = given.clone()
     mixed[1] = -1
-    assert torch.equal(module(mixed)[1], absent[1])
+    assert torch.equal(module(mixed)[1], null[1])
     assert torch.equal(module(mixed)[0], found[0])
 
 
 @pytest.mark.parametrize("name", ["class", "position", "image"])
 def test_a_random_subset_of_a_batch_loses_its_condition_in_training(name):
-    module, told, _ = contexts(drop=0.5)[name]
-    told = told[:1].expand(400, *told.shape[1:])
-    lost = (module.train()(told) == module.null_embedding).flatten(1).all(1)
+    module, given, _ = contexts(drop=0.5)[name]
+    given = given[:1].expand(400, *given.shape[1:])
+    lost = (module.train()(given) == module.null_embedding).flatten(1).all(1)
     assert 120 < int(lost.sum()) < 280
-    assert not (module.eval()(told) == module.null_embedding).flatten(1).all(1).any()
+    assert not (module.eval()(given) == module.null_embedding).flatten(1).all(1).any()
 
 
 def test_a_class_that_is_none_is_refused():
@@ -98,5 +98,5 @@ def test_add_and_cat_take_a_condition_of_any_extent(cat):
 
 
 def test_heads_must_divide_the_channels():
-    with pytest.raises(ValueError, match="num_heads=3 does not divide 8 channels"):
+    with pytest.raises(ValueError, match="num_heads is 3; expected a divisor of the 8 channels"):
         injection("cross_attention", 2, 6, 8, 3)

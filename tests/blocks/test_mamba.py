@@ -187,7 +187,7 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_heads_must_fill_the_inner_channels():
-    with pytest.raises(ValueError, match="head_width=32 does not divide the 48 inner channels"):
+    with pytest.raises(ValueError, match="head_width is 32; expected a divisor of the 48 inner channels"):
         MambaFamily(block="mamba2", expansion=1.5).make_block(2, 32, 0, 0, 0.0)
 
 

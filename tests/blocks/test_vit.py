@@ -65,7 +65,7 @@ def test_attention_never_holds_a_matrix_of_all_pairs():
 
 
 def test_heads_must_divide_the_channels():
-    with pytest.raises(ValueError, match="num_heads=3 does not divide 8 channels"):
+    with pytest.raises(ValueError, match="num_heads is 3; expected a divisor of the 8 channels"):
         SpatialReductionAttention(2, 8, 3)
 
 

@@ -62,8 +62,8 @@ SLOW = ("hsem", "ae", "edm", "ldm")  # their siblings have the same handlers
 def test_statistics_before_all_others_change_nothing(architecture, tmp_path, capsys):
     statistics = StatsHandler(iteration_log=False, output_transform=from_engine(["loss"], first=True))
     rows, state = run(architecture, tmp_path / "own", [])
-    told, other = run(architecture, tmp_path / "more", [statistics])
-    assert told == rows
+    reported, other = run(architecture, tmp_path / "more", [statistics])
+    assert reported == rows
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert KEY_METRICS[architecture] in rows[1]
     assert other["network"] == state["network"]

@@ -45,7 +45,7 @@ SAMPLING: dict[str, tuple[dict[str, Any], str]] = {
     "a class of an unconditional model": ({"class_label": 3}, "an unconditional model draws no class; leave"),
     "too many steps": (
         {"num_inference_steps": 2000},
-        "ValueError: num_inference_steps is 2000; the schedule has 1000 steps: take 1 to 1000.",
+        "ValueError: num_inference_steps is 2000; expected 1 to 1000, the steps of the schedule.",
     ),
     "unconditional guidance": ({"guidance_scale": 2.0}, "ValueError: guidance_scale is 2.0 on an unconditional model"),
     "another sampler": ({"sampler": "euler"}, "ValueError: sampler is 'euler'; expected one of ddpm, ddim, pndm."),
@@ -65,7 +65,7 @@ def test_sampling_refuses(case: str, workflow: str, denoiser: Path, tmp_path: Pa
 def test_more_steps_kept_than_taken_is_refused(denoiser: Path, tmp_path: Path) -> None:
     settings = {"inferer#keep_steps": 40, "num_inference_steps": 10}
     line = refused(denoiser, "inference", earlier_run(denoiser, tmp_path), **settings)
-    assert line == "ValueError: keep_steps is 40; the sampler has 10 steps."
+    assert line == "ValueError: keep_steps is 40; expected at most the sampler's 10 steps."
 
 
 def test_a_classifier_that_is_not_there_is_named(denoiser: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_as_many_folders_as_classes_are_expected(denoiser: Path, tmp_path: Path)
         write_picture(tmp_path / "set" / "ab"[k % 2] / f"{k}.png", random_picture(k, (16, 16)))
     settings = {"num_classes": 3, "dataset_dir": str(tmp_path / "set"), **TRAINING}
     line = refused(denoiser, "train", earlier_run(denoiser, tmp_path), **settings)
-    assert f"{tmp_path / 'set'}: has 2 folders while num_classes is 3; one folder of images a class is" in line
+    assert f"{tmp_path / 'set'}: has 2 folders while num_classes is 3; expected one folder of images per class" in line
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights(denoiser: Path, tmp_path: Path) -> None:

@@ -96,15 +96,15 @@ def of_two_modalities(folder: Path) -> None:
 TRAINING = {
     "an empty folder": (Path.mkdir, {}, ["set: the folder is empty; looked for dataset.json"]),
     "an image without mask": (without_mask, {}, ["images/3.png: has no mask in", "add the mask"]),
-    "two shapes": (of_two_shapes, {}, ["masks/1.png: shape (23, 20) differs from (24, 20)", "images/1.png"]),
+    "two shapes": (of_two_shapes, {}, ["masks/1.png: has the shape (23, 20); expected (24, 20)", "images/1.png"]),
     "a truncated file": (truncated, {}, ["images/2.png: cannot be read as .png", "replace it"]),
     "a truncated volume": (truncated_volume, VOLUMES, ["images/2.nii.gz: cannot be read as .nii.gz", "replace it"]),
     "a file that is no image": (no_image, {}, ["images/1.png: cannot be read as .png", "replace it"]),
     "NaN": (not_finite(np.nan), VOLUMES, ["images/1.nii.gz: 1 of 6120 voxels are NaN or Inf"]),
     "Inf": (not_finite(np.inf), VOLUMES, ["images/1.nii.gz: 1 of 6120 voxels are NaN or Inf"]),
     "a label beyond": (beyond_the_classes, {}, ["masks/2.png: label 7 is beyond num_classes 2", "set num_classes"]),
-    "colour": (in_colour, {}, ["images/2.png: has 3 channels while in_channels is 1", "set in_channels to 3"]),
-    "two modalities": (of_two_modalities, VOLUMES, ["images/2.nii.gz: has 2 channels while in_channels is 1"]),
+    "colour": (in_colour, {}, ["images/2.png: has 3 channels; expected in_channels, 1", "set in_channels to 3"]),
+    "two modalities": (of_two_modalities, VOLUMES, ["images/2.nii.gz: has 2 channels; expected in_channels, 1"]),
     "an indivisible size": (pictures, {"image_size": [20, 20]}, ["(20, 20) is not divisible", "(16, 16) or (24, 24)"]),
     "a GPU that is not there": (pictures, {"device": "cuda:99"}, ["device 'cuda:99' asks for GPU 99", "use cpu"]),
 }

@@ -7,7 +7,7 @@ import torch
 from monai.engines import SupervisedTrainer
 
 from flemme_monai.architectures import VAE
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 from flemme_monai.data import AutoencodingPrepareBatch
 from flemme_monai.losses import VAELoss
 from tests.networks import backbone
@@ -41,7 +41,7 @@ def test_a_batch_without_a_key_is_refused(key):
 
 
 def test_a_conditional_vae_trains_in_monai_s_engine():
-    conditioning = Conditioning(context="class", context_size=3, channels=8)
+    conditioning = ConditioningConfig(context="class", context_size=3, channels=8)
     net = VAE(backbone("CNN", 2, 1, 1, conditioning=conditioning))
     before = net.to_moments.weight.clone()
     SupervisedTrainer(

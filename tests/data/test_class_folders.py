@@ -120,7 +120,7 @@ def test_generation_without_classes_takes_any_images(tmp_path: Path) -> None:
 
 
 def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a 2D image while spatial_dims is 3"):
+    with pytest.raises(ValueError, match="is a 2D image; expected a volume, as spatial_dims is 3"):
         split_datalist(classes(tmp_path), **{**CLASSIFICATION, "spatial_dims": 3, "image_size": 16})
 
 

@@ -131,7 +131,7 @@ def test_a_missing_folder_makes_no_phantoms(tmp_path: Path) -> None:
 
 def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
     three = {**SEGMENTATION, "spatial_dims": 3, "image_size": [16, 16, 16]}
-    with pytest.raises(ValueError, match=r"00\.png: is a 2D image while spatial_dims is 3"):
+    with pytest.raises(ValueError, match=r"00\.png: is a 2D image; expected a volume, as spatial_dims is 3"):
         split_datalist(pairs(tmp_path), **three)
 
 

@@ -234,7 +234,7 @@ def test_mixed_orientations_name_the_slices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "message"),
     [
         ({"PixelSpacing": numbers([1, 1.01])}, "several spacings: 1\\1 in 0.dcm, 1.01\\1 in 4.dcm"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, "several photometric interpretations: MONOCHROME1 in 4.dcm"),
@@ -251,9 +251,9 @@ def test_mixed_orientations_name_the_slices(tmp_path: Path) -> None:
         ({"Rows": 0}, "4.dcm claims 5 columns, 0 rows"),
     ],
 )
-def test_a_slice_unlike_the_others_is_named(tmp_path: Path, tags: dict[str, str | int], told: str) -> None:
+def test_a_slice_unlike_the_others_is_named(tmp_path: Path, tags: dict[str, str | int], message: str) -> None:
     write_slices(tmp_path, VOLUME, each=[{}] * 4 + [tags, {}])
-    assert told in refusal(tmp_path)
+    assert message in refusal(tmp_path)
 
 
 def test_mixed_sizes_name_the_slices(tmp_path: Path) -> None:
@@ -286,13 +286,13 @@ def test_several_series_are_named_with_their_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "message"),
     [({"NumberOfFrames": "2"}, "0.dcm holds 2 frames"), ({"ImageType": "ORIGINAL\\MOSAIC"}, "0.dcm holds a mosaic")],
 )
-def test_several_slices_in_one_file_are_refused(tmp_path: Path, tags: dict[str, str], told: str) -> None:
+def test_several_slices_in_one_file_are_refused(tmp_path: Path, tags: dict[str, str], message: str) -> None:
     data = element(0x7FE00010, "OW", VOLUME[..., :2].tobytes())
     write_slice(tmp_path / "0.dcm", VOLUME[..., 0], data=data, **tags)
-    assert told in refusal(tmp_path)
+    assert message in refusal(tmp_path)
 
 
 def test_bright_is_high_in_monochrome1(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_several_files_of_a_decathlon_entry_are_channels(tmp_path: Path) -> None
     assert find_cases(tmp_path, 2, labels=True).training[0]["image"] == [str(tmp_path / name) for name in files]
 
 
-def test_equal_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+def test_equal_names_in_several_folders_stay_distinct(tmp_path: Path) -> None:
     for folder in "ab":
         write_nifti(tmp_path / folder / "scan.nii.gz", VOLUME)
     write_json(tmp_path / "dataset.json", {"training": ["a/scan.nii.gz", "b/scan.nii.gz"]})
@@ -158,7 +158,7 @@ def test_a_mask_without_image_is_named(tmp_path: Path) -> None:
         find_cases(tmp_path, 1, labels=True)
 
 
-def test_masks_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
+def test_ambiguous_masks_are_named(tmp_path: Path) -> None:
     pictures(tmp_path, "images/a.png", "masks/a_seg.png", "masks/a_mask.png")
     with pytest.raises(ValueError, match="a_mask, a_seg cannot be told apart"):
         find_cases(tmp_path, 1, labels=True)

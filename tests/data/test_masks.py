@@ -83,7 +83,7 @@ def test_labels_that_float32_has_moved_are_put_back(error: float) -> None:
 
 @pytest.mark.parametrize("error", [1e-3, -1e-3, 1e-5])
 def test_labels_that_lie_farther_off_are_refused(error: float) -> None:
-    with pytest.raises(ValueError, match=r"holds (1|0)\.(99|00)\d+; labels are whole numbers"):
+    with pytest.raises(ValueError, match=r"holds (1|0)\.(99|00)\d+; expected whole numbers"):
         label_map(np.minimum(LABELS, 1) + error * (LABELS == 1), 3)
 
 
@@ -174,7 +174,7 @@ def test_grey_masks_have_no_colours(tmp_path: Path) -> None:
 
 
 def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.png.*one colour a class"):
+    with pytest.raises(ValueError, match=r"a\.png.*expected one per class"):
         mask_colors([write_picture(tmp_path / "a.png", random_picture(size=(32, 32, 3)))])
 
 

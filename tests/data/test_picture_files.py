@@ -109,7 +109,7 @@ def test_a_tiff_of_16_bits_a_channel_keeps_them(tmp_path: Path, order: str) -> N
 @pytest.mark.parametrize("tags", [{"t274": 6}, {"t262": 5}, {"t338": 1}], ids=["turned", "CMYK", "premultiplied"])
 def test_colours_that_cannot_be_read_with_all_bits_are_refused(tmp_path: Path, tags: dict[str, int]) -> None:
     deep = np.random.default_rng(0).integers(0, 65536, (12, 12, 3 if "t274" in tags else 4), dtype=np.uint16)
-    with pytest.raises(ValueError, match=r"a\.tif: cannot be read with all of its 16 bits a channel"):
+    with pytest.raises(ValueError, match=r"a\.tif: cannot be read with all of its 16 bits per channel"):
         read_array(tiff(tmp_path / "a.tif", deep, **tags))
 
 

@@ -141,7 +141,7 @@ def test_a_split_file_that_tests_on_training_cases_is_refused(data: Path, record
         evaluated(data, record, split_file=file)
 
 
-def test_another_split_without_training_cases_is_taken_and_told(
+def test_another_split_without_training_cases_is_taken_and_logged(
     data: Path, record: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     split = trained(record.parent, data, fold=2, num_folds=4)

@@ -88,7 +88,7 @@ def test_as_many_steps_are_kept_as_asked_and_the_last_is_one(keep):
 
 
 def test_more_kept_steps_than_there_are_are_refused():
-    with pytest.raises(ValueError, match="keep_steps is 6; the sampler has 5 steps"):
+    with pytest.raises(ValueError, match="keep_steps is 6; expected at most the sampler's 5"):
         SamplingInferer(ancestral(5)[0], keep_steps=6)
 
 

@@ -34,7 +34,7 @@ def test_between_two_seeds_are_both_noises_and_none_is_shorter():
 def test_an_interpolation_has_one_class():
     assert [SeedInterpolation([0, 1], 3, (1, 4, 4), 6, 2)[i]["class_label"] for i in range(3)] == [2, 2, 2]
     for label in (None, [0, 1, 2]):
-        with pytest.raises(ValueError, match="has one class: set class_label to one of 0 to 5"):
+        with pytest.raises(ValueError, match="expected one of 0 to 5, since an interpolation has one class"):
             SeedInterpolation([0, 1], 3, (1, 4, 4), 6, label)
 
 
@@ -124,7 +124,7 @@ def test_a_noise_and_itself_are_interpolated_without_turns():
 
 
 def test_unequal_shapes_and_one_step_are_refused():
-    with pytest.raises(ValueError, match="make the shapes equal"):
+    with pytest.raises(ValueError, match="expected one shape"):
         interpolate(torch.zeros(2), torch.zeros(3), 4)
     with pytest.raises(ValueError, match="steps is 1"):
         interpolate(torch.zeros(2), torch.zeros(2), 1)

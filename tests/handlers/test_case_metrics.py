@@ -141,7 +141,7 @@ def test_the_summary_has_mean_and_deviation_over_cases(segmented, tmp_path):
     assert float(summary["std"]) == pytest.approx(values.std(), rel=1e-5, abs=1e-9)
 
 
-def test_slices_of_a_reconstruction_are_told_apart(tmp_path):
+def test_slices_of_a_reconstruction_stay_distinct(tmp_path):
     items = [
         {"image": torch.rand(1, 24, 24), "label": torch.rand(1, 24, 24), "case": "brain", "slice": i} for i in (7, 8)
     ]

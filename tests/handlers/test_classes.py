@@ -157,7 +157,7 @@ def test_without_true_classes_there_are_numbers_or_the_names_given(tmp_path: Pat
     assert (first["name"], second["name"]) == (first["class"], NAMES[int(first["class"])])
 
 
-def test_slices_of_a_volume_are_told_apart(tmp_path: Path) -> None:
+def test_slices_of_a_volume_stay_distinct(tmp_path: Path) -> None:
     items = [{**item, "case": "volume", "slice": k} for k, item in enumerate(cases(3))]
     evaluator(items, SaveClasses(tmp_path)).run()
     assert [row["case"] for row in read(tmp_path / "predictions.csv")] == ["volume_000", "volume_001", "volume_002"]
@@ -178,7 +178,9 @@ def test_names_that_are_not_as_many_as_classes_are_refused(tmp_path: Path, given
 
 def test_a_class_beyond_the_networks_is_refused() -> None:
     output = {"image": torch.zeros(1, 4, 4), "pred": torch.tensor([0.2, 0.3, 0.5])}
-    with pytest.raises(ValueError, match=r"a has class 3 while the network has 3 classes, 0 to 2; set num_classes"):
+    with pytest.raises(
+        ValueError, match=r"a has class 3; expected 0 to 2, the classes of the network: set num_classes"
+    ):
         classified_case({"case": "a", "class_label": 3}, output)
 
 

@@ -288,7 +288,7 @@ def test_a_reconstruction_of_16_bits_keeps_them(tmp_path, channels):
     assert np.array_equal(array, np.rint(picture.double().numpy() * 60000))
 
 
-def test_inputs_of_one_stem_are_told_apart(tmp_path):
+def test_inputs_of_one_stem_stay_distinct(tmp_path):
     save = SavePredictions(tmp_path).save
     names = ["one/a.png", "two/a.png", "two/a.jpg", "two/a.jpg"]
     images = [MetaTensor(torch.rand(1, 8, 9), meta={"filename_or_obj": name}) for name in names]

@@ -8,12 +8,12 @@ from monai.engines import SupervisedEvaluator
 from torch.utils.data import DataLoader
 
 from flemme_monai.architectures import VAE
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 from flemme_monai.diffusion import InitialNoise
 from flemme_monai.inferers import DecodingInferer
 from tests.networks import backbone
 
-CLASS = Conditioning(context="class", context_size=3, channels=8)
+CLASS = ConditioningConfig(context="class", context_size=3, channels=8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"latent_size": 4, "image_size": (16, 16)}])

@@ -7,7 +7,7 @@ import torch
 from networks import PLAIN, backbone
 
 from flemme_monai.architectures import AE, VAE
-from flemme_monai.backbones import Conditioning
+from flemme_monai.backbones import ConditioningConfig
 from flemme_monai.inferers import InterpolationInferer, latents_of
 
 
@@ -39,8 +39,9 @@ def test_another_autoencoder_than_the_evaluated_network_takes_the_images():
 
 
 @torch.no_grad()
-def test_a_class_is_told_to_both_halves():
-    network = autoencoder(AE, conditioning=Conditioning(context="class", context_size=3, combine="cat", channels=8))
+def test_both_halves_receive_the_class():
+    conditioning = ConditioningConfig(context="class", context_size=3, combine="cat", channels=8)
+    network = autoencoder(AE, conditioning=conditioning)
     images, label = torch.rand(1, 2, 16, 16), torch.tensor([2])
     found = InterpolationInferer()(images, network, images, torch.tensor([0.3]), label)
     torch.testing.assert_close(found, network(images, context=label))

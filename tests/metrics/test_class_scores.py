@@ -42,12 +42,12 @@ def test_accuracy_is_the_share_of_asked_classes_that_are_named():
 
 @pytest.mark.parametrize("label", [-1, 4])
 def test_a_class_that_the_classifier_does_not_know_is_refused(label):
-    with pytest.raises(ValueError, match="the classifier knows 0 to 3"):
+    with pytest.raises(ValueError, match="expected the classifier's 0 to 3"):
         class_accuracy(torch.eye(4), torch.tensor([0, 1, 2, label]))
 
 
 def test_as_many_labels_as_samples_are_needed():
-    with pytest.raises(ValueError, match="4 samples and 3 class labels"):
+    with pytest.raises(ValueError, match="3 class labels; expected one for each of 4 samples"):
         class_accuracy(torch.eye(4), torch.zeros(3).long())
 
 

@@ -100,7 +100,7 @@ def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
 def test_features_that_cannot_be_compared_are_refused(metric):
     with pytest.raises(ValueError, match=r"features are \(5, 3\) real and \(5, 4\) generated"):
         metric(torch.rand(5, 3), torch.rand(5, 4))
-    with pytest.raises(ValueError, match="1 generated images, this metric needs at least 2"):
+    with pytest.raises(ValueError, match="1 generated images; expected 2 or more"):
         metric(torch.rand(5, 3), torch.rand(1, 3))
     with pytest.raises(ValueError, match="generated images have values that are not finite"):
         metric(torch.rand(5, 3), torch.full((5, 3), torch.nan))

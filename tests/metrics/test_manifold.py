@@ -46,7 +46,7 @@ def test_blocks_of_rows_do_not_change_the_result():
         assert precision_recall(real, generated) == whole
 
 
-@pytest.mark.parametrize(("k", "message"), [(0, "k is 0"), (5, "5 real images, this metric needs at least 6")])
+@pytest.mark.parametrize(("k", "message"), [(0, "k is 0"), (5, "5 real images; expected 6 or more")])
 def test_a_neighbour_that_is_not_there_is_refused(k, message):
     with pytest.raises(ValueError, match=message):
         precision_recall(torch.rand(5, 2), torch.rand(9, 2), k)

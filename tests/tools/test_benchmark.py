@@ -51,8 +51,8 @@ def test_a_width_that_cannot_match_is_refused() -> None:
 
 def test_works_alternate_and_warm_up_is_not_counted() -> None:
     order: list[str] = []
-    works = {name: lambda name=name: order.append(name) for name in "ab"}
-    seconds = alternating_seconds(works, repeats=3, warmup=1, device=CPU)
+    workloads = {name: lambda name=name: order.append(name) for name in "ab"}
+    seconds = alternating_seconds(workloads, repeats=3, warmup=1, device=CPU)
     assert order == list("abababab")
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
 

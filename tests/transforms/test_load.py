@@ -88,14 +88,14 @@ def test_an_opaque_alpha_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_number_of_channels_is_named(tmp_path: Path, array, in_channels: int, channels: int) -> None:
-    with pytest.raises(ValueError, match=rf"image\.png: has {channels} channels? while in_channels is {in_channels}"):
+    with pytest.raises(ValueError, match=rf"image\.png: has {channels} channels?; expected in_channels, {in_channels}"):
         LoadImageAndLabeld(in_channels)({"image": picture(tmp_path, array), "case": "a"})
 
 
 def test_modalities_are_channels(tmp_path: Path) -> None:
     item = {"image": volume(tmp_path, np.stack([VOLUME, VOLUME], axis=-1)), "case": "a"}
     assert LoadImageAndLabeld(2, spatial_dims=3)(item)["image"].shape == (2, 6, 5, 4)
-    with pytest.raises(ValueError, match="has 2 channels while in_channels is 1"):
+    with pytest.raises(ValueError, match="has 2 channels; expected in_channels, 1"):
         LoadImageAndLabeld(1, spatial_dims=3)(item)
 
 
@@ -137,7 +137,7 @@ def test_cutting_a_slab_leaves_the_volume_as_it_was() -> None:
 def test_different_shapes_are_named(tmp_path: Path) -> None:
     item = {"image": picture(tmp_path), "label": picture(tmp_path, GREY[:5] // 128, "mask.png"), "case": "a"}
     with pytest.raises(
-        ValueError, match=r"mask\.png: shape \(16, 5\) differs from \(16, 12\) of its image .*image\.png"
+        ValueError, match=r"mask\.png: has the shape \(16, 5\); expected \(16, 12\), that of its image .*image\.png"
     ):
         LoadImageAndLabeld(1, 2)(item)
 
@@ -162,7 +162,7 @@ def test_nan_is_named(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_refused_in_3d(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a 2D image while spatial_dims is 3"):
+    with pytest.raises(ValueError, match="is a 2D image; expected a volume, as spatial_dims is 3"):
         LoadImageAndLabeld(1, spatial_dims=3)({"image": picture(tmp_path), "case": "a"})
 
 
@@ -173,7 +173,7 @@ def test_tensors_pass_the_same_checks() -> None:
     assert loaded["image"].meta["filename_or_obj"].endswith(".png")
     with pytest.raises(ValueError, match="label 2 is beyond num_classes 2"):
         LoadImageAndLabeld(1, 2)(case)
-    with pytest.raises(ValueError, match="has 1 channel while in_channels is 3"):
+    with pytest.raises(ValueError, match="has 1 channel; expected in_channels, 3"):
         LoadImageAndLabeld(3, 3)(case)
     with pytest.raises(ValueError, match="NaN or Inf"):
         LoadImageAndLabeld(1)({"image": MetaTensor(torch.full((1, 4, 4), torch.nan)), "case": "a"})

@@ -40,7 +40,7 @@ def test_meta_data_stays() -> None:
 
 
 def test_a_picture_is_no_volume() -> None:
-    with pytest.raises(ValueError, match=r"image is \(8, 8\) and cannot be resized to \(4, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"image is \(8, 8\); expected at least the 3 axes of \(4, 4, 4\)"):
         ResizeImaged("image", 4, 3)({"image": torch.rand(1, 8, 8)})
 
 

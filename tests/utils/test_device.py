@@ -45,7 +45,7 @@ def test_a_gpu_that_is_not_there_is_an_error(gpus, name, count):
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "tpu:1", "xpu:", "auto:1"])
 def test_an_unknown_name_is_an_error(gpus, name):
     gpus(1)
-    with pytest.raises(ValueError, match="is unknown: use auto, cpu, cuda, cuda:K, xpu, xpu:K or mps"):
+    with pytest.raises(ValueError, match="is unknown; expected auto, cpu, cuda, cuda:K, xpu, xpu:K or mps"):
         select_device(name)
 
 

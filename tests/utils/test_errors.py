@@ -38,7 +38,7 @@ UNET = {"_target_": "flemme_monai.backbones.UNet", "spatial_dims": 2, "in_channe
 FAMILY = {"_target_": "flemme_monai.backbones.ConvFamily"}
 
 
-def test_the_users_error_is_told_and_not_what_led_to_it_or_wraps_it() -> None:
+def test_the_users_error_is_the_line_and_not_what_led_to_it_or_wraps_it() -> None:
     error = chained(KeyError("x"), ValueError("a.png: is broken"), RuntimeError("applying transform"))
     assert one_line_error(error) == "ValueError: a.png: is broken"
 
@@ -63,9 +63,9 @@ def test_other_errors_keep_their_trace(error: BaseException) -> None:
     ],
 )
 def test_a_setting_that_a_component_does_not_take_is_named(network: dict, line: str) -> None:
-    told = one_line_error(built({"network": network}))
-    assert told.startswith("ValueError: ")
-    assert line in told
+    found = one_line_error(built({"network": network}))
+    assert found.startswith("ValueError: ")
+    assert line in found
 
 
 def test_a_fault_inside_a_component_keeps_its_trace() -> None:
@@ -130,7 +130,7 @@ MEMORY = "lower batch_size, image_size or the network's channels, or free memory
         ),
     ],
 )
-def test_what_ends_a_run_from_outside_is_told(error: BaseException, line: str) -> None:
+def test_what_ends_a_run_from_outside_is_one_line(error: BaseException, line: str) -> None:
     assert one_line_error(chained(error, RuntimeError("Failed to evaluate"))) == line
 
 
@@ -139,7 +139,7 @@ def test_an_error_that_names_its_file_keeps_its_words() -> None:
     assert one_line_error(OSError("/a/b cannot be written")) == "OSError: /a/b cannot be written"
 
 
-def test_what_pytorch_says_without_memory_is_told_as_such() -> None:
+def test_what_pytorch_says_without_memory_is_a_memory_error() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(1 << 50)
     line = one_line_error(error.value)
@@ -184,7 +184,7 @@ def test_an_interrupt_ends_in_a_line_and_130_and_names_beyond_the_terminals_enco
     assert line.endswith(HINT)
 
 
-def test_a_reader_that_has_ended_is_told_once_and_a_failing_thread_is_not(tmp_path: Path) -> None:
+def test_a_reader_that_has_ended_is_reported_once_and_a_failing_thread_is_not(tmp_path: Path) -> None:
     thread = "import threading\ndef fail(): raise OSError(28, 'full')\n"
     thread += "t = threading.Thread(target=fail)\nt.start()\nt.join()"
     pipe = "import os, sys\nr, w = os.pipe()\nos.close(r)\nos.dup2(w, 1)\nprint('x' * 10, flush=True)"
@@ -194,7 +194,7 @@ def test_a_reader_that_has_ended_is_told_once_and_a_failing_thread_is_not(tmp_pa
     assert line.startswith("BrokenPipeError: what read the output")
 
 
-def test_the_line_is_told_in_a_distributed_run_whose_hook_pytorch_wraps(tmp_path: Path) -> None:
+def test_the_line_is_printed_in_a_distributed_run_whose_hook_pytorch_wraps(tmp_path: Path) -> None:
     group = f"init_process_group('gloo', 'file://{tmp_path}/meeting', rank=0, world_size=1)"
     done = ended(tmp_path, f"import torch.distributed\ntorch.distributed.{group}\nraise KeyboardInterrupt")
     assert done.returncode == 130

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from flemme_monai.architectures import AE, VAE, HSeM, SeM
-from flemme_monai.backbones import Conditioning, UNet
+from flemme_monai.backbones import ConditioningConfig, UNet
 from flemme_monai.utils import check_trained, trained_network, trained_settings
-from flemme_monai.utils.network_config import build_network, class_path, config_of, differences
+from flemme_monai.utils.network_config import build_like, build_network, class_path, config_of, differences
 from flemme_monai.utils.record import RECORD, check_record, make_record, read_record, write_record
 from tests.networks import network as table_network
 
@@ -48,7 +48,8 @@ def test_a_network_is_built_again_from_its_config(pair: str) -> None:
 
 
 def test_a_config_names_public_classes_and_every_argument() -> None:
-    config = config_of(AE(UNet(3, 1, 1, conditioning=Conditioning(context="class", context_size=4, injection="gate"))))
+    conditioning = ConditioningConfig(context="class", context_size=4, injection="gate")
+    config = config_of(AE(UNet(3, 1, 1, conditioning=conditioning)))
     assert config["_target_"] == "flemme_monai.architectures.AE"
     assert config["residual"] is False
     backbone = config["backbone"]
@@ -63,7 +64,7 @@ def test_a_copy_keeps_its_config_and_the_state_dict_knows_nothing_of_it() -> Non
     assert not any("config" in key for key in network.state_dict())
 
 
-def test_an_argument_that_is_missing_is_told_as_before() -> None:
+def test_an_argument_that_is_missing_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'out_channels'"):
         UNet(2, 1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'num_block'"):
@@ -90,7 +91,7 @@ def test_a_subclass_has_its_own_arguments() -> None:
     config = config_of(Ours(UNet(2, 1, 2), 0.5))
     assert config["_target_"] == class_path(Ours)
     assert config["temperature"] == 0.5
-    with pytest.raises(ValueError, match="Ours' is no network of flemme_monai"):
+    with pytest.raises(ValueError, match="Ours'; expected a network of flemme_monai"):
         build_network(config)
 
 
@@ -103,7 +104,7 @@ def test_of_a_foreign_network_the_class_is_compared_and_that_is_said(
     assert f"keeps no settings of {class_path(Theirs)}: give them as in training" in caplog.text
     with pytest.raises(ValueError, match=r"network_def#_target_ is 'flemme_monai\.architectures\.SeM' here and "):
         check_record(read_record(weights), tmp_path / RECORD, small(), SETTINGS)
-    with pytest.raises(ValueError, match="Theirs' is no network of flemme_monai"):
+    with pytest.raises(ValueError, match="Theirs'; expected a network of flemme_monai"):
         trained_network(small(), weights)
 
 
@@ -128,6 +129,17 @@ def test_an_argument_that_an_earlier_version_did_not_have_is_no_difference() -> 
     there = {**there, "backbone": {k: v for k, v in there["backbone"].items() if k != "drop_path"}}
     assert differences(config_of(small()), there, "network_def") == []
     assert isinstance(build_network(there), SeM)
+
+
+def test_a_class_under_its_former_name_is_no_difference_and_is_built() -> None:
+    network = small(conditioning=ConditioningConfig(context="class", context_size=4, channels=8))
+    there = json.loads(json.dumps(config_of(network)).replace("ConditioningConfig", "Conditioning"))
+    assert there != config_of(network)
+    assert differences(config_of(network), there, "network_def") == []
+    assert config_of(build_network(there)) == config_of(network)
+    assert config_of(build_like(small(checkpointing=True), there)) == config_of(
+        small(conditioning=network.backbone.conditioning, checkpointing=True)
+    )
 
 
 def test_the_recorded_network_is_taken_and_the_random_state_left_alone(
@@ -171,8 +183,8 @@ def test_settings_that_contradict_are_all_named(tmp_path: Path) -> None:
     [
         ("{", "is no JSON"),
         ("[" * 100_000, "is no JSON"),
-        ("[1]", "holds no 'network' and 'settings'"),
-        ('{"network": {}}', "holds no 'network' and 'settings'"),
+        ("[1]", "expected 'network' and 'settings'"),
+        ('{"network": {}}', "expected 'network' and 'settings'"),
         (
             '{"network": {}, "settings": {"num_classes": "$__import__(\'os\')"}}',
             "holds the expression \"$__import__('os')\"",
@@ -208,7 +220,7 @@ TARGETS = [
 def test_nothing_but_a_network_of_this_package_is_built(target: Any, tmp_path: Path) -> None:
     record = {"network": {"_target_": target, "command": "touch hostile"}, "settings": {}}
     (tmp_path / RECORD).write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=r"network\.json: _target_ .* is no network of flemme_monai"):
+    with pytest.raises(ValueError, match=r"network\.json: _target_ is .*; expected a network of flemme_monai"):
         trained_network(small(), tmp_path / "model.pt")
 
 

@@ -48,7 +48,7 @@ def test_a_switch_is_a_value_or_a_word(value: bool | str, expected: bool) -> Non
 
 @pytest.mark.parametrize("value", ["yes", 1, None, ""])
 def test_anything_else_is_no_switch(value) -> None:
-    with pytest.raises(ValueError, match="is no switch; true or false is expected"):
+    with pytest.raises(ValueError, match="is no switch; expected true or false"):
         as_bool(value)
 
 
@@ -98,13 +98,13 @@ def test_settings_of_the_configs_are_taken(
         (["--augmentations#flip", "3"], "there is no setting 'augmentations'; did you mean augmentation?"),
         (["--optimiser#betas#x", "3"], "there is no setting 'optimiser'; did you mean optimizer?"),
         (["--epochs#x", "3"], "there is no setting 'x' in epochs; there are none"),
-        (["--epochs", "many"], "epochs is 'many'; a whole number is expected, such as 40"),
-        (["--epochs", "1.5"], "epochs is 1.5; a whole number"),
-        (["--learning_rate", "[1]"], "learning_rate is [1]; a number is expected"),
-        (["--optimizer#eps", "many"], "optimizer#eps is 'many'; a number is expected"),
-        (["--optimizer#amsgrad", "false"], "optimizer#amsgrad is 'false'; True or False is expected"),
-        (["--augmentation#flip", "[1]"], "augmentation#flip is [1]; a number is expected"),
-        (["--amp", "maybe"], "amp is 'maybe'; true or false is expected, such as false"),
+        (["--epochs", "many"], "epochs is 'many'; expected a whole number, such as 40"),
+        (["--epochs", "1.5"], "epochs is 1.5; expected a whole number"),
+        (["--learning_rate", "[1]"], "learning_rate is [1]; expected a number"),
+        (["--optimizer#eps", "many"], "optimizer#eps is 'many'; expected a number"),
+        (["--optimizer#amsgrad", "false"], "optimizer#amsgrad is 'false'; expected True or False"),
+        (["--augmentation#flip", "[1]"], "augmentation#flip is [1]; expected a number"),
+        (["--amp", "maybe"], "amp is 'maybe'; expected true or false, such as false"),
     ],
 )
 def test_what_would_be_taken_silently_is_refused(configs: Path, arguments: list[str], words: str) -> None:
@@ -225,7 +225,7 @@ def test_the_kind_of_a_setting_is_known_behind_the_record_of_the_weights(configs
     taken = {"num_classes": "$@trained.get('num_classes', 4)", "image_size": "$@trained.get('image_size', [64, 64])"}
     (configs / "inference.json").write_text(json.dumps(taken))
     check(configs, "--num_classes", "2", "--image_size", "32", names=("inference",))
-    with pytest.raises(ValueError, match="num_classes is 'two'; a whole number is expected, such as 4"):
+    with pytest.raises(ValueError, match="num_classes is 'two'; expected a whole number, such as 4"):
         check(configs, "--num_classes", "two", names=("inference",))
 
 
@@ -253,7 +253,7 @@ def test_a_former_name_is_checked_as_the_new_one(configs: Path) -> None:
     (configs / "inference.json").write_text(json.dumps(RENAMED))
     for name in RENAMED:
         check(configs, f"--{name}", "2", names=("inference",))
-        with pytest.raises(ValueError, match=f"{name} is 'much'; a number is expected, such as 1.0"):
+        with pytest.raises(ValueError, match=f"{name} is 'much'; expected a number, such as 1.0"):
             check(configs, f"--{name}", "much", names=("inference",))
     with pytest.raises(ValueError, match="guidance and guidance_scale are one setting under two names"):
         check(configs, "--guidance", "2", "--guidance_scale", "3", names=("inference",))

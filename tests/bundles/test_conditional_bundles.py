@@ -1,4 +1,4 @@
-"""Bundles whose networks are told a class or a position, and interpolation between two samples."""
+"""Bundles whose networks have a class or a position as context, and interpolation between two samples."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_only_where_an_image_is_its_latent_there_is_interpolation():
     assert have == [f"{a}_{e}" for a in ("ae", "vae", "ldm") for e in ("cnn", "vit", "swin", "vmamba")]
 
 
-def test_the_autoencoder_of_a_class_conditional_ldm_is_told_no_class():
+def test_the_autoencoder_of_a_class_conditional_ldm_is_unconditional():
     parser = parsed("ldm_cnn", ("train_autoencoder",), num_classes=2)
     assert parser.get_parsed_content("network_def").backbone.conditioning is None
     assert parser.get_parsed_content("condition_key") is None
@@ -171,18 +171,20 @@ def test_the_autoencoder_of_a_class_conditional_ldm_is_told_no_class():
     assert parser.get_parsed_content("network_def").backbone.conditioning.context == "class"
 
 
-def test_a_denoiser_is_told_which_slice_of_a_volume_it_sees(tmp_path):
+def test_a_denoiser_receives_the_index_of_a_slice_of_a_volume(tmp_path):
     rng = np.random.default_rng(0)
     for case in range(5):
         write_nifti(tmp_path / "set" / f"{case}.nii.gz", rng.random((18, 20, 6)).astype(np.float32))
-    told = {f"network_def#backbone#conditioning#{k}": v for k, v in (("context", "position"), ("context_size", 1))}
-    shared = {**told, **TINY, "ckpt_dir": str(tmp_path / "m"), "output_dir": str(tmp_path / "o")}
+    conditioning = {
+        f"network_def#backbone#conditioning#{k}": v for k, v in (("context", "position"), ("context_size", 1))
+    }
+    shared = {**conditioning, **TINY, "ckpt_dir": str(tmp_path / "m"), "output_dir": str(tmp_path / "o")}
     trained = {"dataset_dir": str(tmp_path / "set"), "condition_key": "slice", **SMALL}
     run(config_file=files("ddpm_cnn", "train"), **shared, **trained)
     drawn = {"num_samples": 3, "position": [0, 5], "num_inference_steps": 2, "guidance_scale": 2.0}
     run(config_file=files("ddpm_cnn", "inference"), **shared, **drawn, image_size=[16, 16])
     assert "sample_002.png" in written(tmp_path)
-    settings = parsed("ddpm_cnn", ("train",), **told).get_parsed_content("network_def#backbone#conditioning")
+    settings = parsed("ddpm_cnn", ("train",), **conditioning).get_parsed_content("network_def#backbone#conditioning")
     assert settings.drop == 0.1  # so that guidance has something to go by
     assert "conditioning#context and needs them" in refused(
         files("ddpm_cnn", "inference"), **shared, num_samples=3, image_size=[16, 16]
