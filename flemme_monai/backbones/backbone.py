@@ -302,8 +302,8 @@ def check_image(
     if x.ndim != 2 + spatial_dims or x.shape[1] != in_channels:
         axes = ", ".join("HWD"[:spatial_dims])
         raise ValueError(
-            f"input has shape {tuple(x.shape)}; this {spatial_dims}D network expects "
-            f"(batch, {in_channels}, {axes}): set spatial_dims and in_channels to what the images have."
+            f"input has shape {tuple(x.shape)}; expected (batch, {in_channels}, {axes}) "
+            f"for this {spatial_dims}D network: set spatial_dims and in_channels to what the images have."
         )
     size = [int(n) for n in x.shape[2:]]
     if any(n % d for n, d in zip(size, size_divisor)):

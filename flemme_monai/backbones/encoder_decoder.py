@@ -245,7 +245,7 @@ class EncoderDecoder(Backbone):
         decoder_family = family if decoder_family is None else decoder_family
         if drop_path and not (family.has_drop_path or decoder_family.has_drop_path):
             raise ValueError(
-                f"drop_path is {drop_path}: {type(family).__name__} blocks drop no paths; set it to 0, or use dropout."
+                f"drop_path is {drop_path}; expected 0 for {type(family).__name__} blocks: set it to 0, or use dropout."
             )
         layout = StageLayout(
             spatial_dims,

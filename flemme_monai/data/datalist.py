@@ -191,8 +191,8 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
         raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r}")
     if task == "reconstruction" and out_channels != in_channels:
         raise ValueError(
-            f"out_channels is {out_channels} while in_channels is {in_channels}; a reconstruction has the image's own "
-            "channels, set both to one number"
+            f"out_channels is {out_channels}; expected in_channels, {in_channels}, in reconstruction: set both to the "
+            "channels of the images"
         )
     if (task in ("classification", "segmentation") or _has_classes(task, out_channels)) and not (
         isinstance(out_channels, int) and out_channels > 1

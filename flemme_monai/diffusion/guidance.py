@@ -38,8 +38,8 @@ def classifier_free_guidance(
         return lambda x, timesteps: network(x, timesteps, context).to(x.dtype)
     if context is None:
         raise ValueError(
-            f"guidance_scale is {guidance_scale} on an unconditional model: there is no context to be guided by. "
-            "Set guidance_scale to 1, or give a context to a network that was trained with one."
+            f"guidance_scale is {guidance_scale}; expected 1 on an unconditional model: leave it out, or give a "
+            "context to a network that was trained with one."
         )
     both = torch.cat([null_context(context), context])  # (2B, ...)
 

@@ -104,7 +104,7 @@ def class_labels(
     if num_classes is None:
         if class_label is not None:
             raise ValueError(
-                f"class_label is {class_label} while num_classes is none: an unconditional model draws no class; leave "
+                f"class_label is {class_label}; expected none without num_classes, on an unconditional model: leave "
                 "class_label out, or set num_classes to what the model was trained with."
             )
         return None

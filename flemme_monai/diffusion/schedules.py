@@ -254,7 +254,7 @@ def make_scheduler(
         raise ValueError(f"sampler is {sampler!r}; expected one of {', '.join(table)}.")
     _check_steps(num_train_timesteps)
     if eta and sampler != "ddim":
-        raise ValueError(f"eta is {eta}, which sampler '{sampler}' has no use for; set it to 0 or take 'ddim'.")
+        raise ValueError(f"eta is {eta}; expected 0 for sampler '{sampler}': set it to 0 or take 'ddim'.")
     settings: dict = {"eta": eta} if sampler == "ddim" else {}
     if schedule.endswith("_beta"):
         scale = 1000 / num_train_timesteps

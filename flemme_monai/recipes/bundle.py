@@ -36,9 +36,7 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
         raise ValueError(f"there is no pair {pair!r}; {did_you_mean(pair, list(pairs()))}")
     name = pair if name is None else name
     if not name.isidentifier():
-        raise ValueError(
-            f"name is {name!r}; a bundle's name has letters, digits and underscores only: give it by --name."
-        )
+        raise ValueError(f"name is {name!r}; expected letters, digits and underscores: give it by --name.")
     architecture, _, key = pair.partition("_")
     recipe: Recipe = locate(ARCHITECTURES[architecture].recipe)(name, backbone(key))
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}

@@ -102,7 +102,7 @@ def test_an_indivisible_size_names_the_sizes_that_fit():
 
 
 def test_a_wrong_number_of_channels_is_named():
-    with pytest.raises(ValueError, match=re.escape("shape (1, 3, 16, 16); this 2D network expects (batch, 1, H, W)")):
+    with pytest.raises(ValueError, match=re.escape("shape (1, 3, 16, 16); expected (batch, 1, H, W) for this 2D")):
         backbone("UNet", 2)(torch.randn(1, 3, 16, 16))
 
 
@@ -129,7 +129,7 @@ def test_a_condition_is_refused_that_the_network_was_not_built_for(name):
         ({"num_blocks": [1, 0, 1]}, "num_blocks is [1, 0, 1]; expected at least one block"),
         ({"latent_size": 8}, "latent_size=8 with skip connections"),
         ({"family": SwinFamily()}, "UNet is made of ConvFamily blocks, but family is a SwinFamily"),
-        ({"drop_path": 0.1}, "drop_path is 0.1: ConvFamily blocks drop no paths"),
+        ({"drop_path": 0.1}, "drop_path is 0.1; expected 0 for ConvFamily blocks"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):

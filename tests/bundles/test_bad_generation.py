@@ -42,12 +42,18 @@ SAMPLING: dict[str, tuple[dict[str, Any], str]] = {
         {"num_classes": 4, "class_label": 7},
         "ValueError: class_label is 7; expected 0 to 3, as num_classes says.",
     ),
-    "a class of an unconditional model": ({"class_label": 3}, "an unconditional model draws no class; leave"),
+    "a class of an unconditional model": (
+        {"class_label": 3},
+        "class_label is 3; expected none without num_classes",
+    ),
     "too many steps": (
         {"num_inference_steps": 2000},
         "ValueError: num_inference_steps is 2000; expected 1 to 1000, the steps of the schedule.",
     ),
-    "unconditional guidance": ({"guidance_scale": 2.0}, "ValueError: guidance_scale is 2.0 on an unconditional model"),
+    "unconditional guidance": (
+        {"guidance_scale": 2.0},
+        "ValueError: guidance_scale is 2.0; expected 1 on",
+    ),
     "another sampler": ({"sampler": "euler"}, "ValueError: sampler is 'euler'; expected one of ddpm, ddim, pndm."),
     "no sample": ({"num_samples": 0}, "ValueError: num_samples is 0; expected 1 or more."),
 }
@@ -136,6 +142,6 @@ def test_latent_diffusion_refuses_a_latent_vector(workflow: str, latent: Path, t
 def test_the_command_line_ends_with_the_line(denoiser: Path, tmp_path: Path) -> None:
     done = command(denoiser, "inference", "--guidance", "2.0", "--output_dir", str(tmp_path / "out"))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("ValueError: guidance_scale is 2.0 on an unconditional model")
+    assert done.stderr.splitlines()[-1].startswith("ValueError: guidance_scale is 2.0; expected 1 on")
     assert (done.stdout + done.stderr).count("guidance is now called guidance_scale: 2.0 is taken") == 1
     assert "Traceback" not in done.stderr

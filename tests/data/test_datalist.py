@@ -138,15 +138,18 @@ def test_pictures_are_refused_in_3d(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"task": "paint"}, "task is 'paint'; 'segmentation', .* or 'generation'"),
-        ({"task": "classification", "out_channels": 1}, "num_classes is 1 for classification; a number from 2"),
+        ({"task": "paint"}, "task is 'paint'; expected 'segmentation', .*"),
+        (
+            {"task": "classification", "out_channels": 1},
+            "num_classes is 1 for classification; expected a number from 2",
+        ),
         ({"task": "classification", "out_channels": None}, "num_classes is None"),
         ({"task": "generation", "out_channels": 1}, "num_classes is 1 for generation; .*or none for no classes"),
         ({"split_by": "slice"}, "split_by is 'slice'"),
-        ({"task": "reconstruction", "out_channels": 3}, "out_channels is 3 while in_channels is 1"),
-        ({"fold": "null"}, "fold is 'null' of num_folds 5; whole numbers"),
-        ({"fold": True}, "fold is True of num_folds 5; whole numbers"),
-        ({"fold": 1, "num_folds": "5"}, "fold is 1 of num_folds '5'; whole numbers"),
+        ({"task": "reconstruction", "out_channels": 3}, "out_channels is 3; expected in_channels, 1"),
+        ({"fold": "null"}, "fold is 'null' of num_folds 5; expected whole numbers"),
+        ({"fold": True}, "fold is True of num_folds 5; expected whole numbers"),
+        ({"fold": 1, "num_folds": "5"}, "fold is 1 of num_folds '5'; expected whole numbers"),
         ({"spatial_dims": 4}, "spatial_dims is 4"),
         ({"image_size": [16]}, r"image_size is \[16\] while spatial_dims is 2"),
         ({"image_size": [16, 0]}, "image_size"),
@@ -256,5 +259,5 @@ def test_instance_masks_become_one_label_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_classes", ["3", 1, None, 2.0])
 def test_the_classes_of_a_segmentation_are_a_number(num_classes) -> None:
-    with pytest.raises(ValueError, match=f"num_classes is {num_classes!r} for segmentation; a number from 2"):
+    with pytest.raises(ValueError, match=f"num_classes is {num_classes!r} for segmentation; expected a number from 2"):
         split_datalist(None, **{**SEGMENTATION, "out_channels": num_classes})

@@ -34,7 +34,7 @@ def test_a_group_is_what_the_expression_or_its_groups_match(group_by: str, group
     ("group_by", "words"),
     [
         ("(", r"group_by is '\(', which is no regular expression"),
-        (3, "group_by is 3; a regular expression"),
+        (3, "group_by is 3; expected a regular expression"),
         ("patient", r"finds nothing in 4 of 4 names \(a, case1, case2, \.\.\.\)"),
         (r"case\d", r"finds nothing in 1 of 4 names \(a\)"),
         (r"\d*$", r"finds nothing in 1 of 4 names \(a\)"),

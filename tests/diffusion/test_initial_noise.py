@@ -59,7 +59,7 @@ def test_samples_have_the_class_that_is_asked_for_or_all_in_turn(label, expected
         ({"num_classes": 3, "class_label": 3}, "class_label is 3; expected 0 to 2"),
         ({"num_classes": 3, "class_label": [0, 1, -1, 2]}, "class_label is -1; expected 0 to 2"),
         ({"num_classes": 3, "class_label": [0, 1, 1.5, 2]}, "class_label is 1.5; expected 0 to 2"),
-        ({"class_label": 1}, "class_label is 1 while num_classes is none: an unconditional model"),
+        ({"class_label": 1}, "class_label is 1; expected none without num_classes, on an unconditional model"),
         ({"num_classes": 3, "class_label": []}, "0 class labels for 4 samples"),
     ],
 )

@@ -218,7 +218,7 @@ def test_a_guidance_of_1_asks_once_and_needs_no_context(name):
 @pytest.mark.parametrize("name", [*NAMES, "heun"])
 def test_guidance_without_a_context_is_refused(name):
     sampler, network = sampler_and_network(name)
-    with pytest.raises(ValueError, match=r"guidance_scale is 2.0 on an unconditional model"):
+    with pytest.raises(ValueError, match=r"guidance_scale is 2.0; expected 1 on an unconditional model"):
         sampler(network, torch.randn(2, 1, 2, 2), guidance_scale=2.0)
 
 

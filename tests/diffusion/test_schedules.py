@@ -145,7 +145,7 @@ def test_a_thousand_steps_are_monai_s_schedule():
     ("settings", "message"),
     [
         ({"sampler": "euler"}, "expected one of ddpm, ddim, pndm"),
-        ({"sampler": "ddpm", "eta": 0.5}, "has no use for"),
+        ({"sampler": "ddpm", "eta": 0.5}, "expected 0 for sampler"),
         ({"sampler": "ddim", "eta": 1.5}, "eta is 1.5"),
         ({"sampler": "ddim", "schedule": "square"}, "linear_beta"),
         ({"sampler": "ddim", "prediction_type": "noise"}, "epsilon, v_prediction, sample"),
