@@ -1,4 +1,4 @@
-"""What an optimizer needs: which parameters decay, and how the learning rate goes."""
+"""Groups of parameters with and without weight decay, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WarmupLR(LambdaLR):
             group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is."""
+        """The scheduler's position, without its plan."""
         return {name: value for name, value in super().state_dict().items() if name != "plan"}
 
     def _factor(self, step: int) -> float:

@@ -77,7 +77,7 @@ class Network(_Row):
 
 @dataclass(frozen=True)
 class Architecture(_Row):
-    """What a backbone is for.
+    """The use of a backbone.
 
     Args:
         task: ``segmentation``, ``reconstruction``, ``classification`` or ``generation``.

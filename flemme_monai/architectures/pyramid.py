@@ -71,7 +71,7 @@ class Pyramid(nn.Module):
         self.fuse = Conv["conv", dims](fused, out_channels, 1)
 
     def forward(self, out: BackboneOutput) -> list[torch.Tensor]:
-        """What the backbone returned, to ``[final, level_0, ...]``: the final prediction (B, C, *S) and the levels
+        """The output of the backbone to ``[final, level_0, ...]``: the final prediction (B, C, *S) and the levels
         (B, C, *s_i), coarse to fine."""
         inputs = [out.latent] + out.features
         levels: list[torch.Tensor] = []

@@ -26,7 +26,7 @@ ABILITIES = {
 
 
 class DecoderOutput(NamedTuple):
-    """What a decoder returns.
+    """The output of a decoder.
 
     Attributes:
         output: the image (B, out_channels, *S).
@@ -40,7 +40,7 @@ class DecoderOutput(NamedTuple):
 
 
 class BackboneOutput(NamedTuple):
-    """What a backbone returns.
+    """The output of a backbone.
 
     Attributes:
         output, features, sides: as in :class:`DecoderOutput`.

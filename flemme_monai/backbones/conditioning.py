@@ -129,7 +129,7 @@ class ConditionEmbedder(nn.Module):
     Args:
         settings: which conditions.
         spatial_dims: 2 or 3.
-        families: block families of the encoder and of the decoder; the encoder's looks at an image.
+        families: block families of the encoder and of the decoder; the encoder's embeds an image as context.
         patch_size: of an image as context, along each axis.
 
     Attributes:

@@ -85,7 +85,8 @@ class Connection(ABC):
             features: every feature that was made before the one that the input comes from.
 
         Returns:
-            a module from the stage's input and the earlier features to what the stage sees, and its channels.
+            a module that concatenates what the connection takes of the features to the stage's input, and the
+            channels that this makes.
         """
 
     @abstractmethod

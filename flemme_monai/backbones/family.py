@@ -12,7 +12,7 @@ from ..blocks import Stage
 
 
 class BlockFamily(ABC):
-    """How one kind of block embeds patches, makes features, changes resolution and recovers the image.
+    """The modules of one kind of block: patch embedding, stages, changes of resolution and patch recovery.
 
     A family is a small object of settings. An encoder-decoder asks it for modules; ``level`` counts from the finest
     stage (0) to the middle blocks (the number of stages).

@@ -11,7 +11,7 @@ from .matching import image_cases, mask_files
 
 
 def find_classes(dataset_dir: str | os.PathLike, in_channels: int, num_classes: int) -> DataSet:
-    """Lists the cases of a folder that holds a folder a class: class 0 is the first of their sorted names.
+    """Lists the cases of a folder that holds a folder per class: class 0 is the first of their sorted names.
 
     Args:
         dataset_dir: the data set's folder.

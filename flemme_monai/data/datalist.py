@@ -56,7 +56,7 @@ def split_datalist(
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
         task: "segmentation" (every case needs a label), "reconstruction" (labels are not used), "classification" (the
-            folder holds a folder a class) or "generation" (the same, or any images).
+            folder holds a folder per class) or "generation" (the same, or any images).
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
         out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
@@ -153,7 +153,7 @@ def inference_list(
 
     Returns:
         Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``, or ``class_label`` and
-        ``class_name`` where the folder holds a folder a class.
+        ``class_name`` where the folder holds a folder per class.
 
     Raises:
         FileNotFoundError: If the folder or a named file is missing.

@@ -22,7 +22,7 @@ _LEAST_GAIN = 1e-6
 
 @dataclass(frozen=True)
 class Division:
-    """How a list is divided.
+    """The settings by which a list is divided.
 
     Args:
         shares: the share of each piece.
@@ -109,7 +109,7 @@ def balanced(counts: np.ndarray, pieces: Sequence[int], shares: Sequence[float])
 
 
 def _excess(counts: np.ndarray, piece: np.ndarray, shares: Sequence[float]) -> np.ndarray:
-    """What each piece has beyond its share, (pieces, strata)."""
+    """The cases of each piece beyond its share, (pieces, strata)."""
     return np.stack([counts[piece == p].sum(0) - share * counts.sum(0) for p, share in enumerate(shares)])
 
 

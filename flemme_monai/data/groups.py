@@ -223,7 +223,7 @@ def _candidates(name: str) -> list[str]:
 
 
 def _matched(match: re.Match[str] | None) -> str:
-    """What the groups of an expression match together, or all of it."""
+    """The texts of an expression's groups together, or its whole match without groups."""
     if match is None:
         return ""
     return "|".join(part for part in match.groups() if part) if match.re.groups else match[0]

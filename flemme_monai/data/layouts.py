@@ -228,7 +228,7 @@ def _loose_cases(folder: Path, in_channels: int, labels: bool) -> list[Case]:
 
 
 def contents(folder: Path) -> str:
-    """What a folder holds, in few words.
+    """The content of a folder, in few words.
 
     Args:
         folder: an existing folder.

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_listing(folder: Path) -> dict[str, Any] | None:
-    """What dataset.json says, None where there is none.
+    """The content of dataset.json; None where there is none.
 
     Args:
         folder: the data set's folder.

@@ -95,7 +95,7 @@ def _deep(path: str, mode: str, shallow: np.ndarray, tags: dict) -> np.ndarray:
 
 
 def _as_stored(array: np.ndarray, mode: str, tags: dict) -> np.ndarray:
-    """What Pillow reads of a TIFF, with the sign of its integers and the sense of its greys."""
+    """The pixels that Pillow reads of a TIFF, with the sign of its integers and the sense of its greys."""
     sample = tags.get(_SAMPLE_FORMAT, (1,))[0]
     if mode == "I" and sample == 1 and tags.get(_BITS) == (32,):
         array = array.view(np.uint32)

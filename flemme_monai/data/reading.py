@@ -201,7 +201,7 @@ def check_finite(data: torch.Tensor, name: str) -> None:
 
 
 def displacement(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
-    """How far two affines place the corners of one grid apart at most.
+    """The largest distance between the corners of one grid under two affines.
 
     Args:
         affine: (4, 4), voxels to mm.

@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """What a split was made of.
+    """The data and settings that a split was made of.
 
     Args:
         cases: all cases of the data set.
@@ -57,7 +57,7 @@ class Part(list):
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """What ``split.json`` holds.
+    """The content of ``split.json``.
 
     Args:
         path: the file.
@@ -200,7 +200,7 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _replaced(path: Path, record: Mapping[str, Any]) -> dict[str, str]:
-    """What the weights in the folder were trained on, where another record does not train on all of it."""
+    """Fingerprints of the cases that the folder's weights were trained on, unless another record trains on all."""
     try:
         earlier = read_split(path) if path.is_file() else None
     except ValueError:

@@ -124,7 +124,7 @@ class DiffusionScheduler(Scheduler):
         return (a * noise - b * sample).to(sample.dtype)
 
     def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """What the network learns to predict, (B, C, *S)."""
+        """The target of the network's prediction, (B, C, *S)."""
         if self.prediction_type == "epsilon":
             return noise
         if self.prediction_type == "sample":

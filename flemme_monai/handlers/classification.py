@@ -1,4 +1,4 @@
-"""What a classification says of each case, and how well it knows each class, as tables and pictures."""
+"""Predictions of a classification by case, and its scores by class, as tables and pictures."""
 
 from __future__ import annotations
 

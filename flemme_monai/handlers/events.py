@@ -17,7 +17,7 @@ from ..utils import hold_folder, release_folders, user_path, writable_dir
 
 
 class EpochEnd(EventEnum):
-    """What follows an epoch, after everything that is attached to its end: validation, and what the user adds."""
+    """Events that follow an epoch, after everything that is attached to its end: validation, and what the user adds."""
 
     NUMBERS = "epoch_end_numbers"  # History makes the epoch's row
     REPORT = "epoch_end_report"  # the row is shown

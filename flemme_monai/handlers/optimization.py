@@ -1,4 +1,4 @@
-"""What a trainer's steps follow: random state, bounds, schedules and averages."""
+"""Handlers of a trainer's steps: random state, bounds, schedules and averages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training iteration leaves in the engine's state, decollated or not, and the loss of a validation."""
+"""The output of a training iteration in the engine's state, decollated or not, and the loss of a validation."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class OverlapMetric(CaseMean):
 
 
 class AbsentClassVolume(CaseMean):
-    """How much is predicted of classes that a case does not have; NaN for those that it has.
+    """The predicted volume of classes that a case does not have; NaN for those that it has.
 
     Args:
         unit: ``voxels``, or ``mm3`` by the affine of the label; of a picture, which has no volume, that is NaN.

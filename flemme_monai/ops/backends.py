@@ -1,4 +1,4 @@
-"""What the scans' backends share: which one runs where, ``mamba_ssm``'s kernels, and operators for compilers."""
+"""The choice of the scans' backends: which one runs where, ``mamba_ssm``'s kernels, and operators for compilers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scan takes, and the selective scan as its recurrence: to read, to test against, and to script.
+"""The inputs of a scan, and the selective scan as its recurrence: to read, to test against, and to script.
 
 No postponed annotations here, which TorchScript could not read in a named tuple.
 """

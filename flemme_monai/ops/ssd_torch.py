@@ -23,7 +23,7 @@ ENTRIES = 2**19  # of the decays that are held at once
 
 @dataclass(frozen=True)
 class _Chunks:
-    """What both passes need of the steps of K chunks."""
+    """Quantities of the steps of K chunks that both passes share."""
 
     chunks: slice
     steps: slice

@@ -1,4 +1,4 @@
-"""What every recipe is written with: components, workflows and the recipe itself."""
+"""The parts of every recipe: components, workflows and the recipe itself."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Format:
-    """What ``metadata.json`` says of a network's input and output.
+    """The entries of ``metadata.json`` on a network's input and output.
 
     Args:
         type: of the output, such as ``image``.
@@ -85,7 +85,7 @@ class Format:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a bundle is made of.
+    """The parts of a bundle.
 
     Args:
         title: what the bundle does, in words.

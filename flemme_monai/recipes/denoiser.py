@@ -1,4 +1,4 @@
-"""What all denoisers share: the network, the average of its weights, schedules and samplers."""
+"""Common parts of all denoisers: the network, the average of its weights, schedules and samplers."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def noise_by_schedule(condition_key: str, **arguments: Any) -> tuple[Config, Con
 
 
 def diffusion_inferer() -> Config:
-    """How a denoiser of a schedule is called in training."""
+    """The inferer of a denoiser of a schedule in training."""
     return component("monai.inferers.DiffusionInferer", scheduler="@scheduler")
 
 

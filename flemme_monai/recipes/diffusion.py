@@ -41,7 +41,7 @@ from .transforms import generation_transforms
 
 @dataclass(frozen=True)
 class Process:
-    """How images are noised in training, and made of noise again.
+    """The noise schedule of training and sampling.
 
     Args:
         settings: those that training and sampling share.

@@ -1,4 +1,4 @@
-"""What all networks that make images share: settings, samples from noise, and their evaluation."""
+"""Common parts of all networks that make images: settings, samples from noise, and their evaluation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def generation_evaluation(handlers: list[Config]) -> Config:
 
 
 def generation_report() -> Config:
-    """How near samples come to real images, and how the classifier sees them."""
+    """The report on samples: their distance to real images, and the scores of the classifier."""
     return component(
         "flemme_monai.handlers.GenerationReport",
         output_dir="@output_dir",

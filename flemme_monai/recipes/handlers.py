@@ -8,7 +8,7 @@ EVALUATOR = "@validate#evaluator"
 
 
 def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
-    """What every training does beside its steps.
+    """The handlers of every training.
 
     Args:
         picture: kind of the validation pictures in TensorBoard, such as ``segmentation``; None without.

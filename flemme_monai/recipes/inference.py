@@ -1,4 +1,4 @@
-"""What all evaluations and inferences share, and training in several processes."""
+"""Common parts of all evaluations and inferences, and training in several processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
 
 
 def trained_steps(run: str) -> Config:
-    """What a workflow with trained weights does; ``run`` is its last step."""
+    """The steps of a workflow with trained weights; ``run`` is the last."""
     return {
         "initialize": [
             "$flemme_monai.utils.install_one_line_errors()",
@@ -47,7 +47,7 @@ def trained_steps(run: str) -> Config:
 
 
 def evaluation_steps() -> Config:
-    """What an evaluation does."""
+    """The steps of an evaluation."""
     return trained_steps("$@validate#evaluator.run()")
 
 
@@ -150,12 +150,12 @@ def inference_evaluator(**more: Any) -> Config:
 
 
 def inference_steps() -> Config:
-    """What an inference does."""
+    """The steps of an inference."""
     return trained_steps("$@evaluator.run()")
 
 
 def multi_gpu_training() -> Workflow:
-    """What training in several processes lays over training."""
+    """The overlay of training in several processes."""
     device = DEVICE[1:]
     return Workflow(
         settings={"device": "$flemme_monai.utils.select_device('auto')"},

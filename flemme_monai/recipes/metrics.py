@@ -33,7 +33,7 @@ def training_dice() -> Config:
 
 
 def absent_class(unit: str) -> Config:
-    """How much of the absent classes is predicted."""
+    """The predicted volume of absent classes."""
     return _metric(component("flemme_monai.metrics.AbsentClassVolume", unit=unit), FROM_BATCH)
 
 

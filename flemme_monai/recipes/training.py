@@ -1,4 +1,4 @@
-"""What all trainings share: their settings, the optimizer, and the parts that train and validate."""
+"""Common parts of all trainings: their settings, the optimizer, and the parts that train and validate."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def validation_part(
 
 
 def training_steps() -> Config:
-    """What a training does."""
+    """The steps of a training."""
     return {
         "initialize": [
             "$flemme_monai.utils.install_one_line_errors()",

@@ -105,7 +105,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         return out | {key: convert_to_tensor(image, track_meta=False).contiguous() for key, image in crops.items()}
 
     def _matrix(self) -> np.ndarray | None:
-        """What takes a place in the crop, from its centre, to the place in the image; None where nothing is turned."""
+        """The matrix from the crop's coordinates, about its centre, to the image's; None where nothing is turned."""
         dims = len(self.roi_size)
         turned, zoomed = self.R.random() < self.rotate_prob, self.R.random() < self.zoom_prob
         matrix = np.eye(dims + 1)

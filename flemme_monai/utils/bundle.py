@@ -15,7 +15,7 @@ def find_config(folder: Path, name: str) -> Path | None:
 
 
 def _metadata(folder: Path) -> Any:
-    """What a bundle's metadata file holds; None without one."""
+    """The content of a bundle's metadata file; None without one."""
     path = find_config(folder / "configs", "metadata")
     if path is None:
         return None

@@ -46,7 +46,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def _count(kind: str) -> int:
-    """How many devices of a kind PyTorch sees."""
+    """The number of devices of a kind that PyTorch sees."""
     if kind == "mps":
         return int(torch.backends.mps.is_available())
     backend = getattr(torch, kind)

@@ -146,7 +146,7 @@ class Difference(NamedTuple):
 
 
 def differences(here: Any, there: Any, name: str) -> list[Difference]:
-    """What differs between two configs of networks, beside what only makes them faster.
+    """The settings that differ between two configs of networks, beside those that only make them faster.
 
     An argument that ``there`` does not have yet, since an earlier version wrote it, is no difference.
 
