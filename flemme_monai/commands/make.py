@@ -1,4 +1,4 @@
-"""Make bundles: one with settings of one's own, or all that are shipped."""
+"""Make bundles: one with custom settings, or all that are shipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_pairs() -> str:
 
 
 def make(pair: str, folder: str, *, name: str | None = None, **settings: Any) -> str:
-    """Make a bundle in a folder, with settings of one's own.
+    """Make a bundle in a folder, with custom settings.
 
     Args:
         pair: ``<architecture>_<encoder>``, such as ``hsem_swinu``.
