@@ -10,6 +10,9 @@ from functools import lru_cache
 from types import ModuleType
 
 import torch
+from torch.library import CustomOpDef
+
+from .reference import SelectiveScanInputs, SSDInputs
 
 BACKENDS = ("reference", "torch", "numba", "cuda")
 ENVIRONMENT = "FLEMME_MONAI_SCAN"
@@ -82,7 +85,13 @@ def check_shapes(
 
 
 def scan_operator(
-    name: str, inputs: type, options: Sequence[str], outputs: int, forward: Callable, backward: Callable, fake: Callable
+    name: str,
+    inputs: type[SelectiveScanInputs] | type[SSDInputs],
+    options: Sequence[str],
+    outputs: int,
+    forward: Callable,
+    backward: Callable,
+    fake: Callable,
 ) -> Callable:
     """A differentiable operator of two functions, which compilers and exporters take as one node.
 
@@ -108,7 +117,7 @@ def scan_operator(
     def named(function: Callable) -> Callable:
         return lambda *arguments: tuple(function(inputs(*arguments[:count]), *arguments[count:]))
 
-    def define(name: str, arguments: Sequence[str], results: int, function: Callable) -> Callable:
+    def define(name: str, arguments: Sequence[str], results: int, function: Callable) -> CustomOpDef:
         schema = f"({', '.join(arguments)}) -> ({', '.join(['Tensor'] * results)})"
         return torch.library.custom_op(f"flemme_monai::{name}", named(function), mutates_args=(), schema=schema)
 

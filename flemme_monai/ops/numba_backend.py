@@ -28,7 +28,8 @@ def kernels() -> ModuleType | None:
     try:
         import numba  # noqa: F401 (only what follows compiles)
     except Exception as error:  # it asks for its own versions of numpy
-        return _broken(error)
+        _log_broken(error)
+        return None
     message = "compiling the selective scan for this processor, once: about 10 seconds"
     note = threading.Timer(PATIENCE, logger.warning, [message])
     note.daemon = True
@@ -36,13 +37,14 @@ def kernels() -> ModuleType | None:
     try:
         from . import numba_kernels
     except Exception as error:  # it wants a folder for its cache
-        return _broken(error)
+        _log_broken(error)
+        return None
     finally:
         note.cancel()
     return numba_kernels
 
 
-def _broken(error: Exception) -> None:
+def _log_broken(error: Exception) -> None:
     logger.warning("numba does not work (%s: %s); scans run in PyTorch", type(error).__name__, error)
 
 
@@ -57,15 +59,26 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="flemme_monai-scan")
 
 
-def _blocks(images: int, groups: int, channels: int) -> list[tuple[int, int, int, int, int]]:
-    """Image, group, number of the block in the group, first channel and number of channels of each task."""
-    width = kernels().WIDTH
+def _blocks(images: int, groups: int, channels: int, width: int) -> list[tuple[int, int, int, int, int]]:
+    """Image, group, number of the block in the group, first channel and number of channels of each task.
+
+    Args:
+        images, groups, channels: of the scan; channels are those of a group.
+        width: channels of a block.
+    """
     return [
         (image, group, block, first, min(width, channels - first))
         for image in range(images)
         for group in range(groups)
         for block, first in enumerate(range(0, channels, width))
     ]
+
+
+def _loops() -> ModuleType:
+    """The compiled loops, where :func:`numba_available` has found them."""
+    found = kernels()
+    assert found is not None, "numba does not work"
+    return found
 
 
 def _run(task: Callable[..., None], blocks: list[tuple[int, int, int, int, int]]) -> None:
@@ -94,17 +107,17 @@ def _check(inputs: SelectiveScanInputs) -> None:
 def forward(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """As :func:`.torch_backend.forward`, for float32 on the CPU."""
     _check(inputs)
-    u, A = inputs.u, inputs.A
+    loops, u, A = _loops(), inputs.u, inputs.A
     images, groups, length, channels = u.shape
     y = u.new_empty(u.shape)
     chunk_states = u.new_empty((images, groups, -(-length // CHUNK) + 1, A.shape[2], channels))
     arrays = [x.contiguous().numpy() for x in inputs]
-    scan, out, states = kernels().forward, y.numpy(), chunk_states.numpy()
+    scan, out, states = loops.forward, y.numpy(), chunk_states.numpy()
 
     def task(image: int, group: int, block: int, first: int, count: int) -> None:
         scan(*arrays, softplus, out, states, CHUNK, image, group, first, count)
 
-    _run(task, _blocks(images, groups, channels))
+    _run(task, _blocks(images, groups, channels, loops.WIDTH))
     return y, chunk_states
 
 
@@ -113,16 +126,16 @@ def backward(
 ) -> SelectiveScanInputs:
     """As :func:`.torch_backend.backward`, for float32 on the CPU."""
     _check(inputs)
-    u, A, B, D = inputs.u, inputs.A, inputs.B, inputs.D
+    loops, u, A, B, D = _loops(), inputs.u, inputs.A, inputs.B, inputs.D
     images, groups, _, channels = u.shape
-    blocks = _blocks(images, groups, channels)
+    blocks = _blocks(images, groups, channels, loops.WIDTH)
     parts = 1 + max(block for _, _, block, _, _ in blocks)
     du, ddelta = u.new_empty(u.shape), u.new_empty(u.shape)
     dA, dD, dbias = (u.new_empty((images, *x.shape)) for x in (A, D, inputs.bias))
     dB, dC = u.new_empty((parts, *B.shape)), u.new_empty((parts, *B.shape))  # a part for each block of a group
     arrays = [x.contiguous().numpy() for x in (dy, *inputs)]
     states, results = chunk_states.numpy(), [x.numpy() for x in (du, ddelta, dA, dB, dC, dD, dbias)]
-    scan = kernels().backward
+    scan = loops.backward
 
     def task(image: int, group: int, block: int, first: int, count: int) -> None:
         scan(*arrays, softplus, states, CHUNK, image, group, block, first, count, *results)

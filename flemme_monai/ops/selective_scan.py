@@ -79,7 +79,9 @@ def _cuda(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, to
     # (Z, G, L, W) -> (Z, G * W, L), (Z, G, L, N) -> (Z, G, N, L), and (G, W, ...) -> (G * W, ...)
     u, delta, B, C = (x.transpose(2, 3) for x in (inputs.u, inputs.delta, inputs.B, inputs.C))
     A, D, bias = (x.flatten(0, 1) for x in (inputs.A, inputs.D, inputs.bias))
-    y, last = cuda_kernels().selective_scan_fn(
+    interface = cuda_kernels()
+    assert interface is not None, "mamba_ssm has no kernels"
+    y, last = interface.selective_scan_fn(
         u.flatten(1, 2), delta.flatten(1, 2), A, B, C, D, None, bias, softplus, return_last_state=True
     )
     return y.view(u.shape).transpose(2, 3), last.unflatten(1, u.shape[1:3])
@@ -136,7 +138,7 @@ def selective_scan(
         ValueError: If shapes do not fit each other, or the backend cannot run here.
     """
     if not torch.jit.is_tracing():
-        _check(u, A, B, {"delta": delta, "C": C, "D": D, "z": z, "delta_bias": delta_bias})
+        _check(u, A, B, C, {"delta": delta, "D": D, "z": z, "delta_bias": delta_bias})
     dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
     D = u.new_zeros(u.shape[1]) if D is None else D
     bias = u.new_zeros(u.shape[1]) if delta_bias is None else delta_bias
@@ -154,8 +156,10 @@ def selective_scan(
     return (y, last.detach().flatten(1, 2)) if return_last_state else y
 
 
-def _check(u: torch.Tensor, A: torch.Tensor, B: torch.Tensor, others: Mapping[str, torch.Tensor | None]) -> None:
-    if u.ndim != 3 or A.ndim != 2 or any(x.is_complex() for x in (A, B, others["C"])):
+def _check(
+    u: torch.Tensor, A: torch.Tensor, B: torch.Tensor, C: torch.Tensor, others: Mapping[str, torch.Tensor | None]
+) -> None:
+    if u.ndim != 3 or A.ndim != 2 or any(x.is_complex() for x in (A, B, C)):
         raise ValueError(
             f"selective scan: u is {tuple(u.shape)} and A {tuple(A.shape)}; expected (B, D, L) and (D, N), A, B and C "
             "real"
@@ -166,7 +170,7 @@ def _check(u: torch.Tensor, A: torch.Tensor, B: torch.Tensor, others: Mapping[st
     rows = (images, groups, states, length) if B.ndim == 4 else (images, states, length)
     shapes = {"delta": u.shape, "D": (channels,), "z": u.shape, "delta_bias": (channels,), "A": (channels, states)}
     shapes |= {"B": rows, "C": rows}
-    tensors = {**others, "A": A, "B": B}
+    tensors = {**others, "A": A, "B": B, "C": C}
     check_shapes("selective scan", {name: (tensors[name], shapes[name]) for name in shapes}, {"u": u, "A": A})
     if groups < 1 or channels % groups:
         raise ValueError(f"selective scan: {groups} groups do not divide {channels} channels")

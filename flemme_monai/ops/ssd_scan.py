@@ -60,7 +60,9 @@ def _cuda(inputs: SSDInputs, softplus: bool, chunk: int) -> tuple[torch.Tensor, 
     # (Z, G, L, R, ...) -> (Z, L, G * R, ...), and (Z, G, L, N) -> (Z, L, G, N)
     x, dt = (v.transpose(1, 2).flatten(2, 3) for v in (inputs.x, inputs.dt))
     B, C = (v.transpose(1, 2) for v in (inputs.B, inputs.C))
-    y, last = ssd_kernel()(
+    kernel = ssd_kernel()
+    assert kernel is not None, "mamba_ssm has no kernel of Mamba-2"
+    y, last = kernel(
         x,
         dt,
         inputs.A.flatten(),
