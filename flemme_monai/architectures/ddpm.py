@@ -42,7 +42,7 @@ class SDM(DDPM):
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__(backbone, fusion)
-        if backbone.conditioning.context != "image":
+        if backbone.conditioning is None or backbone.conditioning.context != "image":
             raise ValueError("SDM needs a backbone under an image: set conditioning#context to 'image'.")
 
 
@@ -59,4 +59,5 @@ class LDM(DDPM):
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__(backbone, fusion)
+        self.scale_factor: torch.Tensor
         self.register_buffer("scale_factor", torch.zeros(()))

@@ -171,7 +171,8 @@ class AveragedInferer(Inferer):
     def average(self, network: Callable[..., torch.Tensor], images: torch.Tensor) -> torch.Tensor:
         """Mean and standard deviation (B, 2C, *S) of samples under ``images`` (B, C, *S)."""
         images = convert_to_tensor(images)
-        offset, scale = -1.0, 2.0  # of the network's images over those in 0..1
+        offset: float | torch.Tensor = -1.0
+        scale: float | torch.Tensor = 2.0  # of the network's images over those in 0..1
         context = images
         if self.standardise:
             mean, deviation = statistics(images)

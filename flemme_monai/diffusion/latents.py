@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from monai.utils import convert_to_tensor
 from torch import nn
+
+if TYPE_CHECKING:
+    from ..architectures import LDM
+
+
+class LatentAutoencoder(Protocol):
+    """What latent diffusion needs of an autoencoder: what MONAI's ``AutoencoderKL`` has."""
+
+    latent_channels: int
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (B, C, *S) to mean and deviation of their latents (B, L, *s)."""
+
+    def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (B, C, *S) to latents (B, L, *s), drawn."""
+
+    def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
+        """Latents (B, L, *s) to images (B, C, *S)."""
+
+    def eval(self) -> nn.Module:
+        """Put it into eval mode."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> nn.Module:
+        """Let it learn or not."""
 
 
 class LatentSpace:
     """Images to latents of unit deviation, and back, by an autoencoder that learns no more.
 
     Args:
-        autoencoder: has MONAI's ``encode``, ``encode_stage_2_inputs`` and ``decode_stage_2_outputs``; is put into eval
-            mode.
+        autoencoder: is put into eval mode.
         denoiser: works on the latents; its buffer ``scale_factor``, what they are multiplied by, is saved with its
             weights. 0 means that it was not computed yet.
 
@@ -22,9 +46,10 @@ class LatentSpace:
         ValueError: If the autoencoder's latents are not what the denoiser takes.
     """
 
-    def __init__(self, autoencoder: nn.Module, denoiser: nn.Module) -> None:
-        self.autoencoder = autoencoder.eval().requires_grad_(False)
-        self.denoiser = denoiser
+    def __init__(self, autoencoder: LatentAutoencoder, denoiser: LDM) -> None:
+        autoencoder.eval()
+        autoencoder.requires_grad_(False)
+        self.autoencoder, self.denoiser = autoencoder, denoiser
         if getattr(autoencoder, "has_vector_latent", False):
             raise ValueError("latent diffusion needs a spatial latent: leave the autoencoder's latent_size out.")
         made, taken = autoencoder.latent_channels, denoiser.backbone.in_channels

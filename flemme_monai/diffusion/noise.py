@@ -70,7 +70,8 @@ class InitialNoise(Dataset):
         self.num_samples, self.shape, self.seed = num_samples, tuple(shape), seed
         self.labels = class_labels(num_samples, num_classes, class_label)
         self.positions = None if position is None else [position] if isinstance(position, int) else list(position)
-        if self.positions is not None and not all(isinstance(i, int) and i >= 0 for i in self.positions or [None]):
+        valid = self.positions is None or all(isinstance(i, int) and i >= 0 for i in self.positions)
+        if not valid or self.positions == []:
             raise ValueError(f"position is {position}; expected the index of a slice, 0 or more, or a list of them.")
 
     def __len__(self) -> int:

@@ -131,14 +131,10 @@ class DiffusionScheduler(Scheduler):
             return images
         return self.get_velocity(images, noise, timesteps)
 
-
-class DDPMScheduler(DiffusionScheduler):
-    """Ancestral sampling (Ho et al. 2020), also between time steps that are further apart."""
-
     def step(
         self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw from the posterior q(x_s | x_t, x0), equations 6 and 7.
+        """Go from a visited time step to the next one; a subclass does.
 
         Args:
             model_output: the network's prediction (B, C, *S) for ``sample``.
@@ -149,6 +145,17 @@ class DDPMScheduler(DiffusionScheduler):
         Returns:
             x_s and the predicted image x0.
         """
+        raise NotImplementedError
+
+
+class DDPMScheduler(DiffusionScheduler):
+    """Ancestral sampling (Ho et al. 2020), also between time steps that are further apart."""
+
+    def step(
+        self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw from the posterior q(x_s | x_t, x0), equations 6 and 7; arguments and returns as
+        :meth:`DiffusionScheduler.step`."""
         a, b, a_next, b_next = self.coefficients(timestep)
         x0 = self.denoised(model_output, sample, a, b)
         alpha = (a / a_next) ** 2
@@ -185,7 +192,7 @@ class DDIMScheduler(DiffusionScheduler):
     def step(
         self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Equations 12 and 16; arguments and returns as :meth:`DDPMScheduler.step`."""
+        """Equations 12 and 16; arguments and returns as :meth:`DiffusionScheduler.step`."""
         a, b, a_next, b_next = self.coefficients(timestep)
         x0 = self.denoised(model_output, sample, a, b)
         noise = (sample - a * x0) / b
@@ -208,7 +215,7 @@ class PNDMScheduler(DiffusionScheduler):
     def step(
         self, model_output: torch.Tensor, timestep: int, sample: torch.Tensor, generator: Generators = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Equations 11 and 12; arguments and returns as :meth:`DDPMScheduler.step`, but there is no noise to draw."""
+        """Equations 11 and 12; arguments and returns as :meth:`DiffusionScheduler.step`, with no noise to draw."""
         a, b, a_next, b_next = self.coefficients(timestep)
         x0 = self.denoised(model_output, sample, a, b)
         self.noises = [(sample - a * x0) / b, *self.noises[:3]]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 from monai.inferers import Inferer
-from torch import nn
+
+from .autoencoder import Autoencoder
 
 
 class DecodingInferer(Inferer):
     """Decodes latents by a variational auto-encoder, without encoding."""
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, condition: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(  # type: ignore[override]  # names the arguments that MONAI's passes on by *args and **kwargs
+        self, inputs: torch.Tensor, network: Autoencoder, condition: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Latents to images (B, C, *S).
 
         Args:

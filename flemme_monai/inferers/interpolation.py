@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from monai.inferers import Inferer
-from torch import nn
+
+from .autoencoder import Autoencoder
 
 
 class InterpolationInferer(Inferer):
@@ -14,13 +15,13 @@ class InterpolationInferer(Inferer):
         autoencoder: has ``encode`` and ``decode``; None takes the evaluator's network.
     """
 
-    def __init__(self, autoencoder: nn.Module | None = None) -> None:
+    def __init__(self, autoencoder: Autoencoder | None = None) -> None:
         self.autoencoder = autoencoder
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # names the arguments that MONAI's passes on by *args and **kwargs
         self,
         inputs: torch.Tensor,
-        network: nn.Module,
+        network: Autoencoder,
         other: torch.Tensor,
         weight: torch.Tensor,
         condition: torch.Tensor | None = None,
@@ -40,7 +41,7 @@ class InterpolationInferer(Inferer):
         return autoencoder.decode(latents, condition)
 
 
-def latents_of(autoencoder: nn.Module, images: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+def latents_of(autoencoder: Autoencoder, images: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
     """Latents (B, ...) of images (B, C, *S); of a variational auto-encoder their means."""
     latents = autoencoder.encode(images, context)
     return latents[0] if isinstance(latents, tuple) else latents

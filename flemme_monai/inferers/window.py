@@ -69,8 +69,9 @@ class WindowInferer(SlidingWindowInferer):
             return super().__call__(inputs, network, *args, **kwargs)
         batch, _, _, _, depth = inputs.shape
         slices = convert_to_tensor(inputs).movedim(-1, 1).flatten(0, 1)  # (B·D, C, H, W)
-        outputs = super().__call__(slices, network, *args, **kwargs)
-        volume = outputs.unflatten(0, (batch, depth)).movedim(1, -1)
+        pred = super().__call__(slices, network, *args, **kwargs)
+        assert isinstance(pred, torch.Tensor), "the network gives a tensor"
+        volume = pred.unflatten(0, (batch, depth)).movedim(1, -1)
         return convert_to_dst_type(volume, inputs, dtype=volume.dtype)[0]
 
 
