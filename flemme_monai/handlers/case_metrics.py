@@ -7,7 +7,8 @@ import warnings
 from collections.abc import Sequence
 
 import ignite.distributed as idist
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 from monai.utils import string_list_all_gather
 
 from ..io import cell, write_csv
@@ -44,13 +45,13 @@ class SaveCaseMetrics:
         self.metrics = None if metrics is None else list(metrics)
         self._cases: list[str] = []
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Report on ``engine``, an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_cases)
         engine.add_event_handler(Events.COMPLETED, self)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         # MONAI warns of each case whose class is absent, which the summary counts, and of its own calls
         for message in ("the (prediction|ground truth) of class .* is all 0", "monai.metrics.utils get_mask_edges:"):
             warnings.filterwarnings("ignore", message=message)
@@ -58,11 +59,11 @@ class SaveCaseMetrics:
         if idist.get_rank() == 0:
             writable_dir(self.output_dir)
 
-    def _add_cases(self, engine: Engine) -> None:
+    def _add_cases(self, engine: Workflow) -> None:
         for item in engine.state.batch:
             self._cases.append(f"{item['case']}_{int(item['slice']):03d}" if "slice" in item else str(item["case"]))
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         cases = string_list_all_gather(self._cases) if idist.get_world_size() > 1 else self._cases
         if idist.get_rank() != 0:
             return
@@ -84,7 +85,7 @@ class SaveCaseMetrics:
             for c in classes
         )
         write_csv(self.output_dir / "cases.csv", ["case", "class", *tables], rows)
-        summary = [[name, *row] for name, table in tables.items() for row in summarise(table)]
+        summary = [(name, *row) for name, table in tables.items() for row in summarise(table)]
         cells = ([name, c, cell(mean), cell(std), n] for name, c, mean, std, n in summary)
         write_csv(self.output_dir / "summary.csv", ["metric", "class", "mean", "std", "n"], cells)
         # a metric's last row is its only class, or the mean over them

@@ -10,7 +10,8 @@ from dataclasses import asdict
 import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 from monai.utils import string_list_all_gather
 
 from ..io import cell, write_csv, write_png
@@ -32,18 +33,18 @@ class ClassifiedCases:
         self.class_names = class_names
         self._cases: list[ClassifiedCase] = []
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Collect what ``engine``, an evaluator, predicts."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.COMPLETED, self)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         self._cases = []
         if idist.get_rank() == 0:
             writable_dir(self.output_dir)
 
-    def _add(self, engine: Engine) -> None:
+    def _add(self, engine: Workflow) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             self.add(classified_case(item, output), output["image"])
 
@@ -53,7 +54,7 @@ class ClassifiedCases:
             names_of_classes([case], self.class_names, len(case.probabilities))
         self._cases.append(case)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         cases = self._cases
         if idist.get_world_size() > 1:
             lines = string_list_all_gather([json.dumps(asdict(case)) for case in cases])
@@ -62,7 +63,7 @@ class ClassifiedCases:
             names = names_of_classes(cases, self.class_names, len(cases[0].probabilities))
             self.write(engine, sorted(cases, key=lambda case: case.case), names)
 
-    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+    def write(self, engine: Workflow, cases: list[ClassifiedCase], names: list[str]) -> None:
         """Write what is known of all cases, sorted by name; a subclass does."""
         raise NotImplementedError
 
@@ -80,7 +81,7 @@ class ClassReport(ClassifiedCases):
         class_names: one name per class; by default the ones that the cases know (``class_name``), else numbers.
     """
 
-    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+    def write(self, engine: Workflow, cases: list[ClassifiedCase], names: list[str]) -> None:
         """Write the files.
 
         Raises:
@@ -129,7 +130,7 @@ class SaveClasses(ClassifiedCases):
         super().__init__(output_dir, class_names)
         self.num_images = num_images
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         super()._start(engine)
         self._sheet = ClassSheet(self.num_images)
 
@@ -139,7 +140,7 @@ class SaveClasses(ClassifiedCases):
         if self.num_images:
             self._sheet.add(case, image)
 
-    def write(self, engine: Engine, cases: list[ClassifiedCase], names: list[str]) -> None:
+    def write(self, engine: Workflow, cases: list[ClassifiedCase], names: list[str]) -> None:
         """Write both files."""
         known = any(case.truth is not None for case in cases)
         header = ["case", "file", "class", "name", *(["true_class", "true_name"] if known else [])]

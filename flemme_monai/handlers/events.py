@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable
 
 import ignite.distributed as idist
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from ignite.engine.events import EventEnum
+from monai.engines import Workflow
 
 from ..utils import hold_folder, release_folders, user_path, writable_dir
 
@@ -24,7 +25,7 @@ class EpochEnd(EventEnum):
     SAVE = "epoch_end_save"  # the run is saved as it is, to go on from
 
 
-def at_epoch_end(engine: Engine, event: EpochEnd, handler: Callable[[Engine], None]) -> None:
+def at_epoch_end(engine: Workflow, event: EpochEnd, handler: Callable[[Workflow], None]) -> None:
     """Call ``handler`` at an event of the end of each epoch.
 
     Args:
@@ -38,34 +39,34 @@ def at_epoch_end(engine: Engine, event: EpochEnd, handler: Callable[[Engine], No
     engine.add_event_handler(event, handler)
 
 
-def at_end(engine: Engine, handler: Callable[[Engine], None]) -> None:
+def at_end(engine: Workflow, handler: Callable[[Workflow], None]) -> None:
     """Call ``handler`` when the engine is done, after what is attached to ``Events.COMPLETED`` before it starts."""
     engine.add_event_handler(Events.STARTED, _come_last, Events.COMPLETED, handler)
 
 
-def _come_last(engine: Engine, event: Events, handler: Callable[[Engine], None]) -> None:
+def _come_last(engine: Workflow, event: Events, handler: Callable[[Workflow], None]) -> None:
     """Attach a handler behind those that are there; a second run of an engine finds it attached and moves it."""
     if engine.has_event_handler(handler, event):
         engine.remove_event_handler(handler, event)
     engine.add_event_handler(event, handler)
 
 
-def _fire(engine: Engine) -> None:
+def _fire(engine: Workflow) -> None:
     for event in EpochEnd:
         engine.fire_event(event)
 
 
-def before_epochs(engine: Engine, handler: Callable[[Engine], None]) -> None:
+def before_epochs(engine: Workflow, handler: Callable[[Workflow], None]) -> None:
     """Call ``handler`` at the start of each epoch, after all of ``Events.STARTED`` and before the epoch's others."""
     engine.add_event_handler(Events.EPOCH_STARTED, handler)
     _come_first(engine, Events.EPOCH_STARTED, handler)
 
 
-def _come_first(engine: Engine, event: Events, handler: Callable) -> None:
+def _come_first(engine: Workflow, event: Events, handler: Callable) -> None:
     engine._event_handlers[event].sort(key=lambda entry: entry[0] is not handler)
 
 
-def hold_while_running(engine: Engine, folder: str | os.PathLike) -> None:
+def hold_while_running(engine: Workflow, folder: str | os.PathLike) -> None:
     """Make a folder and keep it from other runs, from the engine's start until it is done or fails.
 
     The first process of a distributed run does it for all.
@@ -82,12 +83,12 @@ def hold_while_running(engine: Engine, folder: str | os.PathLike) -> None:
     _come_first(engine, Events.EXCEPTION_RAISED, _let_go)  # others may raise and so end the event
 
 
-def _hold(engine: Engine, folder: os.PathLike) -> None:
+def _hold(engine: Workflow, folder: os.PathLike) -> None:
     if idist.get_rank() == 0:
         hold_folder(writable_dir(folder), engine)
 
 
-def _let_go(engine: Engine, error: BaseException) -> None:
+def _let_go(engine: Workflow, error: BaseException) -> None:
     release_folders(engine)
     if engine._event_handlers[Events.EXCEPTION_RAISED][-1][0] is _let_go:  # Ignite leaves it to the last one to raise
         raise error

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.data import Dataset
+from monai.engines import Workflow
 from monai.networks.utils import eval_mode
 from monai.utils import convert_to_tensor
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ..inferers import latents_of
 from ..io import write_figure, write_gif, write_image, write_nifti, write_png
@@ -30,18 +31,21 @@ from ..visualize import (
     there_and_back,
 )
 
+if TYPE_CHECKING:
+    from ..architectures import AE, VAE
+
 COLUMNS = 8
 MOST_TILES = 64
 BATCH_SIZE = 32
 
 
-def samples_of(engine: Engine) -> list[tuple[torch.Tensor, int | None]]:
+def samples_of(engine: Workflow) -> list[tuple[torch.Tensor, int | None]]:
     """The samples (C, *S) of an evaluator's iteration, on the CPU, with the class they were conditioned on or None.
 
     Raises:
         ValueError: If a sample has values that are not finite.
     """
-    samples = []
+    samples: list[tuple[torch.Tensor, int | None]] = []
     for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
         item: dict[str, Any] = {**batch, **output}
         sample = plain_image(item["pred"])
@@ -90,19 +94,19 @@ class SaveSamples:
         self.frames = frames
         self._images: list[tuple[int | None, np.ndarray]] = []
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Save what ``engine``, an evaluator, generates."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         if idist.get_world_size() > 1:
             raise ValueError("SaveSamples numbers the samples of one process: start inference without torchrun")
         writable_dir(self.output_dir)
         self._images = []
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         for sample, class_label in samples_of(engine):
             self.save(sample, class_label)
         if self.frames is not None and engine.state.iteration == 1:
@@ -127,7 +131,7 @@ class SaveSamples:
         self._images.append((class_label, sample_tile(sample)))
         return path
 
-    def _draw(self, engine: Engine) -> None:
+    def _draw(self, engine: Workflow) -> None:
         write_png(self.output_dir / "samples.png", captioned_rows(self._rows()))
 
     def _rows(self) -> list[tuple[str, list[np.ndarray]]]:
@@ -151,7 +155,7 @@ class SaveSamples:
 class SaveInterpolation(SaveSamples):
     """Writes each sample as ``SaveSamples`` does, all in one row as ``way.png``, and there and back as ``way.gif``."""
 
-    def _draw(self, engine: Engine) -> None:
+    def _draw(self, engine: Workflow) -> None:
         images = [picture for _, picture in self._images]
         caption = "" if self._images[0][0] is None else self._name(self._images[0][0])
         write_png(self.output_dir / "way.png", captioned_rows([(caption, images)]))
@@ -175,7 +179,7 @@ class SaveLatentTSNE:
         self,
         output_dir: str | os.PathLike,
         dataset: Dataset,
-        autoencoder: nn.Module,
+        autoencoder: AE | VAE,
         condition_key: str | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
@@ -183,16 +187,17 @@ class SaveLatentTSNE:
         self.dataset, self.autoencoder = dataset, autoencoder
         self.condition_key, self.class_names = condition_key, class_names
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Draw when ``engine``, an evaluator, is done."""
         engine.add_event_handler(Events.COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         if idist.get_rank() != 0 or not enough_points("latents.png", len(self.dataset)):
             return
         autoencoder = unwrap_model(self.autoencoder)
         device = next(autoencoder.parameters()).device
-        latents, classes, known = [], [], {}
+        latents, classes = [], []
+        known: dict[int, str] = {}
         with eval_mode(autoencoder):
             for batch in DataLoader(self.dataset, BATCH_SIZE):
                 images = convert_to_tensor(batch["image"]).to(device)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.data import Dataset
+from monai.engines import Workflow
 from torch import nn
-from torch.utils.data import Dataset
 
 from ..io import cell, write_csv, write_figure, write_png
 from ..metrics import ImageSet, Neighbours, Score, compare_samples, image_set
@@ -66,13 +67,13 @@ class GenerationReport:
         self._samples: list[tuple[torch.Tensor, int | None]] = []
         self._known: tuple[ImageSet, ImageSet] | None = None
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Report on ``engine``, an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_samples)
         engine.add_event_handler(Events.COMPLETED, self)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         self._samples = []
         if idist.get_rank() != 0:
             return
@@ -80,7 +81,7 @@ class GenerationReport:
         if self._known is None:
             if self.classifier is None:
                 _logger.info("no classifier_path is given: FID, KID, MMD, precision and recall are left out")
-            elif not user_path(self.classifier_path).is_file():
+            elif self.classifier_path is None or not user_path(self.classifier_path).is_file():
                 raise FileNotFoundError(
                     f"there is no classifier {self.classifier_path}: train one on these images, or name its model.pt "
                     "with classifier_path"
@@ -96,20 +97,23 @@ class GenerationReport:
     def _images(self, items: Sequence[tuple[torch.Tensor, int | None]], kind: str) -> ImageSet:
         return image_set(items, kind, self.classifier, self.batch_size)
 
-    def _add_samples(self, engine: Engine) -> None:
+    def _add_samples(self, engine: Workflow) -> None:
         self._samples += samples_of(engine)
 
-    def __call__(self, engine: Engine) -> None:
-        parts = idist.all_gather(self._samples) if idist.get_world_size() > 1 else [self._samples]
+    def __call__(self, engine: Workflow) -> None:
+        parts = [self._samples]
+        if idist.get_world_size() > 1:
+            parts = idist.all_gather(self._samples)  # type: ignore[assignment]  # of a list it makes a list of lists
         if idist.get_rank() != 0:
             return
+        assert self._known is not None, "read when the engine started"
         samples = self._images([sample for part in parts for sample in part], "generated")
         real, training = self._known
         named = None
         if self.classifier is not None:
             named = f"{type(unwrap_model(self.classifier)).__name__} {self.classifier_path} (not Inception)"
         scores, neighbours = compare_samples(samples, training, real, named)
-        cells = (score._replace(value=cell(score.value)) for score in scores)
+        cells = ({**score._asdict(), "value": cell(score.value)}.values() for score in scores)
         write_csv(self.output_dir / "summary.csv", Score._fields, cells)
         write_png(self.output_dir / "nearest_neighbours.png", _closest_pairs(samples, training, neighbours))
         if enough_points("tsne.png", len(real.images) + len(samples.images)):

@@ -10,8 +10,8 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
-from monai.engines import IterationEvents
+from ignite.engine import Events
+from monai.engines import IterationEvents, SupervisedTrainer, Workflow
 
 from ..io import write_csv, write_figure
 from ..utils import terminal_bar, user_path
@@ -25,7 +25,7 @@ SHOWN = 12
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
     """Metrics as plain numbers; a metric of several values becomes ``name_0``, ``name_1``, ..."""
-    flat = {}
+    flat: dict[str, float] = {}
     for name, value in metrics.items():
         values = torch.as_tensor(value).flatten().tolist()
         flat |= {name: values[0]} if len(values) == 1 else {f"{name}_{i}": v for i, v in enumerate(values)}
@@ -48,13 +48,13 @@ class History:
         rows: a dict of plain numbers for each finished epoch.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, evaluator: Engine | None = None) -> None:
+    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow | None = None) -> None:
         self.output_dir = user_path(output_dir)
         self.evaluator = evaluator
         self.rows: list[dict[str, float]] = []
         self._drawn = 0.0
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Watch ``engine``, the trainer."""
         engine.state.history = self
         hold_while_running(engine, self.output_dir)
@@ -66,28 +66,30 @@ class History:
         at_epoch_end(engine, EpochEnd.NUMBERS, self._end_epoch)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
-    def _start_epoch(self, engine: Engine) -> None:
+    def _start_epoch(self, engine: Workflow) -> None:
         self._loss, self._items, self._waited = 0.0, 0, 0.0
 
-    def _start_waiting(self, engine: Engine) -> None:
+    def _start_waiting(self, engine: Workflow) -> None:
         self._asked = time.perf_counter()
 
-    def _end_waiting(self, engine: Engine) -> None:
+    def _end_waiting(self, engine: SupervisedTrainer) -> None:
         self._waited += time.perf_counter() - self._asked
         self._learning_rate = engine.optimizer.param_groups[0]["lr"]
 
-    def _add_loss(self, engine: Engine) -> None:
+    def _add_loss(self, engine: Workflow) -> None:
         loss, items = batch_loss(engine.state.output)
         self._loss += loss * items
         self._items += items
 
-    def _end_epoch(self, engine: Engine) -> None:
+    def _end_epoch(self, engine: Workflow) -> None:
         total, items = self._loss, self._items
         if idist.get_world_size() > 1:
             sums = torch.tensor([total, items], dtype=torch.float64, device=engine.state.device)
-            total, items = idist.all_reduce(sums).tolist()
+            reduced = idist.all_reduce(sums)
+            assert isinstance(reduced, torch.Tensor), "a tensor is reduced to a tensor"
+            total, items = reduced.tolist()
         seconds = engine.state.times[Events.EPOCH_COMPLETED.name]
-        row = {
+        row: dict[str, float] = {
             "epoch": engine.state.epoch,
             "loss": total / items,
             "learning_rate": float(self._learning_rate),
@@ -107,7 +109,7 @@ class History:
     def _names(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
-    def _draw(self, engine: Engine) -> None:
+    def _draw(self, engine: Workflow) -> None:
         if idist.get_rank() == 0 and self.rows:
             names = [name for name in self._names() if name not in ("epoch", "seconds", "waiting")]
             write_figure(self.output_dir / "curves.png", plot_curves(self.rows, names))
@@ -136,19 +138,19 @@ class Progress:
     def __init__(self, name: str = "cases") -> None:
         self.name = name
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Show ``engine``, a trainer or an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._close)
         at_epoch_end(engine, EpochEnd.REPORT, self._line)
 
-    def _open(self, engine: Engine) -> None:
+    def _open(self, engine: Workflow) -> None:
         state = engine.state
         name = self.name if _history(engine) is None else f"epoch {state.epoch}/{state.max_epochs}"
         self._bar = terminal_bar(state.epoch_length, name)
 
-    def _advance(self, engine: Engine) -> None:
+    def _advance(self, engine: Workflow) -> None:
         if self._bar.disable:
             return
         if _history(engine) is not None:
@@ -157,10 +159,10 @@ class Progress:
         if self._bar.n == self._bar.total:  # before a validation opens its own bar
             self._bar.close()
 
-    def _close(self, engine: Engine) -> None:
+    def _close(self, engine: Workflow) -> None:
         self._bar.close()
 
-    def _line(self, engine: Engine) -> None:
+    def _line(self, engine: Workflow) -> None:
         history = _history(engine)
         if idist.get_rank() != 0 or history is None:
             return
@@ -171,7 +173,7 @@ class Progress:
         print(f"epoch {state.epoch}/{state.max_epochs}: {', '.join(numbers)}", flush=True)
 
 
-def _history(engine: Engine) -> History | None:
+def _history(engine: Workflow) -> History | None:
     return getattr(engine.state, "history", None)
 
 
@@ -185,23 +187,23 @@ class RunSummary:
         evaluator: the trainer's evaluator; without one the attached engine's own metrics are printed.
     """
 
-    def __init__(self, folders: Sequence[str | os.PathLike], evaluator: Engine | None = None) -> None:
+    def __init__(self, folders: Sequence[str | os.PathLike], evaluator: Workflow | None = None) -> None:
         self.folders = [user_path(folder) for folder in folders]
         self.evaluator = evaluator
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Report on ``engine``, a trainer or an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         at_end(engine, self)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         self._started = time.time()
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         if idist.get_rank() == 0:
             print("\n".join(["", *self._metrics(engine), *self._files()]), flush=True)
 
-    def _metrics(self, engine: Engine) -> list[str]:
+    def _metrics(self, engine: Workflow) -> list[str]:
         if self.evaluator is None:
             found = scalars(engine.state.metrics)
             return [f"{name:<24} {'not defined' if isnan(value) else f'{value:.4f}'}" for name, value in found.items()]

@@ -6,10 +6,10 @@ import logging
 import math
 
 import ignite.distributed as idist
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from ignite.handlers import EarlyStopping
+from monai.data import Dataset
 from monai.engines import Workflow
-from torch.utils.data import Dataset
 
 from ..data import CaseDataset
 
@@ -34,13 +34,13 @@ class EarlyStop(EarlyStopping):
         super().__init__(patience, self._score, evaluator, threshold=min_delta)
         self.evaluator = evaluator
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:  # type: ignore[override]  # when it looks is no choice here
         """Watch the evaluator, stop ``engine``, the trainer."""
         self.trainer = engine
         engine.state.early_stop = self
         engine.add_event_handler(Events.STARTED, self._start)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         # not before: the evaluator may run alone, without the key metric of a training's validation
         if not self.evaluator.has_event_handler(self, Events.COMPLETED):
             self.evaluator.add_event_handler(Events.COMPLETED, self)
@@ -75,11 +75,11 @@ class CheckForeground:
         self.training, self.validation = training, validation
         self.num_classes, self.evaluator = num_classes, evaluator
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Check when ``engine``, the trainer, starts."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         foreground = list(range(1, self.num_classes))
         absent = absent_classes(self.training, self.num_classes)
         if absent == foreground:

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
+from monai.data import Dataset
 from monai.data.utils import set_rnd
+from monai.engines import SupervisedTrainer, Workflow
 from monai.handlers import LrScheduleHandler
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ..diffusion import LatentSpace
 from ..losses import VAELoss
@@ -39,18 +41,19 @@ class EpochSeed:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Seed at the start of each epoch of ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         sequence = np.random.SeedSequence([self.seed, engine.state.epoch, engine.state.rank])
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
         loader = engine.data_loader
-        if getattr(loader, "generator", None) is not None:
+        assert isinstance(loader, DataLoader), "expected a DataLoader, whose order and dataset can be seeded"
+        if loader.generator is not None:
             loader.generator.manual_seed(seed)
         set_rnd(loader.dataset, seed)
 
@@ -74,11 +77,11 @@ class ClipGradients:
         self.max_norm = max_norm
         self._hooked = False
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Clip in each step of the trainer's optimizer."""
         engine.add_event_handler(Events.STARTED, self._start)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: SupervisedTrainer) -> None:
         if not self._hooked:
             self._hooked = True
             engine.optimizer.register_step_pre_hook(self._clip)
@@ -103,7 +106,11 @@ class LearningRate(LrScheduleHandler):
     """
 
     def __init__(self, lr_scheduler: LRScheduler) -> None:
-        super().__init__(lr_scheduler, print_lr=False, epoch_level=False)
+        super().__init__(
+            lr_scheduler,  # type: ignore[arg-type]  # MONAI names the private class that PyTorch's schedules had
+            print_lr=False,
+            epoch_level=False,
+        )
         self.planned_steps = getattr(lr_scheduler, "total_steps", 0)
         self._runs = 0
 
@@ -112,22 +119,22 @@ class LearningRate(LrScheduleHandler):
         super().attach(engine)
         if isinstance(self.lr_scheduler, WarmupLR):
             engine.add_event_handler(Events.STARTED, self._start)
-            engine.add_event_handler(Events.EPOCH_STARTED, self._follow)
+            engine.add_event_handler(Events.EPOCH_STARTED, self._follow, self.lr_scheduler)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         self._runs += 1
         self._logged = False
 
-    def _follow(self, engine: Engine) -> None:
+    def _follow(self, engine: Workflow, schedule: WarmupLR) -> None:
         # at an epoch's start, when a run that is taken up again has its state
         epochs, length = engine.state.max_epochs, engine.state.epoch_length
-        self.lr_scheduler.stretch(epochs * length if self._runs == 1 else self.planned_steps)
-        total = self.lr_scheduler.total_steps
+        schedule.stretch(epochs * length if self._runs == 1 else self.planned_steps)
+        total = schedule.total_steps
         if self._logged or idist.get_rank() != 0:
             return
-        if self.lr_scheduler.last_epoch >= total:
+        if schedule.last_epoch >= total:
             self._logged = True
-            rate = self.lr_scheduler.get_last_lr()[0]
+            rate = schedule.get_last_lr()[0]
             _logger.info("the learning rate stays at %.3g after the %d epochs of its schedule", rate, total // length)
         elif total != self.planned_steps:
             self._logged = True
@@ -146,19 +153,19 @@ class UpdateEMA:
     def __init__(self, ema: EMAHandler) -> None:
         self.ema = ema
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Follow the optimizer of ``engine``, a MONAI trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._count)
         self.ema.attach(engine, event=Events.ITERATION_COMPLETED(event_filter=_has_stepped))
 
-    def _count(self, engine: Engine) -> None:
+    def _count(self, engine: SupervisedTrainer) -> None:
         warmup = getattr(self.ema, "momentum_scheduler", None)
         if warmup is not None:
             steps = -(-engine.state.epoch_length // engine.accumulation_steps)  # per epoch
             warmup.event_index = (engine.state.epoch - 1) * steps
 
 
-def _has_stepped(engine: Engine, event: int) -> bool:
+def _has_stepped(engine: SupervisedTrainer, event: int) -> bool:
     """Whether the optimizer makes a step in iteration ``event``; MONAI's trainer makes one at an epoch's end too."""
     batch = (event - 1) % engine.state.epoch_length + 1
     return batch % engine.accumulation_steps == 0 or batch == engine.state.epoch_length
@@ -184,11 +191,11 @@ class KLWarmup:
         self.loss, self.epochs = loss, epochs
         self.weight = loss.kl_weight
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Follow ``engine``, the trainer."""
         engine.add_event_handler(Events.ITERATION_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         done = (engine.state.iteration - 1) / engine.state.epoch_length
         self.loss.kl_weight = self.weight * (min(done / self.epochs, 1.0) if self.epochs else 1.0)
 
@@ -210,11 +217,11 @@ class LatentScale:
     def __init__(self, latent_space: LatentSpace, dataset: Dataset, batch_size: int, seed: int = 0) -> None:
         self.latent_space, self.dataset, self.batch_size, self.seed = latent_space, dataset, batch_size, seed
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Compute before the first epoch of ``engine``, the trainer."""
         before_epochs(engine, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         if self.latent_space.scale_factor != 0:
             return
         set_rnd(self.dataset, self.seed)

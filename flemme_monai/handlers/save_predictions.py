@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 from ..data.files import image_stem
 from ..io import has_place, restored_intensities, restored_std, turned_like, write_image, write_nifti, write_png
@@ -57,16 +58,16 @@ class SavePredictions:
         self._draw = PICTURES.get(task) if overlay else None
         self._names: set[str] = set()
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Save what ``engine``, an evaluator, predicts."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         writable_dir(self.output_dir)
         self._names = set()
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             self.save(output["image"], output[self.key], output.get("label"), str(batch.get("case", "case")))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 from ..metrics import classified_case
 from ..utils import naming, user_path
@@ -32,7 +34,7 @@ class TensorBoard:
     def __init__(
         self,
         log_dir: str | os.PathLike,
-        evaluator: Engine | None = None,
+        evaluator: Workflow | None = None,
         task: str = "segmentation",
         num_images: int = 2,
     ) -> None:
@@ -45,7 +47,7 @@ class TensorBoard:
         self._writer: Any = None
         self._shown = 0
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Follow ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         at_epoch_end(engine, EpochEnd.REPORT, self._write_row)
@@ -56,16 +58,16 @@ class TensorBoard:
                 self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._add_to_sheet)
                 self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._write_sheet)
             else:
-                self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._write_pictures)
+                self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._write_pictures, self._draw)
 
-    def _open(self, engine: Engine) -> None:
+    def _open(self, engine: Workflow) -> None:
         if self._writer is None and idist.get_rank() == 0:
             from torch.utils.tensorboard import SummaryWriter
 
             with naming(self.log_dir / "events.out.tfevents"):
                 self._writer = SummaryWriter(str(self.log_dir), purge_step=engine.state.epoch)
 
-    def _write_row(self, engine: Engine) -> None:
+    def _write_row(self, engine: Workflow) -> None:
         if self._writer is None:
             return
         row = engine.state.history.rows[-1]
@@ -75,32 +77,32 @@ class TensorBoard:
                     self._writer.add_scalar(name, value, row["epoch"])
             self._writer.flush()
 
-    def _first(self, evaluator: Engine) -> None:
+    def _first(self, evaluator: Workflow) -> None:
         self._shown = 0
         self._sheet = ClassSheet()
 
-    def _add_to_sheet(self, evaluator: Engine) -> None:
+    def _add_to_sheet(self, evaluator: Workflow) -> None:
         if self._writer is not None:
             for item, output in zip(evaluator.state.batch, evaluator.state.output, strict=True):
                 self._sheet.add(classified_case(item, output), output["image"])
 
-    def _write_sheet(self, evaluator: Engine) -> None:
+    def _write_sheet(self, evaluator: Workflow) -> None:
         if self._writer is not None:
             self._add_image("cases", self._sheet.picture(), evaluator)
 
-    def _write_pictures(self, evaluator: Engine) -> None:
+    def _write_pictures(self, evaluator: Workflow, draw: Callable[..., np.ndarray]) -> None:
         for item in evaluator.state.output:
             if self._shown >= self.num_images or self._writer is None:
                 return
-            picture = self._draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
+            picture = draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
             self._add_image(f"case_{self._shown}", picture, evaluator)
             self._shown += 1
 
-    def _add_image(self, name: str, picture: np.ndarray, evaluator: Engine) -> None:
+    def _add_image(self, name: str, picture: np.ndarray, evaluator: Workflow) -> None:
         with naming(self.log_dir / "events.out.tfevents"):
             self._writer.add_image(name, picture, evaluator.state.epoch, dataformats="HWC")
 
-    def _close(self, engine: Engine) -> None:
+    def _close(self, engine: Workflow) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None

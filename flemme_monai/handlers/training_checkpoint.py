@@ -7,19 +7,23 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from ignite.handlers import EMAHandler
-from monai.engines import IterationEvents
+from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
 from ..utils.weights import check_fit, read_checkpoint
 from .events import EpochEnd, at_epoch_end, hold_while_running
+from .model_selection import EarlyStop
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.stateful import Stateful
 
 BEST = "model.pt"
 RAW = "model_raw.pt"
@@ -64,7 +68,7 @@ class TrainingCheckpoint:
         network: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         lr_scheduler: torch.optim.lr_scheduler.LRScheduler,
-        evaluator: Engine | None = None,
+        evaluator: Workflow | None = None,
         ema: EMAHandler | None = None,
         snapshot_interval: int = 0,
         resume: bool = False,
@@ -76,13 +80,13 @@ class TrainingCheckpoint:
         self.ema = ema
         self.snapshot_interval = snapshot_interval
         self.evaluator = evaluator
-        self.parts = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
+        self.parts: dict[str, Stateful] = {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
         self.resume = resume
         self.saved_epoch = 0
         if resume and not (self.folder / LAST).is_file():
             raise ValueError(f"resume found no {self.folder / LAST}: train without resume first, or name its ckpt_dir")
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Save and resume ``engine``, the trainer."""
         hold_while_running(engine, self.folder)
         engine.add_event_handler(Events.STARTED, self._start)
@@ -90,7 +94,7 @@ class TrainingCheckpoint:
         at_epoch_end(engine, EpochEnd.SAVE, self._save)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
-    def _start(self, engine: Engine) -> None:
+    def _start(self, engine: Workflow) -> None:
         found = {name: getattr(engine.state, name, None) for name in ("history", "early_stop")}
         self.parts |= {name: part for name, part in found.items() if part is not None}
         if idist.get_rank() == 0 and not self.resume:
@@ -98,7 +102,7 @@ class TrainingCheckpoint:
         if self.resume:
             self._load(engine)
 
-    def _check_loss(self, engine: Engine) -> None:
+    def _check_loss(self, engine: Workflow) -> None:
         loss = engine.state.output["loss"]
         if torch.isfinite(loss):
             return
@@ -109,11 +113,11 @@ class TrainingCheckpoint:
             f"last good checkpoint: {good}; lower learning_rate or switch amp off"
         )
 
-    def _save(self, engine: Engine) -> None:
+    def _save(self, engine: Workflow) -> None:
         best = self._best()
         if best["best_metric_epoch"] == engine.state.epoch:
             self._write_best()
-            if math.isnan(best["best_metric"]):  # nothing compares as better than NaN
+            if self.evaluator is not None and math.isnan(best["best_metric"]):  # nothing compares as better than NaN
                 self.evaluator.state.best_metric_epoch = -1
                 best = self._best()
         if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
@@ -153,7 +157,7 @@ class TrainingCheckpoint:
                 if name != LAST:  # not before there is room for the weights: earlier ones keep their record
                     write_record(self.folder, make_record(self.network, self.settings))
 
-    def _load(self, engine: Engine) -> None:
+    def _load(self, engine: Workflow) -> None:
         path = self.folder / LAST
         state = read_checkpoint(path)
         known = {"network", "trainer", *self.parts} | ({"ema"} if self.ema is not None else set())
@@ -183,17 +187,18 @@ class TrainingCheckpoint:
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
         if idist.get_rank() == 0:
             _logger.info("goes on after epoch %d of %d from %s", engine.state.epoch, engine.state.max_epochs, path)
-        if "early_stop" in self.parts and self.parts["early_stop"].spent:
+        early_stop: EarlyStop | None = getattr(engine.state, "early_stop", None)
+        if early_stop is not None and early_stop.spent:
             engine.terminate()
 
     def _check_optimizer(self, state: dict[str, Any], path: Path) -> None:
         """Refuse the state of another kind of optimizer, which PyTorch loads without an error."""
-        own, saved = ({*groups[0]} for groups in (self.parts["optimizer"].param_groups, state["param_groups"]))
+        own, saved = ({*part["param_groups"][0]} for part in (self.parts["optimizer"].state_dict(), state))
         if own != saved:
             differ = ", ".join(sorted(own ^ saved))
             raise ValueError(f"{path} is of another optimizer ({differ} differ): use the one the run began with")
 
-    def _finish(self, engine: Engine) -> None:
+    def _finish(self, engine: Workflow) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:
             self._write_best()
 
@@ -217,11 +222,11 @@ class CheckpointLoader:
         self.network = network
         self.settings = settings
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Load when ``engine`` starts."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         check_record(read_record(self.load_path), record_path(self.load_path), self.network, self.settings)
         load_weights(self.network, self.load_path)
         if idist.get_rank() == 0:

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from ignite.metrics.metric import MetricUsage
-from monai.engines import IterationEvents
+from monai.engines import IterationEvents, Workflow
 from monai.transforms import Decollated
 
 
@@ -25,13 +25,13 @@ class ValidationLoss(Average):
     def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         super().__init__(output_transform=lambda output: loss(output["pred"].float(), output["label"]).mean().item())
 
-    def attach(self, engine: Engine, name: str) -> None:
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]  # has one usage
         """Add the metric to ``engine``, an evaluator."""
         usage = MetricUsage(Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, IterationEvents.FORWARD_COMPLETED)
         super().attach(engine, name, usage)
 
 
-def decollate_output(engine: Engine) -> None:
+def decollate_output(engine: Workflow) -> None:
     """Cut a trainer's output into items where the trainer has left it whole.
 
     MONAI's handlers read the loss of the first item; of a whole batch ``from_engine`` gives them a tuple of one, which

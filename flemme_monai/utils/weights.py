@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from .files import user_path
 
 SHOWN = 3
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 
-def unwrap_model(network: torch.nn.Module) -> torch.nn.Module:
-    """The network without the wrappers that ``DistributedDataParallel`` and ``torch.compile`` put around it."""
+def unwrap_model(network: Model) -> Model:
+    """The network without the wrappers that ``DistributedDataParallel`` and ``torch.compile`` put around it.
+
+    For type checkers a network has its own type, wrapped or not.
+    """
     while True:
         inner = getattr(network, "_orig_mod", network)
         if isinstance(inner, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
