@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif command in ("list", "make"):
         from .commands.make import list_pairs, make
 
-        run({"list": list_pairs, "make": make}[command], words, f"flemme-monai {command}")
+        functions: dict[str, Callable[..., str]] = {"list": list_pairs, "make": make}
+        run(functions[command], words, f"flemme-monai {command}")
     else:
         run_program(command, words, f"flemme-monai {command}")

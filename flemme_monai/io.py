@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .utils import atomic_write, text_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from monai.data import MetaTensor
 
 _logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def restored_std(std: torch.Tensor, meta: Mapping[str, Any]) -> np.ndarray:
     return (std.detach().cpu().numpy() * width).astype(np.float32)
 
 
-def has_place(pred: torch.Tensor) -> bool:
+def has_place(pred: torch.Tensor) -> TypeGuard[MetaTensor]:
     """Whether a prediction knows where it lies: its meta data are an image's, not those that MONAI makes of none."""
     return "original_affine" in getattr(pred, "meta", {})
 

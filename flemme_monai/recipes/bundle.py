@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from pydoc import locate
-from typing import Any
+from typing import Any, cast
 
-from ..registry import ARCHITECTURES, backbone, pairs
+from ..registry import ARCHITECTURES, Encoder, Network, backbone, pairs
 from .base import Recipe, Workflow
 from .dump import dump
 from .metadata import DATA_TYPE, metadata
@@ -38,7 +39,8 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; expected letters, digits and underscores: give it by --name.")
     architecture, _, key = pair.partition("_")
-    recipe: Recipe = locate(ARCHITECTURES[architecture].recipe)(name, backbone(key))
+    make = cast("Callable[[str, Encoder | Network], Recipe]", locate(ARCHITECTURES[architecture].recipe))
+    recipe = make(name, backbone(key))
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
     for setting, value in (settings or {}).items():
         if not _set(workflows, setting, value):
@@ -71,7 +73,8 @@ def _set(workflows: dict[str, Workflow], setting: str, value: Any) -> bool:
 
 def _takes(target: str | None, name: str) -> bool:
     """Whether the class or function of that path has an argument of that name."""
-    return target is not None and name in inspect.signature(locate(target)).parameters
+    found = None if target is None else locate(target)
+    return callable(found) and name in inspect.signature(found).parameters
 
 
 def _similar(workflows: dict[str, Workflow], setting: str) -> str:

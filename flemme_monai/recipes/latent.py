@@ -76,7 +76,7 @@ def latent_backbone(row: Encoder | Network) -> Config:
     channels = ("@latent_channels", "@latent_channels")
     conditioning = of_time_and_class()
     if is_conv(row):
-        levels = {"channels": [64, 96]}
+        levels: Config = {"channels": [64, 96]}
         attends = {"self_attention": [False, False, True]}
         return smooth_backbone(row, *channels, levels, attends, conditioning=conditioning)
     levels = {"patch_size": 1, "channels": [64]}

@@ -40,7 +40,7 @@ def backbone(
         blocks: settings of an encoder's family that do.
         more: further arguments, such as ``conditioning``.
     """
-    arguments = {"spatial_dims": "@spatial_dims", "in_channels": in_channels, "out_channels": out_channels}
+    arguments: Config = {"spatial_dims": "@spatial_dims", "in_channels": in_channels, "out_channels": out_channels}
     if isinstance(row, Encoder):
         # the family stands there, with its class, for what a user sets of it alone: network_def#backbone#family#norm
         arguments |= {**(levels or {}), "family": component(FAMILIES[row.family].path, **(blocks or {}))}

@@ -135,12 +135,12 @@ def window_inferer(overlap: float | str) -> Config:
     )
 
 
-def case_dataset(part: str, transform: str, slices: bool | str = "$@spatial_dims == 2") -> Config:
+def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spatial_dims == 2") -> Config:
     """The cases of a part of the split.
 
     Args:
         part: ``train``, ``val`` or ``test``.
-        transform: where the transforms stand.
+        transform: the transforms, or where they stand.
         slices: whether volumes are cut into slices.
     """
     return component(
@@ -168,7 +168,7 @@ def training_part(
         inferer: how the network is called; as it is by default.
         prepare_batch: from a batch to the network's arguments and the loss's target; image and label by default.
     """
-    part = {
+    part: Config = {
         "preprocessing": preprocessing,
         "dataset": case_dataset("train", "@train#preprocessing"),
         "dataloader": component(

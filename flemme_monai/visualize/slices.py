@@ -117,8 +117,14 @@ def overlay_labels(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | 
     colours = ListedColormap(np.concatenate([np.zeros((1, 3)), COLOURS / 255]))
     index = np.where(labels > 0, (labels - 1) % len(COLOURS) + 1, 0)  # (H, W), 0 is the background
     share = np.where(index > 0, (index + 0.5) / colours.N, 0.0)[None]  # (1, H, W)
-    blended = blend_images(np.moveaxis(picture, -1, 0) / 255, share, OPACITY, colours, rescale_arrays=False)
-    overlay = np.moveaxis(blended, 0, -1).astype(np.float32) * 255
+    blended = blend_images(
+        np.moveaxis(picture, -1, 0) / 255,
+        share,
+        OPACITY,
+        colours,  # type: ignore[arg-type]  # MONAI hands it on to matplotlib, which takes a Colormap too
+        rescale_arrays=False,
+    )
+    overlay = np.moveaxis(np.asarray(blended), 0, -1).astype(np.float32) * 255
     edge = outline(labels)
     overlay[edge] = COLOURS[index[edge] - 1]
     if truth is not None:
