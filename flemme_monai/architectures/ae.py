@@ -35,7 +35,7 @@ class AE(Reconstruction):
         """
         self.backbone.require("encode", "AE.encode")
         standard, mean, std = self.standardize(x)
-        conditions = self.backbone.embed(x.shape[0], x.shape[2:], None, context)
+        conditions = self.backbone.embed(x.shape[0], list(x.shape[2:]), None, context)
         latent, _ = self.backbone.encode(standard, conditions)
         statistics = torch.cat([mean, std.log()], 1)  # (B, 2K, 1, ...)
         return torch.cat([latent, statistics.expand([-1, -1] + list(latent.shape[2:]))], 1)

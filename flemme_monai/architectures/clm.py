@@ -9,10 +9,10 @@ from torch import nn
 
 from ..backbones import Backbone
 from ..blocks import area_resize
-from ..utils.network_config import ConfiguredModule
+from .architecture import Architecture
 
 
-class ClM(ConfiguredModule):
+class ClM(Architecture):
     """Classification model: the backbone's encoder, its latent pooled, dense layers, the logits of the classes.
 
     Args:
@@ -29,7 +29,6 @@ class ClM(ConfiguredModule):
     def __init__(
         self, backbone: Backbone, grid_size: int = 1, hidden: Sequence[int] = (), dropout: float = 0.0
     ) -> None:
-        super().__init__()
         backbone.require("encode", "ClM")
         if backbone.bottleneck is not None:
             raise ValueError("latent_size has no use in a ClM, which has no decoder; set grid_size and hidden instead.")
@@ -38,7 +37,7 @@ class ClM(ConfiguredModule):
             raise ValueError("side='decoder' has no use in a ClM, which has no decoder; set it to 'encoder'.")
         if grid_size < 1:
             raise ValueError(f"grid_size is {grid_size}; expected 1, which is the mean, or more.")
-        self.backbone = backbone.without_decoder()
+        super().__init__(backbone.without_decoder())
         self.grid = [grid_size] * backbone.spatial_dims
         self.norm = nn.LayerNorm(backbone.latent_channels)
         layers: list[nn.Module] = []

@@ -33,7 +33,7 @@ class Denoiser(Predictor):
         super().__init__(backbone, fusion)
         self.default_step = 0.0
         self.null_context = conditioning.context or ""
-        self.null_channels = 0 if self.null_context in ("", "class") else conditioning.context_size
+        self.null_channels = 0 if self.null_context in ("", "class") else conditioning.size
         zero_init_last_conv(backbone.output_layer() if self.pyramid is None else self.pyramid.fuse)
 
     def given(

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..backbones import Backbone, BackboneOutput
 from ..blocks import ConditionEmbeddings, PositionEmbedding, linear_resize
-from ..utils.network_config import ConfiguredModule
+from .architecture import Architecture
 
 FUSIONS = ("cat", "add")
 MAX_CHANNELS = 256
@@ -83,7 +83,7 @@ class Pyramid(nn.Module):
         for i, position in enumerate(self.positions):
             prediction = out.output if i == len(levels) else levels[i]
             if prediction.shape[2:] != size:
-                prediction = linear_resize(prediction, size)
+                prediction = linear_resize(prediction, list(size))
             maps.append(position(prediction))
         if self.cat:
             fused = torch.cat(maps, dim=1)
@@ -94,7 +94,7 @@ class Pyramid(nn.Module):
         return [self.fuse(fused)] + levels
 
 
-class Predictor(ConfiguredModule):
+class Predictor(Architecture):
     """A backbone, plain or hierarchical.
 
     Args:
@@ -113,10 +113,10 @@ class Predictor(ConfiguredModule):
     supervises_sides: ClassVar[bool] = False
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
-        super().__init__()
         if not self.supervises_sides:
             backbone.require_no_sides(type(self).__name__)
-        self.backbone = backbone
+        super().__init__(backbone)
+        self.backbone: Backbone
         self.pyramid = None if fusion is None else Pyramid(backbone, fusion)
         self.num_levels: int = 0 if self.pyramid is None else self.pyramid.num_levels
 

@@ -10,12 +10,12 @@ from torch import nn
 
 from ..backbones import Backbone
 from ..blocks import area_resize, linear_resize
-from ..utils.network_config import ConfiguredModule
+from .architecture import Architecture
 
 GRID = 4
 
 
-class VAE(ConfiguredModule):
+class VAE(Architecture):
     """Variational auto-encoder (Kingma and Welling 2014), with the interface of MONAI's autoencoders.
 
     Args:
@@ -36,7 +36,6 @@ class VAE(ConfiguredModule):
         latent_size: int | None = None,
         image_size: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
         backbone.require("decode", "VAE")
         backbone.require_no_sides("VAE")
         if backbone.bottleneck is not None:
@@ -48,7 +47,8 @@ class VAE(ConfiguredModule):
             )
         if (latent_size is None) != (image_size is None):
             raise ValueError("latent_size and image_size go together: a vector does not know an image's size.")
-        self.backbone = backbone
+        super().__init__(backbone)
+        self.backbone: Backbone
         self.spatial_dims = dims = backbone.spatial_dims
         self.latent_channels = latent_channels
         width, conv = backbone.latent_channels, Conv["conv", dims]
@@ -72,7 +72,7 @@ class VAE(ConfiguredModule):
     @torch.jit.export
     def encode(self, x: torch.Tensor, context: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (B, C, *S) to mean and deviation of its latent, (B, latent_channels, *s) or (B, latent_size) each."""
-        conditions = self.backbone.embed(x.shape[0], x.shape[2:], None, context)
+        conditions = self.backbone.embed(x.shape[0], list(x.shape[2:]), None, context)
         feature, _ = self.backbone.encode(x, conditions)
         if self.has_vector_latent:
             feature = area_resize(feature, self.grid).flatten(1)

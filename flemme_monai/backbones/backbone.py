@@ -7,7 +7,7 @@ argument. What a network cannot do it refuses with a sentence.
 # no postponed annotations here: TorchScript does not read them in a named tuple
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -55,13 +55,30 @@ class BackboneOutput(NamedTuple):
     conditions: ConditionEmbeddings | None
 
 
+class EncoderAttributes(Protocol):
+    """What an encoder has beside its ``forward``: the total stride along each axis is ``size_divisor``."""
+
+    spatial_dims: int
+    in_channels: int
+    latent_channels: int
+    size_divisor: Sequence[int]
+
+
+class DecoderAttributes(Protocol):
+    """What a decoder has beside its ``forward``: ``output_layer`` is the module whose last convolution makes the
+    output."""
+
+    feature_channels: Sequence[int]
+    num_sides: int
+    output_layer: nn.Module
+
+
 class ImageEncoder(ConfiguredModule):
-    """The first half of a backbone with all that it needs: an image to its latent.
+    """The first half of a backbone with all that it needs.
 
     Args:
         encoder: from an image (B, in_channels, *S) to its latent (B, latent_channels, *s) and a list of features, fine
-            to coarse. It has the attributes ``spatial_dims``, ``in_channels``, ``latent_channels`` and
-            ``size_divisor``, and calls :func:`check_image`.
+            to coarse. It has :class:`EncoderAttributes`, and calls :func:`check_image`.
         conditions: embeds the conditions of the network; None: not used.
         bottleneck: a module that the latent passes, of the same shape before and after; None: not used.
 
@@ -77,10 +94,11 @@ class ImageEncoder(ConfiguredModule):
     ) -> None:
         super().__init__()
         self.conditions, self.encoder, self.bottleneck = conditions, encoder, bottleneck
-        self.spatial_dims: int = encoder.spatial_dims
-        self.in_channels: int = encoder.in_channels
-        self.latent_channels: int = encoder.latent_channels
-        self.size_divisor: list[int] = list(encoder.size_divisor)
+        has = cast(EncoderAttributes, encoder)
+        self.spatial_dims: int = has.spatial_dims
+        self.in_channels: int = has.in_channels
+        self.latent_channels: int = has.latent_channels
+        self.size_divisor: list[int] = list(has.size_divisor)
         self.conditioning: ConditioningConfig | None = None if conditions is None else conditions.settings
 
     def embed(
@@ -122,11 +140,15 @@ class ImageEncoder(ConfiguredModule):
             latent = self.bottleneck(latent)
         return latent, skips
 
+
+class LatentEncoder(ImageEncoder):
+    """A backbone without its decoder: an image to its latent. Args: as of :class:`ImageEncoder`."""
+
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor:
         """An image (B, in_channels, *S) to its latent (B, latent_channels, *s)."""
-        return self.encode(x, self.embed(x.shape[0], x.shape[2:], timesteps, context))[0]
+        return self.encode(x, self.embed(x.shape[0], list(x.shape[2:]), timesteps, context))[0]
 
 
 class Backbone(ImageEncoder):
@@ -134,9 +156,8 @@ class Backbone(ImageEncoder):
 
     Args:
         encoder: as in :class:`ImageEncoder`.
-        decoder: from a latent and the encoder's features to a :class:`DecoderOutput`. It has the attributes
-            ``feature_channels`` and ``num_sides``, and an ``output_layer``, the module whose last convolution makes the
-            output.
+        decoder: from a latent and the encoder's features to a :class:`DecoderOutput`. It has
+            :class:`DecoderAttributes`.
         out_channels: channels of the output.
         family: makes the blocks of the pyramid, and those that look at an image as context; None where ``refusals``
             says why there is no pyramid.
@@ -182,17 +203,17 @@ class Backbone(ImageEncoder):
                 "context: give one, or leave conditioning out and say in refusals why there is no pyramid."
             )
         conditions = None
-        if conditioning is not None:
-            families = (family if encoder_family is None else encoder_family, family)
-            patch = [min(4, d) for d in encoder.size_divisor] if context_patch is None else context_patch
-            conditions = ConditionEmbedder(conditioning, encoder.spatial_dims, families, patch)
+        if conditioning is not None and family is not None:
+            has, families = cast(EncoderAttributes, encoder), (encoder_family or family, family)
+            patch = [min(4, d) for d in has.size_divisor] if context_patch is None else context_patch
+            conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch)
             for half, side in (encoder, "encoder"), (decoder, "decoder"):
                 conditions.attach(half, side)
                 conditions.attach_input(half, side)
         super().__init__(encoder, conditions, bottleneck)
         self.decoder, self.out_channels, self.family = decoder, out_channels, family
-        self.feature_channels: list[int] = list(decoder.feature_channels)
-        self.num_sides: int = decoder.num_sides
+        self.feature_channels: list[int] = list(cast(DecoderAttributes, decoder).feature_channels)
+        self.num_sides: int = cast(DecoderAttributes, decoder).num_sides
         self.refusals = refusals
         for module in self.modules():
             if isinstance(module, Stage):
@@ -225,7 +246,7 @@ class Backbone(ImageEncoder):
         Raises:
             ValueError: If a shape does not fit, or a condition is missing or one that the network was not built for.
         """
-        conditions = self.embed(x.shape[0], x.shape[2:], timesteps, context)
+        conditions = self.embed(x.shape[0], list(x.shape[2:]), timesteps, context)
         latent, skips = self.encode(x, conditions)
         out = self.decode(latent, skips, conditions)
         return BackboneOutput(out.output, out.features, out.sides, latent, conditions)
@@ -261,9 +282,9 @@ class Backbone(ImageEncoder):
                 "supervise; expected none: build it without deep supervision."
             )
 
-    def without_decoder(self) -> ImageEncoder:
+    def without_decoder(self) -> LatentEncoder:
         """The first half alone, with the same weights."""
-        return ImageEncoder(self.encoder, self.conditions, self.bottleneck)
+        return LatentEncoder(self.encoder, self.conditions, self.bottleneck)
 
     def pyramid_block(self, channels: int, level: int) -> Stage:
         """A residual block for a level of the pyramid, under the conditions of the decoder.
@@ -272,6 +293,7 @@ class Backbone(ImageEncoder):
             channels: of the feature (B, channels, *s) that it keeps the shape of.
             level: of the feature, counted from the finest decoder stage (0) to the latent.
         """
+        assert self.family is not None, "a network without a family refuses the pyramid"
         block = self.family.pyramid_block(self.spatial_dims, channels, level)
         if self.conditions is not None:
             self.conditions.attach(block, "decoder")
@@ -279,7 +301,7 @@ class Backbone(ImageEncoder):
 
     def output_layer(self) -> nn.Module:
         """The decoder's module whose last convolution makes the output; a denoiser begins with it at zero."""
-        return self.decoder.output_layer
+        return cast(DecoderAttributes, self.decoder).output_layer
 
 
 def check_image(

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -108,6 +109,11 @@ class ConditioningConfig:
             )
 
     @property
+    def size(self) -> int:
+        """``context_size`` as a number: 0 without a context."""
+        return self.context_size or 0
+
+    @property
     def channel_shifts(self) -> list[str]:
         """The settings by which a condition without extent adds a constant to a channel; only an image has extent."""
         names = ["time_injection"] if self.context == "image" else ["time_injection", "injection", "combine"]
@@ -121,6 +127,13 @@ class ConditioningConfig:
     def injects(self) -> bool:
         """Whether the context goes into every block."""
         return self.combine in (None, "injection")
+
+
+class InputPlace(Protocol):
+    """A half of a backbone where a context can be added or concatenated before its first stage."""
+
+    input_channels: int
+    input_conditioning: nn.Module | None
 
 
 class ConditionEmbedder(nn.Module):
@@ -150,7 +163,7 @@ class ConditionEmbedder(nn.Module):
         self.settings, self.spatial_dims = settings, spatial_dims
         for side, family in zip(("encoder", "decoder"), families):
             _check_norm(settings, side, family)
-        size, width, drop = settings.context_size, settings.channels, settings.drop
+        size, width, drop = settings.size, settings.channels, settings.drop
         self.time: nn.Module | None = TimestepEmbedding(spatial_dims, width) if settings.timesteps else None
         self.context: nn.Module | None = None
         if settings.context == "class":
@@ -206,9 +219,9 @@ class ConditionEmbedder(nn.Module):
             raise ValueError(
                 f"timesteps has shape {tuple(timesteps.shape)}; expected ({batch},) for {batch} images, or (1,)."
             )
-        if context is None:
+        if context is None or settings.context is None:
             return
-        count = settings.context_size
+        count = settings.size
         expected = {"class": (batch,), "position": (batch, count), "image": (batch, count, *size)}[settings.context]
         shape = tuple(context.shape)
         one = {(batch,), (batch, 1)}  # a number per sample, with or without an axis of its own
@@ -260,8 +273,8 @@ class ConditionEmbedder(nn.Module):
                 f"combine={settings.combine!r}: the {side} {type(half).__name__} has no place to do it at; set combine "
                 "to 'injection'."
             )
-        concat = settings.combine == "cat"
-        half.input_conditioning = ContextFusion(self.spatial_dims, settings.channels, half.input_channels, concat)
+        place, concat = cast(InputPlace, half), settings.combine == "cat"
+        place.input_conditioning = ContextFusion(self.spatial_dims, settings.channels, place.input_channels, concat)
 
     def _injection(self, with_context: bool, channels: int) -> BlockInjection:
         settings, time, context = self.settings, None, None

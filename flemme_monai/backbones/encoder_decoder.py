@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         self.input_channels = width
         self.input_conditioning: nn.Module | None = None
         self.fuse, self.stages, self.down = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        self.features = []
+        self.features: list[FeatureSpec] = []
         for level, channels in enumerate(layout.channels):
             fuse, fused = connection.encoder_fuse(dims, layout.feature(width, level), self.features[:-1])
             self.fuse.append(fuse)

@@ -16,7 +16,7 @@ def area_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:
 
 def resized_like(x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """``x`` (B, C, *s) at the size of another feature or image, by :func:`area_resize` where the sizes differ."""
-    return x if x.shape[2:] == other.shape[2:] else area_resize(x, other.shape[2:])
+    return x if x.shape[2:] == other.shape[2:] else area_resize(x, list(other.shape[2:]))
 
 
 def linear_resize(x: torch.Tensor, size: list[int]) -> torch.Tensor:

@@ -30,4 +30,4 @@ class VectorBottleneck(nn.Module):
         pooled = area_resize(x, self.grid).flatten(1)
         vector = self.to_vector(pooled)
         feature = self.to_feature(vector).view([x.shape[0], x.shape[1]] + self.grid)
-        return linear_resize(feature, x.shape[2:])
+        return linear_resize(feature, list(x.shape[2:]))

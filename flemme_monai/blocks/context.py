@@ -39,6 +39,7 @@ class TimestepEmbedding(nn.Module):
             raise ValueError(f"an embedding of steps has {channels} channels; expected an even number.")
         self.channels = channels
         frequencies = torch.exp(-math.log(10000) * torch.arange(channels // 2) / (channels // 2))
+        self.frequencies: torch.Tensor
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.ones = [1] * spatial_dims
         fc1, fc2 = nn.Linear(channels, channels), nn.Linear(channels, channels)

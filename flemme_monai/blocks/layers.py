@@ -104,4 +104,4 @@ class PositionEmbedding(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) plus the embedding of its positions."""
-        return x + linear_resize(self.grid, x.shape[2:])
+        return x + linear_resize(self.grid, list(x.shape[2:]))

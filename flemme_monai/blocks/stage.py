@@ -96,16 +96,17 @@ class Stage(nn.Module):
     @contextmanager
     def _once_counted(self) -> Iterator[None]:
         """While activations are computed again: batch norms keep the running statistics that they have."""
-        norms = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-        kept = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-        for norm in norms:
+        norms = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        counts = [(norm, norm.num_batches_tracked) for norm in norms]  # None: keeps no statistics
+        kept = [(norm, norm.momentum, count, count.clone()) for norm, count in counts if count is not None]
+        for norm, _, _, _ in kept:
             norm.momentum = 0.0
         try:
             yield
         finally:
-            for norm, momentum, count in kept:
+            for norm, momentum, count, before in kept:
                 norm.momentum = momentum
-                norm.num_batches_tracked.copy_(count)
+                count.copy_(before)
 
 
 class NoInjection(nn.Module):

@@ -225,6 +225,7 @@ class WindowAttention(nn.Module):
             entries *= 2 * w - 1
         self.position_bias = nn.Parameter(torch.empty(entries, num_heads))
         nn.init.trunc_normal_(self.position_bias, std=0.02)
+        self.position_index: torch.Tensor
         self.register_buffer("position_index", self._position_index(), persistent=False)
 
     def _position_index(self) -> torch.Tensor:
@@ -249,9 +250,11 @@ class WindowAttention(nn.Module):
 
     def _exported(self, x: torch.Tensor) -> torch.Tensor:
         """As :meth:`forward`, of any size: no branch depends on it, and windows are gathered by tables."""
-        make_tables, attend = (_tables, _attention) if are_nodes_whole() else (window_tables, table_attention)
-        tables = make_tables(list(x.shape[1:-1]), self.window_size, self.shift, x.device)
-        return self.proj(attend(self.qkv(x), self._bias(self.window_size), *tables, self.num_heads))
+        whole, bias = are_nodes_whole(), self._bias(self.window_size)
+        make_tables = _tables if whole else window_tables
+        tokens, places, regions = make_tables(list(x.shape[1:-1]), self.window_size, self.shift, x.device)
+        attend = _attention if whole else table_attention
+        return self.proj(attend(self.qkv(x), bias, tokens, places, regions, self.num_heads))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend in the windows of ``x`` (B, *s, C)."""
