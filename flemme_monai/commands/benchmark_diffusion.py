@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ def compare_denoisers(args: argparse.Namespace) -> tuple[str, list[dict]]:
         target = count_parameters(build(OURS, dims, 1.0))
         widths = dict.fromkeys((OURS, *VARIANTS), (1.0, target))
         for name in THEIRS:
-            widths[name] = matched_width(lambda width, n=name, d=dims: build(n, d, width), target)
+            widths[name] = matched_width(partial(build, name, dims), target)
         measured = measure("denoiser", widths, problem, args, workload=Denoising)
         rows += [{"input": "x".join(map(str, problem.shape)), **row} for row in measured]
     columns = [
@@ -142,7 +143,8 @@ class Sampling:
         self.sampler = make_sampler(bundle, steps)
         self.network = ours(bundle, problem.spatial_dims).to(device).eval()
         self.noise = torch.randn(problem.shape, generator=torch.Generator().manual_seed(0)).to(device)
-        self.evaluations, self.inside = 0, []
+        self.evaluations = 0
+        self.inside: list[float] = []
 
     def evaluate(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
         """The network's prediction like ``x``, timed."""

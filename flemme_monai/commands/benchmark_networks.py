@@ -70,7 +70,7 @@ def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
     layout = LAYOUTS.get(kind, LAYOUTS[""])
     patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in layout)
     cls = getattr(backbones, name)
-    blocks = {"reduced": {"spatial_reduction": REDUCED}, "mamba2": {"block": "mamba2"}}.get(kind, {})
+    blocks: dict[str, Any] = {"reduced": {"spatial_reduction": REDUCED}, "mamba2": {"block": "mamba2"}}.get(kind, {})
     if cls.family_type is backbones.ConvFamily:
         blocks = {"norm": "batch", "act": "relu"}
     backbone = cls(
@@ -129,14 +129,14 @@ def matched_widths(group: str, spatial_dims: int, quick: bool = False) -> dict[s
     default SwinU, since SwinUNETR comes in steps of 12 features only.
     """
     mine, theirs = GROUPS[group]
-    target, fixed = count_parameters(build(mine[1], spatial_dims, 0.5 if quick else 1.0)), {}
+    target = count_parameters(build(mine[1], spatial_dims, 0.5 if quick else 1.0))
+    fixed: dict[str, tuple[float, int]] = {}
     if group == "swin":
         counts = {float(w): count_parameters(build(theirs[0], spatial_dims, w)) for w in (1, 2, 3, 4)}
         width = min(counts, key=lambda w: abs(counts[w] - target))
         target, fixed = counts[width], {theirs[0]: (width, counts[width])}
     return {
-        name: fixed.get(name) or matched_width(lambda width, n=name: build(n, spatial_dims, width), target)
-        for name in mine + theirs
+        name: fixed.get(name) or matched_width(partial(build, name, spatial_dims), target) for name in mine + theirs
     }
 
 
@@ -214,7 +214,7 @@ def measure(
             row[f"{mode} rounds ms"] = [1000 * s for s in seconds[name]]
     del loads, workloads
     for name, row in rows.items():
-        row.update(memory_in_process(name, row["width"], problem, args, workload.__module__.rpartition(".")[2]))
+        row.update(memory_in_process(name, widths[name][0], problem, args, workload.__module__.rpartition(".")[2]))
     return list(rows.values())
 
 

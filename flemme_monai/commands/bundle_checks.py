@@ -20,6 +20,7 @@ from monai.bundle import ConfigParser, ckpt_export, load, verify_metadata, verif
 from monai.bundle.scripts import _get_fake_input_shape
 from torch import nn
 
+from ..architectures import Architecture
 from .bundle_files import (
     AUTOENCODER_WEIGHTS,
     WEIGHTS,
@@ -88,7 +89,7 @@ def make_weights(bundle: Path) -> None:
         torch.save(network.state_dict(), bundle / name)
 
 
-def forward_arguments(network: nn.Module, batch: int, size: tuple[int, ...]) -> dict[str, torch.Tensor]:
+def forward_arguments(network: Architecture, batch: int, size: tuple[int, ...]) -> dict[str, torch.Tensor]:
     """What a network takes beside an image: time steps (B), which are as well sigmas, and its context.
 
     Args:
@@ -104,7 +105,7 @@ def forward_arguments(network: nn.Module, batch: int, size: tuple[int, ...]) -> 
     if settings and settings.timesteps:
         arguments["timesteps"] = torch.linspace(1, 50, batch)
     if settings and settings.context == "image":
-        arguments["context"] = torch.rand(batch, settings.context_size, *size)
+        arguments["context"] = torch.rand(batch, settings.size, *size)
     return arguments
 
 
@@ -213,6 +214,7 @@ def check_load(bundle: Path) -> str:
     with working_in(bundle.parent.parent / "elsewhere"):
         for workflow_type in {"train", "inference"} & workflows(bundle).keys():
             network = load(bundle.name, bundle_dir=bundle.parent, workflow_type=workflow_type, device="cpu")
+            assert isinstance(network, nn.Module), "load gives a network"
             loaded = network.state_dict()
             different = sorted(loaded.keys() ^ weights.keys())
             different += [key for key in loaded.keys() & weights.keys() if not torch.equal(loaded[key], weights[key])]

@@ -59,7 +59,8 @@ def matched_width(
     Raises:
         ValueError: If the closest is not close enough.
     """
-    width, counts = 1.0, {}
+    width = 1.0
+    counts: dict[float, int] = {}
     while width not in counts and len(counts) < MOST_TRIES:
         counts[width] = count_parameters(build(width))
         width = step * max(1, round(width * (target / counts[width]) ** 0.5 / step))

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from ..architectures import VAE, Architecture
 from .bundle_files import WEIGHTS
 from .bundle_runs import read_stack
 
 TOLERANCE = 1e-4  # of the largest value
 
 
-def load_network(bundle: Path) -> nn.Module:
+def load_network(bundle: Path) -> Architecture:
     """A bundle's network with its weights, in evaluation."""
     network = read_stack(bundle, ("inference",)).get_parsed_content("network_def")
     network.load_state_dict(torch.load(bundle / WEIGHTS, map_location="cpu", weights_only=True))
     return network.eval()
 
 
-def largest_difference(network: nn.Module, path: Path) -> float:
+def largest_difference(network: Architecture, path: Path) -> float:
     """Of a graph's and a network's numbers, over the largest value, at another size and two batches.
 
     Raises:
@@ -34,7 +35,9 @@ def largest_difference(network: nn.Module, path: Path) -> float:
     session = onnxruntime.InferenceSession(str(path))
     example = {"image" if name == "x" else name: x for name, x in example_inputs(network)[0].items() if x is not None}
     size, divisor = example["image"].shape[2:], network.backbone.size_divisor
-    other = size if getattr(network, "has_vector_latent", False) else [d * n for d, n in zip(divisor, (3, 7, 2))]
+    other: Sequence[int] = [d * n for d, n in zip(divisor, (3, 7, 2))]
+    if isinstance(network, VAE) and network.has_vector_latent:
+        other = size
     worst = 0.0
     for batch, sides in ((2, size), (4, other)):
         inputs = {}

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import onnx_ir as ir
 import torch
-from onnxscript import FLOAT, INT32, INT64
-from onnxscript import opset18 as op
+from onnxscript import FLOAT, INT32, INT64, opset18
 from torch.onnx._internal.exporter._torchlib.ops.hop import call_op
 
 from ..blocks.scan_order import axis_orders
 
+op: Any = opset18  # its hints are for the source of a script; the exporter calls these functions with a graph's values
 
-def _vector(numbers: Sequence[INT64]) -> INT64:
+
+def _sizes(value: Any) -> Sequence[int]:
+    """The sizes of a value of a graph, of which onnxscript's hints know none."""
+    return value.shape
+
+
+def _vector(numbers: Sequence[INT64 | int]) -> INT64:
     """Whole numbers, some of them known to the graph only, as a vector."""
     return op.Concat(*(op.Reshape(n, op.Constant(value_ints=[-1])) for n in numbers), axis=0)
 
@@ -28,7 +35,7 @@ def window_tables(
 ) -> tuple[INT64, INT64, INT64]:
     """See :func:`flemme_monai.blocks.swin.window_tables`: axis by axis over padded places, then cut into windows."""
     dims, places = len(size), None
-    cut: list[INT64] = []  # (m1, w1, m2, w2, ...)
+    cut: list[INT64 | int] = []  # (m1, w1, m2, w2, ...)
     for n, w in zip(size, window):
         count = op.Div(op.Add(n, w - 1), w)
         padded = op.Mul(count, w)
@@ -65,9 +72,9 @@ def window_tables(
 
 def table_attention(qkv: FLOAT, bias: FLOAT, tokens: INT64, places: INT64, regions: INT64, num_heads: int) -> FLOAT:
     """See :func:`flemme_monai.blocks.swin.table_attention`."""
-    channels, count = qkv.shape[-1] // 3, bias.shape[-1]
+    channels, count = _sizes(qkv)[-1] // 3, _sizes(bias)[-1]
     width = channels // num_heads
-    axes = len(qkv.shape) - 1
+    axes = len(_sizes(qkv)) - 1
     rows = op.Reshape(qkv, op.Constant(value_ints=[0, -1, 3 * channels]))  # (B, L, 3C)
     x = op.Gather(rows, op.Reshape(tokens, op.Constant(value_ints=[-1])), axis=1)
     x = op.Reshape(x, op.Constant(value_ints=[0, -1, count, 3, num_heads, width]))
@@ -105,6 +112,8 @@ def scan_tables(size: Sequence[INT64], scan: str, flip: bool, device: str) -> tu
 
 def exported_scan(u: FLOAT, delta: FLOAT, A: FLOAT, B: FLOAT, C: FLOAT, first: FLOAT) -> tuple[FLOAT, FLOAT]:
     """See :func:`flemme_monai.ops.reference.forward`: one Scan along the steps."""
+    # what the hints call by its content are values of a graph
+    rates, *sequences = cast("tuple[ir.Value, ...]", (A, first, delta, op.Mul(delta, u), B, C))
     kind = ir.TensorType(u.dtype)
     names = ("h", "dt", "x", "B", "C")  # (Z, G, W, N), (Z, G, W) twice, (Z, G, N) twice
     ranks = (4, 3, 3, 3, 3)
@@ -117,27 +126,24 @@ def exported_scan(u: FLOAT, delta: FLOAT, A: FLOAT, B: FLOAT, C: FLOAT, first: F
         return nodes[-1].outputs[0]
 
     last, row = (op.Constant(value_ints=[axis]) for axis in (-1, 2))
-    decay = node("Exp", node("Mul", node("Unsqueeze", dt, last), A))
+    decay = node("Exp", node("Mul", node("Unsqueeze", dt, last), rates))
     new = node("Mul", node("Unsqueeze", x, last), node("Unsqueeze", b, row))
     state = node("Add", node("Mul", decay, h), new)
     y = node("ReduceSum", node("Mul", state, node("Unsqueeze", c, row)), last, keepdims=0)
     for value, name, rank in ((state, "state", 4), (y, "y", 3)):
         value.name, value.type, value.shape = name, kind, ir.Shape([None] * rank)
     body = ir.Graph(inputs, [state, y], nodes=nodes, name="step")
-    state, y = call_op(
+    found = call_op(
         "Scan",
-        first,
-        delta,
-        op.Mul(delta, u),
-        B,
-        C,
+        *sequences,
         _num_outputs=2,
         body=body,
         num_scan_inputs=4,
         scan_input_axes=[2] * 4,
         scan_output_axes=[2],
     )
-    return y, state
+    last_state, outputs = cast("tuple[FLOAT, FLOAT]", found)
+    return outputs, last_state
 
 
 def layer_norm(
@@ -166,7 +172,8 @@ def refuse_other_sizes(model: ir.Model, divisor: Sequence[int]) -> None:
         return
     graph = model.graph
     image = graph.inputs[0]
-    uses, nodes = list(image.uses()), []
+    uses = list(image.uses())
+    nodes: list[ir.Node] = []
 
     def node(kind: str, *values: ir.Value, name: str | None = None, **attributes: int | ir.TensorProtocol) -> ir.Value:
         nodes.append(ir.node(kind, values, attributes, name=name or f"sizes_{len(nodes)}"))
