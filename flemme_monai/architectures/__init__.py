@@ -1,7 +1,6 @@
 """Architectures: what a backbone is for."""
 
 from .ae import AE
-from .architecture import Architecture
 from .clm import ClM
 from .ddpm import DDPM, LDM, SDM
 from .denoiser import Denoiser
@@ -12,4 +11,4 @@ from .pyramid import Pyramid
 from .sem import SeM
 from .vae import VAE
 
-__all__ = ["AE", "DDPM", "EDM", "HAE", "LDM", "SDM", "VAE", "Architecture", "ClM", "Denoiser", "HSeM", "Pyramid", "SeM"]
+__all__ = ["AE", "DDPM", "EDM", "HAE", "LDM", "SDM", "VAE", "ClM", "Denoiser", "HSeM", "Pyramid", "SeM"]

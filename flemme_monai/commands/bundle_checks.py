@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser, ckpt_export, load, verify_metadata, verif
 from monai.bundle.scripts import _get_fake_input_shape
 from torch import nn
 
-from ..architectures import Architecture
+from ..architectures.architecture import Architecture
 from .bundle_files import (
     AUTOENCODER_WEIGHTS,
     WEIGHTS,

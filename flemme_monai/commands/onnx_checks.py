@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ..architectures import VAE, Architecture
+from ..architectures import VAE
+from ..architectures.architecture import Architecture
 from .bundle_files import WEIGHTS
 from .bundle_runs import read_stack
 

@@ -11,7 +11,7 @@ from torch.fx.passes.dialect.common.cse_pass import CSEPass
 from ..ops.exported import whole_nodes
 
 if TYPE_CHECKING:
-    from ..architectures import Architecture
+    from ..architectures.architecture import Architecture
 
 
 def export_onnx(network: Architecture, path: str | os.PathLike) -> None:
