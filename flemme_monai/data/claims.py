@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from .refusal import RefusalError
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, TiffImagePlugin
 
 DEFLATE_RATIO = 1032  # bytes that one byte of a deflate stream can become at most
 _PIECE = 1 << 20
@@ -107,8 +107,10 @@ def check_picture(picture: Image.Image, path: str) -> None:
     Raises:
         RefusalError: If more pixels are claimed than held.
     """
+    from PIL.TiffImagePlugin import TiffImageFile
+
     width, height = picture.size
-    if picture.format == "TIFF":
+    if isinstance(picture, TiffImageFile):
         subsampled = picture.tag_v2.get(262) == 6  # YCbCr has fewer bits than its samples tell
         bits = 8 if subsampled else sum(_bits(picture))
         ratio = _TIFF_RATIOS.get(picture.info.get("compression", "raw"))
@@ -124,7 +126,7 @@ def check_picture(picture: Image.Image, path: str) -> None:
         check_held(claimed, os.path.getsize(path) * ratio, f"{width}x{height} pixels of {bits} bits")
 
 
-def _bits(picture: Image.Image) -> tuple[int, ...]:
+def _bits(picture: TiffImagePlugin.TiffImageFile) -> tuple[int, ...]:
     """Bits of each sample of a TIFF."""
     bits = picture.tag_v2.get(258, (1,))
     return bits if isinstance(bits, tuple) else (bits,)

@@ -17,6 +17,7 @@ class ContextPrepareBatch(PrepareBatchExtraInput):
 
     def __init__(self, extra_keys: dict[str, str]) -> None:
         super().__init__(extra_keys)
+        self.extra_keys: dict[str, str]
 
     def __call__(
         self,

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -89,10 +89,9 @@ def split_datalist(
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; expected 'case' or 'slab'")
     size = _size(image_size, spatial_dims)
-    given = _is_given(dataset_dir)
-    if not given:
+    if not _is_given(dataset_dir):
         data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed)
-    elif _has_classes(task, out_channels):
+    elif _has_classes(out_channels, task):
         data_set = find_classes(dataset_dir, in_channels, out_channels)
         _check_dims(data_set, spatial_dims)
     else:
@@ -112,7 +111,7 @@ def split_datalist(
     if unlabelled:
         _logger.info("%d test cases have no label and are left out", len(unlabelled))
         data_set.test = [case for case in data_set.test if "label" in case]
-    made_by = "" if given else f"seed {seed}, {task}, {out_channels}"
+    made_by = "" if _is_given(dataset_dir) else f"seed {seed}, {task}, {out_channels}"
     source = Source(data_set.cases, settings, made_by)
 
     def make(settings: Mapping[str, Any]) -> Split:
@@ -164,7 +163,7 @@ def inference_list(
     if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
         return divide(cases, by_share())["test"]
-    if _has_classes(task, out_channels):
+    if _has_classes(out_channels, task):
         try:
             data_set = find_classes(dataset_dir, in_channels, out_channels)
             _check_dims(data_set, spatial_dims)
@@ -181,7 +180,7 @@ def inference_list(
     return data_set.cases
 
 
-def _is_given(path: Any) -> bool:
+def _is_given(path: str | os.PathLike | None) -> TypeGuard[str | os.PathLike]:
     """Whether a path is set; the command line makes the number 0 of a folder that is called so."""
     return path is not None and path != ""
 
@@ -194,14 +193,14 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
             f"out_channels is {out_channels}; expected in_channels, {in_channels}, in reconstruction: set both to the "
             "channels of the images"
         )
-    if (task in ("classification", "segmentation") or _has_classes(task, out_channels)) and not (
+    if (task in ("classification", "segmentation") or _has_classes(out_channels, task)) and not (
         isinstance(out_channels, int) and out_channels > 1
     ):
         none = ", or none for no classes" if task == "generation" else ""
         raise ValueError(f"num_classes is {out_channels!r} for {task}; expected a number from 2{none}")
 
 
-def _has_classes(task: str, out_channels: int | None) -> bool:
+def _has_classes(out_channels: int | None, task: str) -> TypeGuard[int]:
     """Whether cases have a class each."""
     return task in ("classification", "generation") and out_channels is not None
 
@@ -220,9 +219,10 @@ def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]
 def _phantoms(
     task: str, spatial_dims: int, in_channels: int, out_channels: int | None, size: tuple[int, ...], seed: int
 ) -> DataSet:
-    if _has_classes(task, out_channels):
+    if _has_classes(out_channels, task):
         cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed)
     elif task == "segmentation":
+        assert out_channels is not None, "see _check_task"
         cases = phantoms(spatial_dims, in_channels, out_channels, size, seed)
     else:
         cases = phantoms(spatial_dims, in_channels, _PHANTOM_CLASSES, size, seed)
@@ -273,7 +273,7 @@ def _split(
     if fold is not None or split_by == "slab":
         every = cases + data_set.validation
         check_parts({"train": every, "val": [], "test": test}, groups, source)
-        if split_by == "slab" and fold is None:
+        if fold is None:
             return split_by_slab(every, test, groups)
         split = divide(every, by_fold(fold, num_folds), groups)
         return {"train": split["train"] + split["val"], "val": split["test"], "test": test} if test else split

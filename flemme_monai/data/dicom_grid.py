@@ -45,12 +45,12 @@ def regular_grid(folder: str, slices: Sequence[Header]) -> tuple[list[Header], n
                 f"{folder}: {some_names(without)} tell no {name}, so that the slices cannot be placed; convert them to "
                 "NIfTI or to pictures"
             )
-    _check_one(folder, slices, "spacing", _STRETCHED * min(map(abs, slices[0].spacing)))
+    _check_one(folder, slices, "spacing", _STRETCHED * min(map(abs, _spacing(slices[0]))))
     _check_one(folder, slices, "orientation", _TURNED)
     row, column, normal = directions(folder, slices[0])
-    depth = {header.path: float(np.dot(header.position, normal)) for header in slices}
+    depth = {header.path: float(np.dot(np.array(header.position), normal)) for header in slices}
     slices = sorted(slices, key=lambda header: depth[header.path])
-    spacing = slices[0].spacing
+    spacing = _spacing(slices[0])
     _check_steps(folder, slices, np.array([depth[header.path] for header in slices]), _SAME_PLACE * min(spacing))
 
     positions = np.array([header.position for header in slices])  # (D, 3) in LPS mm
@@ -103,18 +103,25 @@ def directions(folder: str, header: Header) -> tuple[np.ndarray, np.ndarray, np.
     Raises:
         SeriesError: If its orientation or its spacing is none.
     """
-    row, column = np.array(header.orientation).reshape(2, 3)
+    orientation, spacing = np.array(header.orientation), _spacing(header)
+    row, column = orientation.reshape(2, 3)
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 0.01:
         raise SeriesError(
-            f"{folder}: {header.name} has the orientation {_numbers(header.orientation)}; expected two unit vectors "
+            f"{folder}: {header.name} has the orientation {_numbers(orientation)}; expected two unit vectors "
             "at a right angle"
         )
-    if min(header.spacing) <= 0:
-        raise SeriesError(f"{folder}: {header.name} has the spacing {_numbers(header.spacing)}; expected mm above 0")
+    if min(spacing) <= 0:
+        raise SeriesError(f"{folder}: {header.name} has the spacing {_numbers(spacing)}; expected mm above 0")
     row = row / np.linalg.norm(row)
     normal = np.cross(row, column)
     normal = normal / np.linalg.norm(normal)
     return row, np.cross(normal, row), normal
+
+
+def _spacing(header: Header) -> tuple[float, ...]:
+    """The spacing in mm of a slice that tells it."""
+    assert header.spacing is not None
+    return header.spacing
 
 
 def _check_steps(folder: str, slices: Sequence[Header], depths: np.ndarray, same_place: float) -> None:
@@ -151,7 +158,7 @@ def _check_steps(folder: str, slices: Sequence[Header], depths: np.ndarray, same
         )
 
 
-def _numbers(values: Sequence[float]) -> str:
+def _numbers(values: Sequence[float] | np.ndarray) -> str:
     return "\\".join(f"{value:.5g}" for value in values)
 
 

@@ -152,11 +152,12 @@ def _strata(kinds: Sequence[Counter[Kind]], division: Division) -> dict[tuple[Ki
     for index, kind in enumerate(kinds):
         for name in kind:
             found.setdefault(name, []).append(index)
-    large, small = [], []
-    for kind in sorted(found):
-        (large if kind[0] >= 0 or len(found[kind]) >= division.smallest else small).append(kind)
-    together = sorted({index for kind in small for index in found[kind]})
-    strata = {(kind,): found[kind] for kind in large}
+    large: list[Kind] = []
+    small: list[Kind] = []
+    for name in sorted(found):
+        (large if name[0] >= 0 or len(found[name]) >= division.smallest else small).append(name)
+    together = sorted({index for name in small for index in found[name]})
+    strata: dict[tuple[Kind, ...], list[int]] = {(name,): found[name] for name in large}
     if 0 < len(together) < division.smallest and large:
         last = large[-1]
         del strata[(last,)]

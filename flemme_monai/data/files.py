@@ -90,7 +90,7 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     """
     found: list[Path] = []
     visited: set[str] = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    for root, folders, files in os.walk(os.fspath(folder), followlinks=True):
         real = os.path.realpath(root)
         folders[:] = [name for name in folders if not is_junk(name)] if real not in visited else []
         if real in visited:

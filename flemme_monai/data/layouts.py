@@ -85,13 +85,13 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
             raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {contents(folder)}")
         test_images, test_masks = _subfolder(folder, TEST_FOLDERS), _subfolder(folder, TEST_MASK_FOLDERS)
         test = {} if test_images is None else _paired_cases(test_images, test_masks, in_channels, labels=False)
-        cases = _paired_cases(images, masks, in_channels, labels)
-        twice = cases.keys() & test.keys()
+        named = _paired_cases(images, masks, in_channels, labels)
+        twice = named.keys() & test.keys()
         if twice:
             raise ValueError(
                 f"{folder}: case {min(twice)} lies in {images.name}/ and {TEST_FOLDERS[0]}/; a case belongs to one part"
             )
-        return by_part_folders(DataSet(folder, list(cases.values()), [], list(test.values())))
+        return by_part_folders(DataSet(folder, list(named.values()), [], list(test.values())))
     cases = _case_folders(folder, in_channels, labels) or _loose_cases(folder, in_channels, labels)
     if not cases:
         raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
@@ -100,9 +100,10 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
 
 def part_folders(names: Iterable[str]) -> dict[str, str]:
     """The parts that folders stand for, by their names: some train/ beside val/ or test/; none for other folders."""
-    parts = {name: PART_FOLDERS.get(name.lower()) for name in names}
-    named = [part for part in parts.values() if part]
-    return parts if "training" in named and len(set(named)) == len(named) == len(parts) > 1 else {}
+    folders = list(dict.fromkeys(names))
+    parts = {name: PART_FOLDERS[name.lower()] for name in folders if name.lower() in PART_FOLDERS}
+    named = set(parts.values())
+    return parts if "training" in named and len(named) == len(parts) == len(folders) > 1 else {}
 
 
 def by_part_folders(data_set: DataSet) -> DataSet:

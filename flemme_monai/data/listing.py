@@ -101,7 +101,7 @@ def _files(folder: Path, name: Any) -> list[str]:
     suffix = image_suffix(path)
     if suffix and not os.path.exists(path):
         stem = path[: len(path) - len(suffix)]
-        channels = []
+        channels: list[str] = []
         while os.path.exists(channel := f"{stem}_{len(channels):04d}{path[len(stem) :]}"):
             channels.append(str(channel))
         if channels:

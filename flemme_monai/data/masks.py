@@ -126,7 +126,8 @@ def check_levels(paths: Iterable[str | os.PathLike], num_classes: int) -> None:
 
 def is_grey(array: np.ndarray | torch.Tensor) -> bool:
     """Whether the first three channels of (C, *S) are equal."""
-    return bool((array[1:3] == array[:1]).all())
+    others, first = np.asarray(array[1:3]), np.asarray(array[:1])
+    return bool((others == first).all())
 
 
 def _has_color_channels(path: str | os.PathLike) -> bool:
@@ -158,7 +159,7 @@ def _packed(array: np.ndarray, name: str) -> np.ndarray:
             raise ValueError(f"{name}: has colours of 16 bits that no 8 bits have; store masks with 8 bits per channel")
         array = array // 257
     red, green, blue = array.astype(np.uint32) if len(array) == 3 else array.astype(np.uint32).repeat(3, axis=0)
-    return (red << 16) | (green << 8) | blue
+    return np.asarray((red << 16) | (green << 8) | blue)
 
 
 def _unpack(code: int) -> Color:

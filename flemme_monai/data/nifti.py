@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -57,7 +57,8 @@ def read_nifti(path: str, labels: bool = False) -> tuple[np.ndarray, np.ndarray,
     if labels and array.dtype.kind == "f" and 0 < abs(slope) < 0.5:
         whole = np.rint(array)
         array = whole if (np.abs(array - whole) <= abs(slope) / 2).all() else array
-    meta = {} if not _is_nifti(volume.header) else {HEADER_KEY: header_bytes(volume.header)}
+    header = volume.header
+    meta = {HEADER_KEY: header_bytes(header)} if _is_nifti(header) else {}
     return array, affine, meta
 
 
@@ -176,10 +177,11 @@ def _opened(path: str) -> Iterator[nibabel.spatialimages.SpatialImage]:
     volume = nibabel.load(path)
     if not isinstance(volume, nibabel.AnalyzeImage):
         raise RefusalError(f"is a {type(volume).__name__} of nibabel; expected an image of voxels")
-    voxels = volume.dataobj
+    voxels, file = volume.dataobj, volume.file_map["image"].filename
+    assert isinstance(voxels, nibabel.arrayproxy.ArrayProxy), "nibabel reads voxels of a file when they are asked for"
+    assert file is not None, "nibabel opened a file"
     if min(voxels.shape, default=0) < 1:
         raise RefusalError(f"has no voxels: its header claims the shape {_times(voxels.shape)}; replace it")
-    file = volume.file_map["image"].filename
     if not os.path.exists(file):
         raise RefusalError(f"lacks its other half {os.path.basename(file)}, which holds the voxels; put it beside it")
     if voxels.offset < 0:
@@ -213,7 +215,7 @@ def _affine(volume: nibabel.spatialimages.SpatialImage, rank: int) -> np.ndarray
     return affine
 
 
-def _is_nifti(header: Any) -> bool:
+def _is_nifti(header: nibabel.spatialimages.SpatialHeader) -> TypeGuard[nibabel.Nifti1Header]:
     import nibabel
 
     return isinstance(header, nibabel.Nifti1Header)

@@ -82,7 +82,7 @@ def _phantom(
     axes = [np.linspace(-1, 1, length, dtype=np.float32) for length in size]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))  # (spatial_dims, *size)
     body = _ellipsoid(grid, random.uniform(-0.05, 0.05, len(size)), random.uniform(0.8, 0.92, len(size)), 0.0)
-    label = np.zeros(size, dtype=np.uint8 if num_classes <= 256 else np.int32)
+    label: np.ndarray = np.zeros(size, dtype=np.uint8 if num_classes <= 256 else np.int32)
     tissue = body.astype(np.int32)  # 0 air, 1 body, 2 vessels, 2 + k organ k
     organs = num_classes - 1
     extent = (0.55 if len(size) == 2 else 0.7) / (max(organs, 2) if only is None else 2) ** 0.5

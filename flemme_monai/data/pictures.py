@@ -6,7 +6,7 @@ import warnings
 from contextlib import ExitStack, suppress
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from .claims import check_picture
 from .itk_files import ITK_LOCK, quiet_itk
@@ -57,7 +57,7 @@ def read_picture(path: str, indexed: bool = False) -> np.ndarray:
     return array.transpose(2, 1, 0)  # (H, W, C) to (C, W, H)
 
 
-def _is_deep(picture: Image.Image, tags: dict) -> bool:
+def _is_deep(picture: ImageFile.ImageFile, tags: dict) -> bool:
     """Whether a picture has several channels of more than the 8 bits that Pillow gives them."""
     if picture.format == "PNG":
         return picture.mode in ("RGB", "RGBA", "LA") and "16" in str(picture.tile[0][3])
@@ -110,7 +110,9 @@ def _shown(picture: Image.Image, indexed: bool) -> Image.Image:
     """The picture in grey, RGB or its indices; itself where it is so."""
     if picture.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")
+        shown = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")
+        assert shown is not None, "a new picture is made"
+        return shown
     if picture.mode in _SHOWN:
         return picture.convert(_SHOWN[picture.mode])
     if picture.mode in ("P", "PA") and not indexed:

@@ -56,7 +56,8 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path}: no such file")
     kind = image_kind(path)
-    affine, meta = np.eye(4), {}
+    affine = np.eye(4)
+    meta: dict[str, Any] = {}
     try:
         if kind == "picture":
             array = read_picture(path, indexed)
@@ -157,8 +158,10 @@ def read_image(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> MetaTe
     first = os.fspath(paths if isinstance(paths, (str, os.PathLike)) else paths[0])
     image = MetaTensor(torch.from_numpy(np.ascontiguousarray(stored.array, np.float32)), meta=meta_of(stored, first))
     if image.ndim == 4:
-        image = _RAS(image).contiguous()
-        image.applied_operations = []
+        turned = _RAS(image).contiguous()
+        assert isinstance(turned, MetaTensor), "Orientation keeps the meta"
+        turned.applied_operations = []
+        return turned
     return image
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
-
-from monai.data import DistributedSampler
+from monai.data import Dataset, DistributedSampler
 from torch import distributed
 
 
-def rank_sampler(dataset: Sized, part: str) -> DistributedSampler:
+def rank_sampler(dataset: Dataset, part: str) -> DistributedSampler:
     """This process's share of a part of the data; training cases are shuffled and every process has as many.
 
     Args:

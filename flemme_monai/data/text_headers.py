@@ -97,14 +97,14 @@ def check_metaimage(path: str) -> None:
 
 def _fields(file: BinaryIO, separator: bytes, is_last: Callable[[str, bytes], bool]) -> dict[str, str]:
     """The fields of a header up to its last line, or the end of the file."""
-    fields = {}
+    fields: dict[str, str] = {}
     for _ in range(_MOST_LINES):
         line = file.readline(_LONGEST_LINE)
         key, found, value = line.partition(separator)
-        key = key.decode("latin-1").strip()
+        name = key.decode("latin-1").strip()
         if found and not line.startswith(b"#"):
-            fields[key] = value.decode("latin-1").strip()
-        if not line or is_last(key, line):
+            fields[name] = value.decode("latin-1").strip()
+        if not line or is_last(name, line):
             return fields
         if len(line) == _LONGEST_LINE:
             break

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -117,11 +117,12 @@ def classifier_outputs(
         Features (N, F) and logits (N, K), float32.
     """
     device = next(classifier.parameters()).device
+    features_of = cast("Callable[[torch.Tensor], torch.Tensor]", classifier.features)
     features, logits = [], []
     with eval_mode(classifier):
         for batch in images.split(batch_size):
             batch = batch.to(device)
-            features.append(classifier.features(batch).float().cpu())
+            features.append(features_of(batch).float().cpu())
             logits.append(classifier(batch).float().cpu())
     return torch.cat(features), torch.cat(logits)
 

@@ -92,9 +92,9 @@ def compare_samples(
         ValueError: If the sets are of several sizes.
     """
     if not samples.images.shape[1:] == test.images.shape[1:] == training.images.shape[1:]:
-        found = [tuple(part.images.shape[1:]) for part in (samples, test, training)]
+        sizes = [tuple(part.images.shape[1:]) for part in (samples, test, training)]
         raise ValueError(
-            f"samples are {found[0]}, test images {found[1]} and training images {found[2]}; expected "
+            f"samples are {sizes[0]}, test images {sizes[1]} and training images {sizes[2]}; expected "
             "equal channels and sizes"
         )
     n, against = len(samples.images), f"{len(test.images)} test images"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from monai.data import MetaTensor
 from monai.metrics import CumulativeIterationMetric, compute_dice, compute_iou
 from monai.metrics.utils import do_metric_reduction
 from monai.networks import one_hot
 
-SCORES = {"dice": compute_dice, "iou": compute_iou}
+SCORES: dict[str, Callable[..., torch.Tensor]] = {"dice": compute_dice, "iou": compute_iou}
 EMPTY_CLASS = ("ignore", "one", "zero_one")
 UNITS = ("voxels", "mm3")
 
@@ -56,7 +58,9 @@ class OverlapMetric(CaseMean):
         self.score, self.empty_class = SCORES[score], empty_class
         self.include_background, self.num_classes = include_background, num_classes
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _compute_tensor(  # type: ignore[override]  # it has no use without labels
+        self, y_pred: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
         """(B, C, *S) or (B, 1, *S) each to (B, C)."""
         if self.num_classes is not None:
             y_pred, y = (one_hot(labels, self.num_classes) for labels in (y_pred, y))
@@ -84,7 +88,9 @@ class AbsentClassVolume(CaseMean):
             raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _compute_tensor(  # type: ignore[override]  # it has no use without labels
+        self, y_pred: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
         """One-hot segmentations (B, C, *S) to (B, C - 1), without the background."""
         predicted, labelled = (classes[:, 1:].flatten(2).sum(2) for classes in (y_pred, y))  # (B, C - 1)
         volume = predicted if self.unit == "voxels" else predicted * _voxel_volume(y).to(predicted)

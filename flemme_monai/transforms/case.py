@@ -73,7 +73,7 @@ class CheckCased(MapTransform):
             )
         if label is not None and self.num_classes is not None:
             try:
-                item["label"] = _cut(self._label(label, colors, image, name), slab, name)
+                item["label"] = _cut(self._label(label, self.num_classes, colors, image, name), slab, name)
             except ValueError as error:
                 if self.need_label:
                     raise
@@ -100,9 +100,9 @@ class CheckCased(MapTransform):
             )
         return image
 
-    def _label(self, label: MetaTensor, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
+    def _label(self, label: MetaTensor, num_classes: int, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
         label_name = _name(label, "the label")
-        classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, self.num_classes, colors))
+        classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, num_classes, colors))
         if classes.shape[1:] != image.shape[1:]:
             raise ValueError(
                 f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "

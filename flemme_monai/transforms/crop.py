@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, Randomizable, Resample, SpatialPad
+from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Resample, SpatialPad
 from monai.transforms.utils import create_grid, create_rotate, create_scale
 from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
 
@@ -49,7 +49,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         min_zoom: float = 0.85,
         max_zoom: float = 1.2,
         elastic_prob: float = 0.0,
-        elastic: Sequence[MapTransform] = (),
+        elastic: Sequence[RandomizableTransform] = (),
         elastic_margin: int = 8,
     ) -> None:
         super().__init__(keys)
@@ -58,7 +58,11 @@ class RandAffineCropd(Randomizable, MapTransform):
         self.roi_size = np.array(ensure_tuple_rep(roi_size, spatial_dims))
         self.pad = SpatialPad(self.roi_size.tolist())
         self.resample = [
-            Resample(mode, padding_mode="border", dtype=torch.float32)
+            Resample(
+                mode,
+                padding_mode="border",
+                dtype=torch.float32,  # type: ignore[arg-type]  # MONAI's hint lacks PyTorch's types, which it takes
+            )
             for mode in ensure_tuple_rep(mode, len(self.keys))
         ]
         self.rotate_prob = rotate_prob
@@ -111,7 +115,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         matrix = np.eye(dims + 1)
         if turned:
             angles = self.R.uniform(-self.rotate_range, self.rotate_range, 1 if dims == 2 else 3)
-            matrix = create_rotate(dims, angles)
+            matrix = np.asarray(create_rotate(dims, angles.tolist()))
         if zoomed:
             matrix = matrix @ create_scale(dims, [1 / self.R.uniform(self.min_zoom, self.max_zoom)] * dims)
         return matrix[:dims, :dims] if turned or zoomed else None
@@ -126,7 +130,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         centre = reach + np.where(room > 0, self.R.uniform(size=len(size)) * room, room / 2)
         first = np.clip(np.floor(centre - reach), 0, shape - 1).astype(int)
         last = np.clip(np.ceil(centre + reach), 0, shape - 1).astype(int)
-        grid = create_grid(size, homogeneous=False, dtype=torch.float32, backend=TransformBackends.TORCH)
+        grid = create_grid(size.tolist(), homogeneous=False, dtype=torch.float32, backend=TransformBackends.TORCH)
         grid = torch.einsum("ij,j...->i...", torch.as_tensor(matrix, dtype=torch.float32), grid)
         offset = torch.as_tensor(centre - (first + last) / 2, dtype=torch.float32)
         grid = grid + offset.reshape(-1, *[1] * len(size))  # from the middle of what is taken of the image

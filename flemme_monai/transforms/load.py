@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ class LoadImageFilesd(LoadImaged):
     """
 
     def __init__(self, keys: KeysCollection = "image") -> None:
-        super().__init__(keys, reader=CheckedReader())
+        super().__init__(keys, reader=CheckedReader())  # type: ignore[arg-type]  # MONAI takes an instance too
 
-    def key_iterator(self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None) -> Iterator[Any]:
+    def key_iterator(
+        self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None
+    ) -> Generator[Any, None, None]:
         """The keys of what is not in memory."""
         for found in super().key_iterator(data, *extra_iterables):
             if not isinstance(data[found[0] if extra_iterables else found], (np.ndarray, torch.Tensor)):
@@ -120,7 +122,9 @@ class OrientVolumesd(Orientationd):
     def __init__(self, keys: KeysCollection) -> None:
         super().__init__(keys, axcodes="RAS", labels=None, allow_missing_keys=True)
 
-    def key_iterator(self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None) -> Iterator[Any]:
+    def key_iterator(
+        self, data: Mapping[Hashable, Any], *extra_iterables: Iterable | None
+    ) -> Generator[Any, None, None]:
         """The keys of volumes."""
         for found in super().key_iterator(data, *extra_iterables):
             if data[found[0] if extra_iterables else found].ndim == 4:

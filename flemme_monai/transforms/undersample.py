@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class UndersampleKspaced(Randomizable, MapTransform):
         self.masker.set_random_state(state=self.R)
         return self
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Undersamples the images of one item.
 
         Args:
