@@ -142,12 +142,12 @@ def _damaged(content: bytes, suffix: str, rng: random.Random) -> tuple[bytes, st
         damages += [_text_field] * 6
     if suffix == ".png":
         damages += [_png_field] * 4
-    done = []
+    marks: list[str] = []
     data = bytearray(content)
     for damage in rng.choices(damages, k=rng.choice((1, 1, 1, 2, 3))):
         if data:
-            done.append(damage(data, rng))
-    return bytes(data), "; ".join(done)
+            marks.append(damage(data, rng))
+    return bytes(data), "; ".join(marks)
 
 
 def _place(data: bytearray, rng: random.Random) -> int:
@@ -184,6 +184,7 @@ def _overwrite(data: bytearray, rng: random.Random) -> str:
 
 
 def _nifti_field(data: bytearray, rng: random.Random) -> str:
+    value: float
     if rng.random() < 0.5:
         place, form, value = rng.choice(_NIFTI_WHOLE), "<h", rng.choice((-1, 0, 1, 2, 7, 128, 2304, 3000, 32767))
     else:

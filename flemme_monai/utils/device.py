@@ -35,7 +35,7 @@ def select_device(name: str | torch.device = "auto") -> torch.device:
     kind = "cuda" if name == "auto" else kind
     if kind not in ACCELERATORS or (":" in name and not index.isdigit()):
         raise ValueError(f"device {name!r} is unknown; expected auto, cpu, cuda, cuda:K, xpu, xpu:K or mps")
-    number = int(index or (0 if kind == "mps" else os.environ.get("LOCAL_RANK", 0)))
+    number = int(index or (0 if kind == "mps" else os.environ.get("LOCAL_RANK", "0")))
     count = _count(kind)
     if number >= count:
         what = ACCELERATORS[kind]

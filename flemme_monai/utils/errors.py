@@ -82,9 +82,9 @@ def one_line_error(error: BaseException) -> str | None:
             return " ".join(f"{type(cause).__name__}: {cause}".splitlines())
         if isinstance(cause, ModuleNotFoundError) and str(cause).startswith(_NOT_FOUND):
             return f"ValueError: _target_ {str(cause).split(': ')[1].rstrip('.')} is no class or function"
-        line = _wrong_setting(cause)
-        if line is not None:
-            return line
+        wrong = _wrong_setting(cause)
+        if wrong is not None:
+            return wrong
     return None
 
 
@@ -110,7 +110,8 @@ def install_one_line_errors() -> None:
             _end(error, line)
 
     def thread_hook(args: threading.ExceptHookArgs) -> None:
-        if one_line_error(args.exc_value) is None:  # else the thread that waits for this one raises it again
+        error = args.exc_value
+        if error is None or one_line_error(error) is None:  # else the thread that waits for this one raises it again
             threading.__excepthook__(args)
 
     sys.excepthook = hook

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def _locked_file(folder: Path) -> int:
 def _lock(file: int) -> bool:
     """Whether the lock was free; it ends with the file."""
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)

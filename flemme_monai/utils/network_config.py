@@ -25,7 +25,7 @@ class ConfiguredModule(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _keeping_config(cls.__init__)
+            cls.__init__ = _keeping_config(cls.__init__)  # type: ignore[method-assign]  # a subclass's own, in a wrapper
 
     def resolve_config(self, **arguments: Any) -> None:
         """Keep what arguments that were left open, as None, have become.
@@ -111,12 +111,13 @@ def build_network(config: Any) -> Any:
     if "_target_" not in config:
         return arguments
     target = config["_target_"]
-    if not is_own(target):
+    found = locate(target) if is_own(target) else None
+    if not isinstance(found, type):
         raise ValueError(
             f"_target_ is {target!r}; expected a network of flemme_monai, for no other is built from a record"
         )
     try:
-        return locate(target)(**arguments)
+        return found(**arguments)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{target} cannot be built: {error}") from error
 

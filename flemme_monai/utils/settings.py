@@ -125,8 +125,8 @@ def _check_component(name: str, given: Mapping[str, Any], parser: ConfigParser) 
     replaced = {resolver.normalize_id(key): value for key, value in given.items()}
     for depth, level in enumerate(levels):
         place = SEP.join(levels[:depth])
-        children = dict(enumerate(node)) if isinstance(node, list) else node if isinstance(node, dict) else {}
-        children = {str(key): child for key, child in children.items()}
+        named: dict[Any, Any] = dict(enumerate(node)) if isinstance(node, list) else node
+        children = {str(key): child for key, child in named.items()} if isinstance(named, dict) else {}
         if level not in children:
             if "_target_" in children:
                 target = replaced.get(resolver.sep.join([*levels[:depth], "_target_"]), children["_target_"])
