@@ -65,8 +65,8 @@ class EncoderAttributes(Protocol):
 
 
 class DecoderAttributes(Protocol):
-    """What a decoder has beside its ``forward``: ``output_layer`` is the module whose last convolution makes the
-    output."""
+    """What a decoder has beside its ``forward``: the last convolution of ``output_layer`` makes the output; a decoder
+    without one serves no denoiser."""
 
     feature_channels: Sequence[int]
     num_sides: int

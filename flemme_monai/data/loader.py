@@ -17,7 +17,7 @@ class CaseLoader(ThreadDataLoader):
     thread has died, for whatever reason. The arguments are the same.
     """
 
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, as MONAI's
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, as MONAI's own is
         batches = _with_error(DataLoader.__iter__(self))
         buffer = ThreadBuffer(batches, self.buffer_size, self.buffer_timeout)
         atexit.register(buffer.stop)  # a thread that is inside PyTorch when the interpreter ends would abort it

@@ -103,7 +103,7 @@ class GenerationReport:
     def __call__(self, engine: Workflow) -> None:
         parts = [self._samples]
         if idist.get_world_size() > 1:
-            parts = idist.all_gather(self._samples)  # type: ignore[assignment]  # of a list it makes a list of lists
+            parts = idist.all_gather(self._samples)  # type: ignore[assignment]  # Ignite has no hint for lists of lists
         if idist.get_rank() != 0:
             return
         assert self._known is not None, "read when the engine started"

@@ -34,7 +34,7 @@ class EarlyStop(EarlyStopping):
         super().__init__(patience, self._score, evaluator, threshold=min_delta)
         self.evaluator = evaluator
 
-    def attach(self, engine: Workflow) -> None:  # type: ignore[override]  # when it looks is no choice here
+    def attach(self, engine: Workflow) -> None:  # type: ignore[override]  # its events are fixed
         """Watch the evaluator, stop ``engine``, the trainer."""
         self.trainer = engine
         engine.state.early_stop = self

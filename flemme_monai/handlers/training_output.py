@@ -25,7 +25,7 @@ class ValidationLoss(Average):
     def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
         super().__init__(output_transform=lambda output: loss(output["pred"].float(), output["label"]).mean().item())
 
-    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]  # has one usage
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]  # its usage is fixed
         """Add the metric to ``engine``, an evaluator."""
         usage = MetricUsage(Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, IterationEvents.FORWARD_COMPLETED)
         super().attach(engine, name, usage)

@@ -21,7 +21,7 @@ class PyramidLoss(DeepSupervisionLoss):
     def __init__(
         self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], weights: list[float], interp_mode: str
     ) -> None:
-        super().__init__(loss, weights=weights)  # type: ignore[arg-type]  # MONAI only calls it
+        super().__init__(loss, weights=weights)  # type: ignore[arg-type]  # MONAI only calls it, whatever it is
         self.interp_mode = interp_mode
 
     def get_loss(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ class OverlapMetric(CaseMean):
         self.score, self.empty_class = SCORES[score], empty_class
         self.include_background, self.num_classes = include_background, num_classes
 
-    def _compute_tensor(  # type: ignore[override]  # it has no use without labels
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
         self, y_pred: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:
         """(B, C, *S) or (B, 1, *S) each to (B, C)."""
@@ -88,7 +88,7 @@ class AbsentClassVolume(CaseMean):
             raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit
 
-    def _compute_tensor(  # type: ignore[override]  # it has no use without labels
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
         self, y_pred: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:
         """One-hot segmentations (B, C, *S) to (B, C - 1), without the background."""

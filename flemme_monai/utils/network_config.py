@@ -25,7 +25,7 @@ class ConfiguredModule(nn.Module):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
-            cls.__init__ = _keeping_config(cls.__init__)  # type: ignore[method-assign]  # a subclass's own, in a wrapper
+            cls.__init__ = _keeping_config(cls.__init__)  # type: ignore[method-assign]  # wrapped: keeps arguments
 
     def resolve_config(self, **arguments: Any) -> None:
         """Keep what arguments that were left open, as None, have become.
