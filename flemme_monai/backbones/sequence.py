@@ -92,8 +92,7 @@ class SequenceFamily(BlockFamily):
                 blocks += [(block, width) for block in row]
             if width < out_channels:
                 blocks.append((Linear(width, out_channels), 0))
-        modules, injection_channels = zip(*blocks)
-        return Stage(modules, injection_channels, channel_last_view=True)
+        return Stage([block for block, _ in blocks], [width for _, width in blocks], channel_last_view=True)
 
     def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:
         """One block."""

@@ -64,7 +64,8 @@ def class_path(cls: type) -> str:
 
 def current_path(target: Any) -> Any:
     """The dotted path that a ``_target_`` has in this version, where it names one of this package by a former name."""
-    return class_path(locate(target)) if is_own(target) else target
+    found = locate(target) if is_own(target) else None
+    return class_path(found) if isinstance(found, type) else target
 
 
 def config_of(value: Any) -> Any:
