@@ -71,7 +71,8 @@ def ours(name: str, spatial_dims: int, width: float) -> nn.Module:
     layout = LAYOUTS.get(kind, LAYOUTS[""])
     patch, stages, middle = ([max(4, 4 * round(c * width / 4)) for c in level] for level in layout)
     cls = getattr(backbones, name)
-    blocks: dict[str, Any] = {"reduced": {"spatial_reduction": REDUCED}, "mamba2": {"block": "mamba2"}}.get(kind, {})
+    variants: dict[str, dict[str, Any]] = {"reduced": {"spatial_reduction": REDUCED}, "mamba2": {"block": "mamba2"}}
+    blocks = variants.get(kind, {})
     if cls.family_type is backbones.ConvFamily:
         blocks = {"norm": "batch", "act": "relu"}
     backbone = cls(

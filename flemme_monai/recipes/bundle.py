@@ -90,7 +90,8 @@ def _similar(workflows: dict[str, Workflow], setting: str) -> str:
         names = [name for name, value in node.items() if isinstance(value, dict)]
     else:
         names = [name for name in (node if depth else first.settings) if not name.startswith("_")]
-        names += inspect.signature(locate(node["_target_"])).parameters if "_target_" in node else []
+        component = locate(node["_target_"]) if "_target_" in node else None
+        names += inspect.signature(component).parameters if callable(component) else []
     known = ["#".join([*levels[:depth], name]) for name in dict.fromkeys(names)]
     return did_you_mean("#".join(levels[: depth + 1]), known)
 

@@ -33,8 +33,8 @@ class ConfiguredModule(nn.Module):
         Args:
             arguments: values by name; one that the network's class does not take is left out.
         """
-        left_open = [name for name in arguments if name in self._config and self._config[name] is None]
-        self._config.update({name: config_of(arguments[name]) for name in left_open})
+        config: dict[str, Any] = self.__dict__["_config"]
+        config.update({name: config_of(value) for name, value in arguments.items() if config.get(name, "") is None})
 
 
 def _keeping_config(init: Callable[..., None]) -> Callable[..., None]:

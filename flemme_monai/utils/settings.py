@@ -150,9 +150,12 @@ def _check_argument(name: str, value: Any, target: Any, depth: int) -> None:
     argument = levels[depth]
     if argument.startswith("_"):  # MONAI's own, such as _disabled_
         return
+    component = locate(target) if isinstance(target, str) else None
+    if not callable(component):
+        return
     try:
-        parameters = inspect.signature(locate(target)).parameters.values()
-    except (TypeError, ValueError):  # no path, or built in without a signature
+        parameters = inspect.signature(component).parameters.values()
+    except ValueError:  # built in without a signature
         return
     known = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
