@@ -78,7 +78,7 @@ def _takes(target: str | None, name: str) -> bool:
 
 
 def _similar(workflows: dict[str, Workflow], setting: str) -> str:
-    """What is told of a setting that is not there: the one most like it, beside the first level that is wrong."""
+    """The message on a setting that is not there: the one most like it, beside the first level that is wrong."""
     from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
 
     first = next(iter(workflows.values()))

@@ -156,7 +156,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 
 def unknown_setting(target: str, wrong: str, known: list[str]) -> str:
-    """What is told of a setting that a class or function does not take, with the one most like it."""
+    """The message on a setting that a class or function does not take, with the one most like it."""
     return f"{target} has no setting {wrong!r}; {did_you_mean(wrong, known)}"
 
 
