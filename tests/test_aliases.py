@@ -7,6 +7,8 @@ from pydoc import locate
 
 import pytest
 
+from flemme_monai.diffusion import AveragedInferer, HeunSampler, SamplingInferer
+
 RENAMED = {
     "backbones.Conditioning": "backbones.ConditioningConfig",
     "diffusion.DenoisingPrepareBatch": "diffusion.SchedulerPrepareBatch",
@@ -38,3 +40,16 @@ def test_a_former_name_is_that_of_the_same_thing(former: str, name: str) -> None
 
 def test_the_deviation_has_its_former_key_under_the_former_name() -> None:
     assert locate("flemme_monai.transforms.SplitSpreadd")(keys="pred").std_key == "spread"
+
+
+def test_former_arguments_of_samplers_mean_what_they_meant(caplog: pytest.LogCaptureFixture) -> None:
+    former = {"churn": 4.0, "churn_min": 0.1, "churn_max": 2.0, "noise_scale": 1.01}
+    sampler = HeunSampler(6, **former)
+    assert vars(sampler) == vars(HeunSampler(6, s_churn=4.0, s_tmin=0.1, s_tmax=2.0, s_noise=1.01))
+    assert "churn of HeunSampler is now called s_churn" in caplog.messages
+    for inferer in SamplingInferer, AveragedInferer:
+        assert inferer(sampler, guidance=2.0).guidance_scale == 2.0
+    assert [message for message in caplog.messages if "guidance" in message] == [
+        "guidance of SamplingInferer is now called guidance_scale",
+        "guidance of AveragedInferer is now called guidance_scale",
+    ]

@@ -41,7 +41,11 @@ LEFT = {
         **dict.fromkeys(("ImageWay", "ScheduleSampler", "SeedWay", "SigmaPrepareBatch", "StartNoise"), ALIAS),
         "guidance": "the module of classifier-free guidance",
     },
-    "diffusion/sampling.py": {"guidance": "the module of classifier-free guidance"},
+    "diffusion/inferers.py": {"guidance": "the argument of 0.4.0"},
+    "diffusion/sampling.py": {
+        "guidance": "the module of classifier-free guidance",
+        **dict.fromkeys(("churn", "churn_min", "churn_max", "noise_scale"), "the arguments of 0.4.0"),
+    },
     "handlers/__init__.py": dict.fromkeys(("CaseReport", "LatentPicture", "Report", "RunState", "SaveWay"), ALIAS),
     "inferers/__init__.py": {"BetweenInferer": ALIAS},
     "transforms/__init__.py": dict.fromkeys(("FinalOutputd", "LoadCased", "SplitSpreadd"), ALIAS),

@@ -10,7 +10,7 @@ import torch
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
-from ..utils import terminal_bar
+from ..utils import former_arguments, terminal_bar
 from .noise import image_generators, initial_noise, noise_generator
 from .preparation import statistics
 from .sampling import HeunSampler, SchedulerSampler
@@ -65,6 +65,7 @@ class SamplingInferer(Inferer):
         steps: those of the last call, (B, C, *S) on the CPU, the first first.
     """
 
+    @former_arguments(guidance="guidance_scale")
     def __init__(
         self,
         sampler: Sampler,
@@ -135,6 +136,7 @@ class AveragedInferer(Inferer):
         ValueError: If there are fewer than 2 samples.
     """
 
+    @former_arguments(guidance="guidance_scale")
     def __init__(
         self,
         sampler: Sampler,

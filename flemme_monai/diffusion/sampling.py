@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from ..utils import former_arguments
 from .guidance import classifier_free_guidance
 from .schedules import DiffusionScheduler, Generators, noise_like
 
@@ -83,6 +84,7 @@ class HeunSampler:
         ValueError: If there is no step, or the sigmas are out of order.
     """
 
+    @former_arguments(churn="s_churn", churn_min="s_tmin", churn_max="s_tmax", noise_scale="s_noise")
     def __init__(
         self,
         num_inference_steps: int = 18,

@@ -7,7 +7,7 @@ from .files import atomic_write, naming, path_in, text_file, user_path, writable
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
-from .settings import as_bool, check_settings, renamed_setting
+from .settings import as_bool, check_settings, former_arguments, renamed_setting
 from .weights import load_weights, unwrap_model
 
 # its name in bundles of version 0.4.0
@@ -20,6 +20,7 @@ __all__ = [
     "check_trained",
     "find_bundle_root",
     "first_cause",
+    "former_arguments",
     "hold_folder",
     "install_one_line_errors",
     "load_weights",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import logging
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pydoc import locate
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,26 @@ def renamed_setting(name: str, former: Any, default: Any) -> Any:
     if idist.get_rank() == 0:
         _logger.warning("%s is now called %s: %r is taken", FORMER_NAMES[name], name, former)
     return former
+
+
+def former_arguments(**names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator of ``__init__``: arguments are taken under former names too, and that is logged.
+
+    Args:
+        names: an argument's name by its former one.
+    """
+
+    def decorate(init: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(init)
+        def wrapped(self: object, *args: Any, **kwargs: Any) -> None:
+            for former in names.keys() & kwargs.keys():
+                _logger.warning("%s of %s is now called %s", former, type(self).__name__, names[former])
+                kwargs[names[former]] = kwargs.pop(former)
+            init(self, *args, **kwargs)
+
+        return wrapped
+
+    return decorate
 
 
 def check_settings() -> None:
