@@ -20,7 +20,7 @@ from flemme_monai.architectures import HSeM
 from flemme_monai.backbones import CNN, UNet, VMambaU
 from flemme_monai.recipes import make_bundle
 from flemme_monai.recipes.networks import built_backbone
-from flemme_monai.registry import ARCHITECTURES, FAMILIES, pairs
+from flemme_monai.registry import ARCHITECTURES, ENCODERS, FAMILIES, pairs
 from flemme_monai.utils.network_config import config_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,7 +80,11 @@ def called(node: Any, parser: ConfigParser) -> Any:
     return locate(node["_target_"])(**arguments)
 
 
-@pytest.mark.parametrize("pair", SHIPPED)
+FAST = [next(p for p in SHIPPED if p.endswith(f"_{key}")) for key in ENCODERS]  # every encoder, every architecture
+FAST += [next(p for p in SHIPPED if p.startswith(f"{key}_")) for key in ARCHITECTURES]
+
+
+@pytest.mark.parametrize("pair", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in SHIPPED])
 def test_a_class_in_python_is_the_network_of_its_bundle(pair: str) -> None:
     for config in configs(pair).values():
         for name in filter(config.__contains__, NETWORKS[:2]):

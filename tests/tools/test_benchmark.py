@@ -263,6 +263,7 @@ def test_peak_memory_of_this_process_is_a_number_of_bytes() -> None:
     assert peak_bytes(lambda: torch.ones(2**20), CPU) >= 0
 
 
+@pytest.mark.slow
 def test_waiting_for_data_is_a_share_of_each_epoch(
     bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def test_one_seed_is_one_damage(tmp_path: Path, samples: list[Path]) -> None:
     assert copies[0] == copies[1] != samples[0].read_bytes()
 
 
+@pytest.mark.slow
 def test_the_tool_counts_what_became_of_images_that_itk_reads(tmp_path: Path) -> None:
     command = [sys.executable, "tools/fuzz_images.py", "--count", "42", "--kinds", ".nrrd,.mha,.mhd,series"]
     run = subprocess.run([*command, "--keep", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=300)
