@@ -47,6 +47,8 @@ def test_former_arguments_of_samplers_mean_what_they_meant(caplog: pytest.LogCap
     sampler = HeunSampler(6, **former)
     assert vars(sampler) == vars(HeunSampler(6, s_churn=4.0, s_tmin=0.1, s_tmax=2.0, s_noise=1.01))
     assert "churn of HeunSampler is now called s_churn" in caplog.messages
+    with pytest.raises(ValueError, match="churn and s_churn are one setting under two names; give s_churn alone"):
+        HeunSampler(6, churn=4.0, s_churn=2.0)
     for inferer in SamplingInferer, AveragedInferer:
         assert inferer(sampler, guidance=2.0).guidance_scale == 2.0
     assert [message for message in caplog.messages if "guidance" in message] == [

@@ -15,40 +15,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from flemme_monai.commands.measure import markdown_table  # noqa: E402
 from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS  # noqa: E402
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table, the first its head."""
-    head, *body = rows
-    return "\n".join(f"|{'|'.join(cells)}|" for cells in (_spaced(head), ["---"] * len(head), *map(_spaced, body)))
-
-
-def _spaced(cells: Sequence[str]) -> list[str]:
-    return [f" {cell} " for cell in cells]
 
 
 def encoders() -> str:
     """The encoders, a row a family and a column a connection, then the networks from elsewhere."""
     found = {(row.family, row.connection): f"`{row.name}`" for row in ENCODERS.values()}
-    rows = [["family", *CONNECTIONS.values()]]
+    rows = []
     for family in FAMILIES.values():
-        cells = [found.get((family.key, connection), "") for connection in CONNECTIONS]
-        rows.append([f"`{family.name}`, {family.title}", *cells])
-    text = table(rows)
+        cells = {title: found.get((family.key, connection), "") for connection, title in CONNECTIONS.items()}
+        rows.append({"family": f"`{family.name}`, {family.title}", **cells})
+    text = markdown_table(rows)
     if NETWORKS:
-        rows = [["network", "what it is", "architectures"]]
+        rows = []
         for network in NETWORKS.values():
             served = ", ".join(f"`{ARCHITECTURES[key].name}`" for key in network.architectures)
-            rows.append([f"`{network.name}`", network.title, served])
-        text += f"\n\n{table(rows)}"
+            rows.append({"network": f"`{network.name}`", "what it is": network.title, "architectures": served})
+        text += f"\n\n{markdown_table(rows)}"
     return text
 
 
 def architectures() -> str:
     """What each architecture is for."""
-    rows = [[f"`{row.name}`", row.title + "; plain encoders" * row.plain] for row in ARCHITECTURES.values()]
-    return table([["architecture", "what for"], *rows])
+    rows = ARCHITECTURES.values()
+    return markdown_table(
+        [{"architecture": f"`{row.name}`", "what for": row.title + "; plain encoders" * row.plain} for row in rows]
+    )
 
 
 def filled(text: str) -> str:

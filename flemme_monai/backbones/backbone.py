@@ -14,7 +14,7 @@ from torch import nn
 
 from ..blocks import ConditionEmbeddings, Stage
 from ..utils.network_config import ConfiguredModule
-from .conditioning import ConditionEmbedder, ConditioningConfig
+from .conditioning import ConditionEmbedder, ConditioningConfig, built_without
 from .family import BlockFamily
 
 ABILITIES = {
@@ -115,8 +115,7 @@ class ImageEncoder(ConfiguredModule):
         """
         if self.conditions is None:
             if timesteps is not None or context is not None:
-                name = "context" if timesteps is None else "timesteps"
-                raise ValueError(f"{name} given, but this backbone was built without; set its conditioning#{name}.")
+                raise ValueError(built_without("context" if timesteps is None else "timesteps"))
             return None
         return self.conditions(batch, size, timesteps, context)
 

@@ -136,6 +136,11 @@ class InputPlace(Protocol):
     input_conditioning: nn.Module | None
 
 
+def built_without(name: str) -> str:
+    """The message on a condition that a backbone does not have."""
+    return f"{name} given, but this backbone was built without; set its conditioning#{name}."
+
+
 class ConditionEmbedder(nn.Module):
     """Checks and embeds the conditions of a network, and gives its halves the modules that inject them.
 
@@ -212,7 +217,7 @@ class ConditionEmbedder(nn.Module):
         takes = {"timesteps": settings.timesteps, "context": settings.context}
         for name, given in ("timesteps", timesteps), ("context", context):
             if given is not None and not takes[name]:
-                raise ValueError(f"{name} given, but this backbone was built without; set its conditioning#{name}.")
+                raise ValueError(built_without(name))
             if given is None and takes[name]:
                 raise ValueError(f"this backbone was built with conditioning#{name} and needs them at every call.")
         if timesteps is not None and timesteps.numel() not in (1, batch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -73,13 +72,15 @@ def _set(workflows: dict[str, Workflow], setting: str, value: Any) -> bool:
 
 def _takes(target: str | None, name: str) -> bool:
     """Whether the class or function of that path has an argument of that name."""
-    found = None if target is None else locate(target)
-    return callable(found) and name in inspect.signature(found).parameters
+    from ..utils.settings import component_parameters
+
+    return name in (component_parameters(target) or ())
 
 
 def _similar(workflows: dict[str, Workflow], setting: str) -> str:
     """The message on a setting that is not there: the one most like it, beside the first level that is wrong."""
     from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
+    from ..utils.settings import component_parameters
 
     first = next(iter(workflows.values()))
     levels, depth = setting.split("#"), 0
@@ -90,8 +91,7 @@ def _similar(workflows: dict[str, Workflow], setting: str) -> str:
         names = [name for name, value in node.items() if isinstance(value, dict)]
     else:
         names = [name for name in (node if depth else first.settings) if not name.startswith("_")]
-        component = locate(node["_target_"]) if "_target_" in node else None
-        names += inspect.signature(component).parameters if callable(component) else []
+        names += component_parameters(node.get("_target_")) or ()
     known = ["#".join([*levels[:depth], name]) for name in dict.fromkeys(names)]
     return did_you_mean("#".join(levels[: depth + 1]), known)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .base import AMP, BEST_WEIGHTS, DEVICE, Config, Workflow, component
 from .handlers import load_weights
-from .training import folders, imports, window_inferer
+from .training import folders, imports, ordered_loader, window_inferer
 
 TRAINED = f"$flemme_monai.utils.trained_settings({BEST_WEIGHTS})"
 TRAINED_NETWORK = f"$flemme_monai.utils.trained_network(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
@@ -123,9 +123,7 @@ def inference_components(
         "dataset": component(
             "flemme_monai.data.CaseDataset", data="@datalist", transform="@preprocessing", slices=slices, cache=cache
         ),
-        "dataloader": component(
-            "flemme_monai.data.CaseLoader", dataset="@dataset", batch_size=batch_size, shuffle=False, num_workers=0
-        ),
+        "dataloader": ordered_loader("@dataset", batch_size),
         "inferer": window_inferer("@overlap") if inferer is None else inferer,
         "postprocessing": postprocessing,
         "checkpointloader": load_weights(),

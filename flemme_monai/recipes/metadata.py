@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import __version__
 from ..registry import ARCHITECTURES, backbone, reference
 from .base import Config, Recipe
 from .networks import built_backbone
@@ -34,7 +35,7 @@ def metadata(name: str, pair: str, recipe: Recipe, inference: Config) -> Config:
         "pytorch_version": "2.13.0",
         "numpy_version": "2.2.6",
         "required_packages_version": {
-            "flemme-monai": "0.5.0",
+            "flemme-monai": __version__,
             "fire": "0.7.1",
             "itk": "5.4.7",
             "matplotlib": "3.10.7",

@@ -152,6 +152,13 @@ def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spa
     )
 
 
+def ordered_loader(dataset: str, batch_size: int | str) -> Config:
+    """The batches of a dataset in its order, made in this process."""
+    return component(
+        "flemme_monai.data.CaseLoader", dataset=dataset, batch_size=batch_size, shuffle=False, num_workers=0
+    )
+
+
 def training_part(
     preprocessing: Config,
     key_metric: Config,
@@ -236,13 +243,7 @@ def validation_part(
     return {
         "preprocessing": preprocessing,
         "dataset": case_dataset("val", "@validate#preprocessing", slices),
-        "dataloader": component(
-            "flemme_monai.data.CaseLoader",
-            dataset="@validate#dataset",
-            batch_size=batch_size,
-            shuffle=False,
-            num_workers=0,
-        ),
+        "dataloader": ordered_loader("@validate#dataset", batch_size),
         "inferer": window_inferer(0.25) if inferer is None else inferer,
         "postprocessing": postprocessing,
         "handlers": [],

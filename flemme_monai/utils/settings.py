@@ -74,6 +74,8 @@ def renamed_setting(name: str, former: Any, default: Any) -> Any:
 def former_arguments(**names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator of ``__init__``: arguments are taken under former names too, and that is logged.
 
+    An argument that is given under both names is refused.
+
     Args:
         names: an argument's name by its former one.
     """
@@ -81,14 +83,23 @@ def former_arguments(**names: str) -> Callable[[Callable[..., None]], Callable[.
     def decorate(init: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(init)
         def wrapped(self: object, *args: Any, **kwargs: Any) -> None:
-            for former in names.keys() & kwargs.keys():
-                _logger.warning("%s of %s is now called %s", former, type(self).__name__, names[former])
-                kwargs[names[former]] = kwargs.pop(former)
+            for former, name in names.items():
+                if former not in kwargs:
+                    continue
+                if name in kwargs:
+                    raise ValueError(two_names(former, name))
+                _logger.warning("%s of %s is now called %s", former, type(self).__name__, name)
+                kwargs[name] = kwargs.pop(former)
             init(self, *args, **kwargs)
 
         return wrapped
 
     return decorate
+
+
+def two_names(former: str, name: str) -> str:
+    """The message on a setting that is given under its former name too."""
+    return f"{former} and {name} are one setting under two names; give {name} alone"
 
 
 def check_settings() -> None:
@@ -127,7 +138,7 @@ def check_overrides(arguments: Sequence[str]) -> None:
     others = [ConfigParser.load_config_file(path) for name in _WORKFLOWS if (path := find_config(folder, name))]
     for name, former in FORMER_NAMES.items():
         if name in given and former in given:
-            raise ValueError(f"{former} and {name} are one setting under two names; give {name} alone")
+            raise ValueError(two_names(former, name))
     names = {former: name for name, former in FORMER_NAMES.items()}
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
@@ -158,6 +169,17 @@ def _check_component(name: str, given: Mapping[str, Any], parser: ConfigParser) 
         node = children[level]
 
 
+def component_parameters(target: Any) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments of the class or function of a dotted path; None where there is none, or it does not say."""
+    component = locate(target) if isinstance(target, str) else None
+    if not callable(component):
+        return None
+    try:
+        return inspect.signature(component).parameters
+    except ValueError:  # built in without a signature
+        return None
+
+
 def _check_argument(name: str, value: Any, target: Any, depth: int) -> None:
     """Compare an override with the signature of the component that takes it.
 
@@ -171,15 +193,11 @@ def _check_argument(name: str, value: Any, target: Any, depth: int) -> None:
     argument = levels[depth]
     if argument.startswith("_"):  # MONAI's own, such as _disabled_
         return
-    component = locate(target) if isinstance(target, str) else None
-    if not callable(component):
+    parameters = component_parameters(target)
+    if parameters is None:
         return
-    try:
-        parameters = inspect.signature(component).parameters.values()
-    except ValueError:  # built in without a signature
-        return
-    known = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    known = {p.name: p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if argument not in known and not takes_any:
         raise ValueError(unknown_setting(target, argument, list(known)))
     if len(levels) > depth + 1:
