@@ -73,6 +73,7 @@ def test_a_bundle_is_made_again_in_its_folder_but_not_over_anything_else(
     ("words", "message"),
     [
         (["make", "sem_unett", "x"], "there is no pair 'sem_unett'; did you mean sem_unet?"),
+        (["make", "vae_unet", "x"], "there is no pair 'vae_unet'; vae takes cnn, vit, swin, vmamba"),
         (["make", "sem_unet", "x", "--num_clases", "3"], "unknown setting 'num_clases'; did you mean num_classes?"),
         (["make", "sem_unet", "my-liver"], "name is 'my-liver'; expected letters, digits and underscores"),
         (["package", "nowhere"], "no bundle 'nowhere'"),

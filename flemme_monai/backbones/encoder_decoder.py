@@ -243,6 +243,11 @@ class EncoderDecoder(Backbone):
                 f"{type(family).__name__}."
             )
         decoder_family = family if decoder_family is None else decoder_family
+        if not isinstance(decoder_family, BlockFamily):
+            raise ValueError(
+                f"decoder_family is {decoder_family!r}; expected the settings of a family, such as "
+                f"{type(family).__name__}()."
+            )
         if drop_path and not (family.has_drop_path or decoder_family.has_drop_path):
             raise ValueError(
                 f"drop_path is {drop_path}; expected 0 for {type(family).__name__} blocks: set it to 0, or use dropout."

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
 
-from ..registry import ARCHITECTURES, Encoder, Network, backbone, pairs
+from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, Encoder, Network, backbone, pairs
 from .base import Recipe, Workflow
 from .dump import dump
 from .metadata import DATA_TYPE, metadata
@@ -32,12 +32,15 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     """
     from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
 
+    architecture, _, key = pair.partition("_")
     if pair not in pairs():
-        raise ValueError(f"there is no pair {pair!r}; {did_you_mean(pair, list(pairs()))}")
+        partners = [known.partition("_")[2] for known in pairs() if known.startswith(f"{architecture}_")]
+        served = partners and key in (*ENCODERS, *NETWORKS)  # each is known, and they do not go together
+        hint = f"{architecture} takes {', '.join(partners)}" if served else did_you_mean(pair, list(pairs()))
+        raise ValueError(f"there is no pair {pair!r}; {hint}")
     name = pair if name is None else name
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; expected letters, digits and underscores: give it by --name.")
-    architecture, _, key = pair.partition("_")
     make = cast("Callable[[str, Encoder | Network], Recipe]", locate(ARCHITECTURES[architecture].recipe))
     recipe = make(name, backbone(key))
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}

@@ -129,6 +129,7 @@ def test_a_condition_is_refused_that_the_network_was_not_built_for(name):
         ({"num_blocks": [1, 0, 1]}, "num_blocks is [1, 0, 1]; expected at least one block"),
         ({"latent_size": 8}, "latent_size=8 with skip connections"),
         ({"family": SwinFamily()}, "UNet is made of ConvFamily blocks, but family is a SwinFamily"),
+        ({"decoder_family": "swin"}, "decoder_family is 'swin'; expected the settings of a family, such as"),
         ({"drop_path": 0.1}, "drop_path is 0.1; expected 0 for ConvFamily blocks"),
     ],
 )
