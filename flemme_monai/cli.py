@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 COMMANDS = {
-    "list": "the pairs of which a bundle can be made",
+    "list": "the pairs of which a bundle can be made; --trained: the bundles with weights",
     "make": "a bundle in a folder: make PAIR FOLDER [--SETTING VALUE ...]",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
@@ -73,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"flemme-monai: no command {command!r}; {did_you_mean(command, list(COMMANDS))}", file=sys.stderr)
         sys.exit(2)
     elif command in ("list", "make"):
-        from .commands.make import list_pairs, make
+        from .commands.make import list_bundles, make
 
-        functions: dict[str, Callable[..., str]] = {"list": list_pairs, "make": make}
+        functions: dict[str, Callable[..., str]] = {"list": list_bundles, "make": make}
         run(functions[command], words, f"flemme-monai {command}")
     else:
         run_program(command, words, f"flemme-monai {command}")

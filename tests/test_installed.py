@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--num_classes", "3", "--image_size", "[32,32]", "--epochs", "1", "--num_workers", "0"]
@@ -53,6 +56,37 @@ def test_a_bundle_is_made_and_trains_with_the_wheel_s_files_alone(wheel: Path, t
     assert [entry.name for entry in empty.iterdir()] == ["liver"]
     call([sys.executable, *TRAIN], empty, **path)
     assert (empty / "liver" / "models" / "model.pt").is_file()
+
+
+def script_of_the_readme() -> str:
+    """The Python block of README.md that predicts with a trained bundle."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (found,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "create_workflow" in block)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_the_readme_s_script_predicts_with_the_wheel_s_files_and_a_trained_bundle(kind, wheel: Path, tmp_path: Path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    empty = tmp_path / "empty"
+    (empty / "bundles").mkdir(parents=True)
+    path = {"PYTHONPATH": str(tmp_path / "site")}
+    bundle = ROOT / "bundles" / "nuclei_hsem_unet"
+    if kind == "folder":
+        shutil.copytree(bundle, empty / "bundles" / bundle.name, ignore=shutil.ignore_patterns("output"))
+    else:
+        call([sys.executable, "-m", "flemme_monai", "package", str(bundle)], empty, **path)
+        (packed,) = (empty / "dist").glob("*.zip")
+        shutil.unpack_archive(packed, empty / "bundles")
+    image = np.full((100, 150), 20, np.uint8)
+    image[30:60, 40:80] = 200
+    Image.fromarray(image).save(empty / "cells.png")
+    script = script_of_the_readme()
+    assert len([line for line in script.splitlines() if line.strip()]) <= 10
+    check = "assert mask.shape == (1, 100, 150), mask.shape\nassert mask[0, 45, 60] == 1 and mask[0, 5, 5] == 0\n"
+    (empty / "script.py").write_text(script + check, encoding="utf-8")
+    call([sys.executable, "script.py"], empty, **path)
+    assert (empty / "out" / "cells_seg.png").is_file()  # of the file, beside the array
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Write the tables of encoders and architectures into README.md, between marks, from the registry.
+"""Write the tables of encoders, architectures and trained bundles into the pages, between marks.
 
 python tools/write_tables.py            # write them
 python tools/write_tables.py --check    # fail when they are not what the registry says
@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from flemme_monai.commands.measure import markdown_table  # noqa: E402
+from flemme_monai.recipes import trained_bundles  # noqa: E402
 from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS  # noqa: E402
+
+SHOWN = 2  # metrics of a bundle
 
 
 def encoders() -> str:
@@ -44,14 +47,40 @@ def architectures() -> str:
     )
 
 
-def filled(text: str) -> str:
-    """A page with each table between its marks as the registry has it."""
-    for name, content in {"encoders": encoders(), "architectures": architectures()}.items():
+def trained() -> str:
+    """What the bundles with weights are and what they reach on their test cases."""
+    rows = []
+    for bundle in trained_bundles():
+        results = bundle.results
+        chosen = results["chosen"]
+        tested = [f"{name} {results['metrics'][name]['mean']}" for name in bundle.metrics[:SHOWN]]
+        rows.append(
+            {
+                "bundle": f"[`{bundle.name}`](../bundles/{bundle.name}/docs/README.md)",
+                "data": bundle.dataset,
+                "parameters": f"{results['parameters']:,}",
+                "epochs": results["epochs"],
+                "minutes": results["minutes"],
+                "validation": f"{chosen['metric']} {chosen['value']}, epoch {chosen['epoch']}",
+                "test": ", ".join(tested),
+            }
+        )
+    return markdown_table(rows)
+
+
+def filled(page: str, text: str) -> str:
+    """A page with each of its tables as the tables of the package have it."""
+    for name in PAGES[page]:
         begin, end = f"<!-- {name}: by tools/write_tables.py -->", f"<!-- {name}: end -->"
+        content = TABLES[name]()
         text, count = re.subn(f"{begin}.*?{end}", f"{begin}\n{content}\n{end}", text, flags=re.DOTALL)
         if count != 1:
-            raise ValueError(f"README.md has {count} tables between {begin} and {end}; expected one.")
+            raise ValueError(f"{page} has {count} tables between {begin} and {end}; expected one.")
     return text
+
+
+TABLES = {"encoders": encoders, "architectures": architectures, "trained": trained}
+PAGES = {"README.md": ("encoders", "architectures"), "docs/results.md": ("trained",)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,15 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, fail when they differ")
     args = parser.parse_args(argv)
-    page = ROOT / "README.md"
-    text = page.read_text(encoding="utf-8")
-    new = filled(text)
-    if args.check:
+    stale = []
+    for name in PAGES:
+        page = ROOT / name
+        text = page.read_text(encoding="utf-8")
+        new = filled(name, text)
         if new != text:
-            print("the tables of README.md are not what the registry says: run tools/write_tables.py", file=sys.stderr)
-        return int(new != text)
-    page.write_text(new, encoding="utf-8")
-    return 0
+            stale.append(name)
+            if not args.check:
+                page.write_text(new, encoding="utf-8")
+    if args.check and stale:
+        print(f"the tables of {', '.join(stale)} are not up to date: run tools/write_tables.py", file=sys.stderr)
+    return int(args.check and bool(stale))
 
 
 if __name__ == "__main__":

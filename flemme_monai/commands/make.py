@@ -5,14 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..recipes import differences, make_bundle, write
+from ..recipes import differences, make_bundle, make_trained, trained_bundles, write
 from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, pairs
-from .bundle_files import bundle_name
+from .bundle_files import AUTOENCODER_WEIGHTS, WEIGHTS, bundle_name
 from .places import BUNDLES
 
 
-def list_pairs() -> str:
-    """The pairs of which a bundle can be made, and what their parts are."""
+def list_bundles(*, trained: bool = False) -> str:
+    """The pairs of which a bundle can be made, and what their parts are; or the bundles that come with weights.
+
+    Args:
+        trained: the bundles with weights: their data, test result and size, and where they are.
+    """
+    return _trained() if trained else _pairs()
+
+
+def _trained() -> str:
+    rows = []
+    for bundle in trained_bundles():
+        metric = bundle.metrics[0]
+        folder = BUNDLES / bundle.name
+        weights = [folder / name for name in (WEIGHTS, AUTOENCODER_WEIGHTS) if (folder / name).is_file()]
+        rows.append(
+            {
+                "bundle": bundle.name,
+                "data": bundle.dataset,
+                "test": f"{metric} {bundle.results['metrics'][metric]['mean']}",
+                "parameters": f"{bundle.results['parameters']:,}",
+                "MB": f"{sum(path.stat().st_size for path in weights) / 1e6:.1f}" if weights else "not here",
+                "task": bundle.task,
+            }
+        )
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    table = [{name: name for name in widths}, *rows]
+    lines = ["  ".join(f"{row[name]:{widths[name]}}" for name in row).rstrip() for row in table]
+    return "\n".join([*lines, f"\nin {BUNDLES}; their pages: <bundle>/docs/README.md"])
+
+
+def _pairs() -> str:
     lines = ["architectures:"]
     lines += [f"  {row.key:8} {row.title}" + "; plain encoders" * row.plain for row in ARCHITECTURES.values()]
     lines += ["encoders and networks:"]
@@ -65,6 +95,7 @@ def main(
     root = BUNDLES if output is None else Path(str(output))
     if pair is None:
         bundles = {shipped: make_bundle(shipped) for shipped in pairs(shipped=True)}
+        bundles |= {bundle.name: make_trained(bundle) for bundle in trained_bundles()}
     else:
         bundles = {name or pair: make_bundle(pair, name, settings)}
     if not check:

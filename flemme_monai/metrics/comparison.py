@@ -84,7 +84,8 @@ def compare_samples(
         classifier: names whose features the sets have; None without one, then only pixels are compared.
 
     Returns:
-        FID, KID, MMD, precision and recall against the test images and the share of samples of the right class, where
+        FID (and its floor: that of as many training images, from all over their list), KID, MMD, precision and recall
+        against the test images and the share of samples of the right class, where
         there is a classifier; ratio and copies of the nearest neighbours in pixels and features. And the neighbours by
         the space they were found in, "pixel" and "feature".
 
@@ -106,6 +107,9 @@ def compare_samples(
         pair = test.features, samples.features
         values = {"fid": fid(*pair), "kid": kid(*pair), "mmd": mmd(*pair), **precision_recall(*pair)._asdict()}
         scores = [Score(metric, value, n, against, classifier) for metric, value in values.items()]
+        some = torch.linspace(0, len(training.images) - 1, min(n, len(training.images))).round().long()
+        floor = fid(test.features, training.features[some])
+        scores.insert(1, Score("fid_floor", floor, len(some), against, classifier))
     for space, found in neighbours.items():
         features = "pixels" if classifier is None or space == "pixel" else classifier
         scores.append(Score(f"{space}_distance_ratio", found.ratio, n, both, features))

@@ -6,6 +6,21 @@ and :mod:`.networks`. :func:`make_bundle` writes what a recipe returns.
 """
 
 from .base import Config, Format, Recipe, Workflow, component, compose
-from .bundle import differences, make_bundle, write
+from .bundle import differences, make_bundle, make_trained, write
+from .trained import TRAINED, TrainedBundle, trained_bundles
 
-__all__ = ["Config", "Format", "Recipe", "Workflow", "component", "compose", "differences", "make_bundle", "write"]
+__all__ = [
+    "TRAINED",
+    "Config",
+    "Format",
+    "Recipe",
+    "TrainedBundle",
+    "Workflow",
+    "component",
+    "compose",
+    "differences",
+    "make_bundle",
+    "make_trained",
+    "trained_bundles",
+    "write",
+]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
 
 from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, Encoder, Network, backbone, pairs
-from .base import Recipe, Workflow
+from .base import Config, Recipe, Workflow
 from .dump import dump
 from .metadata import DATA_TYPE, metadata
+from .trained import TrainedBundle
+from .trained_files import data_license, trained_metadata, trained_page
 
 OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
 
@@ -30,6 +33,24 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
     Raises:
         ValueError: If there is no such pair or setting.
     """
+    name = pair if name is None else name
+    recipe, content = _settled(pair, name, settings or {})
+    return {**_files(recipe, content), "docs/README.md": _page(name, pair, recipe)}
+
+
+def make_trained(bundle: TrainedBundle) -> dict[str, str]:
+    """The files of a bundle with weights, but for the weights and pictures: its pair's, and what it says of itself."""
+    recipe, content = _settled(bundle.pair, bundle.name, bundle.settings)
+    content = trained_metadata(bundle, content)
+    return {
+        **_files(recipe, content),
+        "docs/README.md": trained_page(bundle, recipe, content),
+        "docs/data_license.txt": data_license(bundle),
+    }
+
+
+def _settled(pair: str, name: str, settings: dict[str, Any]) -> tuple[Recipe, Config]:
+    """A pair's recipe with these settings, and its ``metadata.json``."""
     from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
 
     architecture, _, key = pair.partition("_")
@@ -38,22 +59,25 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
         served = partners and key in (*ENCODERS, *NETWORKS)  # each is known, and they do not go together
         hint = f"{architecture} takes {', '.join(partners)}" if served else did_you_mean(pair, list(pairs()))
         raise ValueError(f"there is no pair {pair!r}; {hint}")
-    name = pair if name is None else name
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; expected letters, digits and underscores: give it by --name.")
     make = cast("Callable[[str, Encoder | Network], Recipe]", locate(ARCHITECTURES[architecture].recipe))
     recipe = make(name, backbone(key))
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
-    for setting, value in (settings or {}).items():
+    for setting, value in settings.items():
         if not _set(workflows, setting, value):
             raise ValueError(f"unknown setting {setting!r}; {_similar(workflows, setting)}")
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
+    return replace(recipe, workflows=workflows), content
+
+
+def _files(recipe: Recipe, content: Config) -> dict[str, str]:
+    """The files of every bundle but its page."""
     return {
-        **{f"configs/{workflow}.json": dump(found.config()) for workflow, found in workflows.items()},
+        **{f"configs/{workflow}.json": dump(found.config()) for workflow, found in recipe.workflows.items()},
         "configs/metadata.json": dump(content),
         "configs/logging.conf": _text("logging.conf"),
-        "docs/README.md": _page(name, pair, recipe),
         "LICENSE": _text("LICENSE"),
     }
 
@@ -156,13 +180,13 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def differences(folder: Path, files: dict[str, str]) -> list[str]:
-    """What in a bundle's folder is not as it is made."""
+    """What in a bundle's folder is not as it is made; pictures come from runs."""
     found = [path for path, text in files.items() if not _same(folder / path, text)]
     extra = [
         p.relative_to(folder).as_posix()
         for part in ("configs", "docs")
         for p in (folder / part).rglob("*")
-        if p.is_file()
+        if p.is_file() and p.suffix != ".png"
     ]
     return found + [path for path in extra if path not in files]
 

@@ -82,7 +82,7 @@ def make_report(tmp_path, classifier_path):
 def test_the_summary_says_what_is_compared_with_what_in_which_features(make_report, classifier_path, tmp_path):
     evaluator = generate(images(COUNT), make_report())
     rows = read(tmp_path / "out")
-    distributions = ["fid", "kid", "mmd", "precision", "recall"]
+    distributions = ["fid", "fid_floor", "kid", "mmd", "precision", "recall"]
     copying = ["pixel_distance_ratio", "pixel_copies", "feature_distance_ratio", "feature_copies"]
     assert list(rows) == [*distributions, *copying, "class_accuracy"]
     assert {row["n"] for row in rows.values()} == {str(COUNT)}
@@ -111,6 +111,13 @@ def test_real_images_score_well_and_noise_does_not(make_report):
     assert good["kid"] < 0.1 * bad["kid"]
     assert good["precision"] > 0.8 > 0.2 > bad["precision"]
     assert 0.8 < good["pixel_distance_ratio"] < 1.2
+
+
+def test_the_floor_of_fid_is_that_of_training_images(make_report):
+    copies = generate(images(2 * COUNT, seed=2), make_report()).state.metrics
+    assert copies["fid"] == copies["fid_floor"]
+    others = generate(images(2 * COUNT, seed=3), make_report()).state.metrics
+    assert others["fid"] != others["fid_floor"] == copies["fid_floor"]
 
 
 def test_copies_are_found_and_shown_above_the_image_they_copy(make_report, tmp_path):

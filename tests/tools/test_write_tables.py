@@ -1,4 +1,4 @@
-"""README lists the encoders and architectures that there are."""
+"""The pages list the encoders, architectures and trained bundles that there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flemme_monai import registry
 from flemme_monai.registry import Encoder, Network
 
 
-def test_the_tables_of_the_page_are_the_registry_s():
+def test_the_tables_of_the_pages_are_up_to_date():
     assert write_tables.main(["--check"]) == 0
 
 
@@ -26,4 +26,4 @@ def test_a_new_row_is_a_new_cell_or_line(monkeypatch):
 
 def test_a_page_without_marks_is_refused():
     with pytest.raises(ValueError, match="has 0 tables"):
-        write_tables.filled("# a page")
+        write_tables.filled("README.md", "# a page")

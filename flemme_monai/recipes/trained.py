@@ -1,0 +1,352 @@
+"""The bundles that come with weights: pairs whose settings are fixed to a task and its data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from .base import Config
+
+CC_BY_SA = "CC-BY-SA 4.0"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images that weights were trained on.
+
+    Args:
+        title: what it is called.
+        description: what the images show, and how many there are.
+        split: which of them train, validate and test.
+        license: of the images, and so of what is made of them.
+        attribution: whom to name, and where they are from.
+        data_type: kind of the files.
+        image_classes: what the image is.
+        label_classes: what the labels are; empty where none is used.
+        channels: what the channels of the network's output are.
+    """
+
+    title: str
+    description: str
+    split: str
+    license: str
+    attribution: str
+    data_type: str
+    image_classes: str
+    label_classes: str
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainedBundle:
+    """A bundle with weights.
+
+    Args:
+        name: of the bundle.
+        pair: ``<architecture>_<backbone>``.
+        dataset: key of :data:`DATASETS`, which is the name of the folder too.
+        task: what it does, as a title.
+        settings: values of settings, by their names on the command line.
+        metrics: what is told of its results, the metric that chose the weights first.
+        limits: what it cannot do.
+        evaluation: options of the evaluation that measured its results.
+    """
+
+    name: str
+    pair: str
+    dataset: str
+    task: str
+    settings: Config
+    metrics: tuple[str, ...]
+    limits: str
+    evaluation: Config = field(default_factory=dict)
+
+    @property
+    def results(self) -> Config:
+        """What was measured when it was trained; empty before."""
+        return _results(self.name)
+
+
+@cache
+def _results(name: str) -> dict[str, Any]:
+    file = resources.files(__package__) / "results" / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def trained_bundles() -> tuple[TrainedBundle, ...]:
+    """The bundles whose weights are there."""
+    return tuple(bundle for bundle in TRAINED.values() if bundle.results)
+
+
+DATASETS: dict[str, Dataset] = {
+    "nuclei": Dataset(
+        title="BBBC038, Data Science Bowl 2018, stage 1",
+        description="200 grey microscopy images of 256x256 pixels, fluorescence and histology, with masks of nuclei",
+        split="by name the first 120 to train, the next 40 to validate, the last 40 to test",
+        license="CC0 1.0",
+        attribution="Image set BBBC038v1 (Caicedo et al., Nature Methods 2019), Broad Bioimage Benchmark Collection "
+        "(Ljosa et al., Nature Methods 2012), with corrected masks.",
+        data_type="PNG",
+        image_classes="grey microscopy image, one channel",
+        label_classes="0: background, 1: nucleus",
+        channels=("background", "nucleus"),
+    ),
+    "Task04_Hippocampus": Dataset(
+        title="Medical Segmentation Decathlon, task 4, hippocampus",
+        description="200 T1-weighted MR volumes of about 35x51x35 voxels of 1 mm around the hippocampus",
+        split="by name the first 120 to train, the next 40 to validate, the last 40 to test",
+        license=CC_BY_SA,
+        attribution="Medical Segmentation Decathlon (Antonelli et al., Nature Communications 2022; Simpson et al., "
+        "arXiv 1902.09063), Vanderbilt University Medical Center.",
+        data_type="NIfTI",
+        image_classes="T1-weighted MR volume, one channel",
+        label_classes="0: background, 1: anterior hippocampus, 2: posterior hippocampus",
+        channels=("background", "anterior hippocampus", "posterior hippocampus"),
+    ),
+    "brain_t1": Dataset(
+        title="studyforrest, one T1-weighted brain",
+        description="axial slices of 384x384 pixels of one defaced T1-weighted volume at 7 tesla",
+        split="three slabs along the axis: the first trains, the next validates, the last tests",
+        license="PDDL 1.0 (public domain)",
+        attribution="studyforrest (Hanke et al., Scientific Data 2014).",
+        data_type="NIfTI",
+        image_classes="axial slices of T1-weighted MR, one channel",
+        label_classes="",
+        channels=("image",),
+    ),
+    "mednist": Dataset(
+        title="MedNIST",
+        description="1800 grey pictures of six kinds of medical image, 300 of each",
+        split="by name of each class the first 180 to train, the next 60 to validate, the last 60 to test",
+        license=CC_BY_SA,
+        attribution="MedNIST was gathered from several sets of TCIA, the RSNA Bone Age Challenge and the NIH Chest "
+        "X-ray dataset, and made available by Dr. Bradley J. Erickson, Department of Radiology, Mayo Clinic.",
+        data_type="JPEG",
+        image_classes="grey picture, one channel",
+        label_classes="0: AbdomenCT, 1: BreastMRI, 2: CXR, 3: ChestCT, 4: Hand, 5: HeadCT",
+        channels=("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"),
+    ),
+}
+
+_FINE = {  # a patch of one pixel, for structures are small
+    "network_def#backbone#patch_size": 1,
+    "network_def#backbone#patch_channels": 16,
+}
+_FINE_2D = {
+    **_FINE,
+    "network_def#backbone#channels": [16, 32, 64],
+    "network_def#backbone#middle_channels": [128],
+}
+_COARSE = {"network_def#backbone#channels": [32, 64], "network_def#backbone#middle_channels": [128]}
+_DENOISER = {
+    "network_def#backbone#channels": [32, 64],
+    "network_def#backbone#middle_channels": [96],
+    "network_def#backbone#family#self_attention": [False, False, True],
+}
+
+_NUCLEI = {
+    "num_classes": 2,
+    "image_size": [128, 128],
+    "batch_size": 8,
+    "learning_rate": 0.002,
+    "val_interval": 5,
+}
+_HIPPOCAMPUS = {
+    "spatial_dims": 3,
+    "num_classes": 3,
+    "image_size": [32, 48, 32],
+    "batch_size": 2,
+    "learning_rate": 0.002,
+    "val_interval": 5,
+    "augmentation#flip": 0.0,
+}
+_BRAIN = {
+    "split_by": "slab",
+    "degradation": "equispaced",
+    "acceleration": 4,
+    "image_size": [96, 384],
+    "batch_size": 4,
+    "val_interval": 5,
+}
+_MEDNIST = {"num_classes": 6, "image_size": [32, 32], "class_names": list(DATASETS["mednist"].channels)}
+
+_OVERLAP_METRICS = ("dice", "iou", "recall", "precision", "surface_distance", "hausdorff95")
+_IMAGE_METRICS = ("ssim", "psnr", "mae")
+_SAMPLE_METRICS = ("fid", "fid_floor", "kid", "precision", "recall", "class_accuracy", "pixel_copies")
+
+_OTHER_MICROSCOPES = (
+    "Trained on 120 pictures of one collection: other stains, magnifications and crowded tissue are likely to need "
+    "fine-tuning. It says what is nucleus, not which nucleus: touching ones are not separated."
+)
+_OTHER_SCANNERS = (
+    "Trained on 120 volumes of one site, cut out around the hippocampus, with voxels of 1 mm: it does not find the "
+    "hippocampus in a whole head, and other scanners or diseases are untested."
+)
+_ONE_BRAIN = (
+    "Trained on slices of a single head at 7 tesla: it shows the method and knows no other anatomy, contrast or "
+    "pathology. Undersampling is simulated from magnitude images, without coils and phase."
+)
+_THUMBNAILS = (
+    "Pictures of 32x32 pixels of six kinds that are easy to tell apart; the training images are of few patients. "
+)
+_JUDGE = {"classifier_path": "bundles/mednist_clm_cnn/models/model.pt", "guidance_scale": 2.0, "num_samples": 360}
+
+
+def _table(*rows: TrainedBundle) -> dict[str, TrainedBundle]:
+    return {row.name: row for row in rows}
+
+
+TRAINED: dict[str, TrainedBundle] = _table(
+    TrainedBundle(
+        "nuclei_sem_unet",
+        "sem_unet",
+        "nuclei",
+        "segmentation of nuclei in microscopy",
+        {**_NUCLEI, "epochs": 60, **_FINE_2D},
+        _OVERLAP_METRICS,
+        _OTHER_MICROSCOPES,
+    ),
+    TrainedBundle(
+        "nuclei_hsem_unet",
+        "hsem_unet",
+        "nuclei",
+        "hierarchical segmentation of nuclei in microscopy",
+        {**_NUCLEI, "epochs": 100, **_FINE_2D},
+        _OVERLAP_METRICS,
+        _OTHER_MICROSCOPES,
+    ),
+    TrainedBundle(
+        "nuclei_hsem_swinu",
+        "hsem_swinu",
+        "nuclei",
+        "hierarchical segmentation of nuclei in microscopy",
+        {
+            **_NUCLEI,
+            "epochs": 60,
+            "warmup_epochs": 2,
+            **_COARSE,
+            "network_def#backbone#channels": [32, 64, 96],
+        },
+        _OVERLAP_METRICS,
+        _OTHER_MICROSCOPES,
+    ),
+    TrainedBundle(
+        "nuclei_hsem_vmambau",
+        "hsem_vmambau",
+        "nuclei",
+        "hierarchical segmentation of nuclei in microscopy",
+        {**_NUCLEI, "epochs": 60, "warmup_epochs": 2, **_COARSE},
+        _OVERLAP_METRICS,
+        _OTHER_MICROSCOPES,
+    ),
+    TrainedBundle(
+        "hippocampus_hsem_unet",
+        "hsem_unet",
+        "Task04_Hippocampus",
+        "hierarchical segmentation of the hippocampus in MR",
+        {
+            **_HIPPOCAMPUS,
+            "epochs": 40,
+            **_FINE,
+            "network_def#backbone#channels": [16, 32, 48],
+            "network_def#backbone#middle_channels": [64],
+            "network_def#backbone#num_blocks": 1,
+        },
+        _OVERLAP_METRICS,
+        _OTHER_SCANNERS,
+    ),
+    TrainedBundle(
+        "hippocampus_hsem_vmambau",
+        "hsem_vmambau",
+        "Task04_Hippocampus",
+        "hierarchical segmentation of the hippocampus in MR",
+        {
+            **_HIPPOCAMPUS,
+            "epochs": 24,
+            "warmup_epochs": 2,
+            **_FINE,
+            "network_def#backbone#channels": [16, 32, 64],
+            "network_def#backbone#middle_channels": [64],
+            "network_def#backbone#num_blocks": 1,
+        },
+        _OVERLAP_METRICS,
+        _OTHER_SCANNERS,
+    ),
+    TrainedBundle(
+        "brain_mr_recon_hae_unet",
+        "hae_unet",
+        "brain_t1",
+        "reconstruction of brain MR from a quarter of k-space",
+        {**_BRAIN, "epochs": 30, "learning_rate": 0.004, **_FINE_2D},
+        _IMAGE_METRICS,
+        _ONE_BRAIN,
+    ),
+    TrainedBundle(
+        "brain_mr_recon_sdm_unet",
+        "sdm_unet",
+        "brain_t1",
+        "reconstruction of brain MR from a quarter of k-space by diffusion, with an uncertainty map",
+        {
+            **_BRAIN,
+            "epochs": 20,
+            "learning_rate": 0.002,
+            "network_def#backbone#patch_size": 2,
+            "network_def#backbone#channels": [32, 32, 64],
+        },
+        _IMAGE_METRICS,
+        _ONE_BRAIN,
+        {"num_samples": 2, "num_inference_steps": 5},
+    ),
+    TrainedBundle(
+        "mednist_clm_cnn",
+        "clm_cnn",
+        "mednist",
+        "classification of the kind of a medical picture",
+        {**_MEDNIST, "epochs": 20, "intensity_range": [0, 255]},
+        ("accuracy", "auc", "f1"),
+        _THUMBNAILS + "It knows these six kinds only and has no answer for anything else.",
+    ),
+    TrainedBundle(
+        "mednist_ddpm_unet",
+        "ddpm_unet",
+        "mednist",
+        "generation of medical pictures of a class by denoising diffusion",
+        {**_MEDNIST, "epochs": 50, "batch_size": 32, "val_interval": 5, **_DENOISER},
+        _SAMPLE_METRICS,
+        _THUMBNAILS + "Samples are of no use for diagnosis.",
+        _JUDGE,
+    ),
+    TrainedBundle(
+        "mednist_edm_unet",
+        "edm_unet",
+        "mednist",
+        "generation of medical pictures of a class by a preconditioned denoiser",
+        {**_MEDNIST, "epochs": 60, "batch_size": 32, "val_interval": 5, **_DENOISER},
+        _SAMPLE_METRICS,
+        _THUMBNAILS + "Samples are of no use for diagnosis.",
+        _JUDGE,
+    ),
+    TrainedBundle(
+        "mednist_ldm_cnn",
+        "ldm_cnn",
+        "mednist",
+        "generation of medical pictures of a class by diffusion in the latents of an autoencoder",
+        {
+            **_MEDNIST,
+            "epochs": 60,
+            "batch_size": 32,
+            "val_interval": 5,
+            **{
+                f"{network}#backbone#{name}": value
+                for network in ("network_def", "autoencoder_def")  # the autoencoder's own training calls it network_def
+                for name, value in {"channels": [48, 64], "middle_channels": [64]}.items()
+            },
+        },
+        _SAMPLE_METRICS,
+        _THUMBNAILS + "Samples are of no use for diagnosis.",
+        _JUDGE,
+    ),
+)

@@ -1,0 +1,166 @@
+"""The bundles with weights: what they say of themselves is what was measured, and their weights do it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ckpt_export
+
+from flemme_monai.cli import main
+from flemme_monai.commands.bundle_files import AUTOENCODER_WEIGHTS, WEIGHTS, read_config
+from flemme_monai.commands.bundle_runs import read_stack
+from flemme_monai.commands.check import check_bundle
+from flemme_monai.commands.onnx_checks import load_network
+from flemme_monai.commands.places import BUNDLES
+from flemme_monai.recipes import TRAINED, TrainedBundle, differences, make_trained, trained_bundles
+from flemme_monai.recipes.trained import DATASETS
+from flemme_monai.registry import ARCHITECTURES
+from flemme_monai.utils.onnx import export_onnx
+
+MEGABYTES = 1e6
+MOST_EACH, MOST_TOGETHER = 6 * MEGABYTES, 60 * MEGABYTES
+SEGMENTING = [name for name, bundle in TRAINED.items() if "sem" in bundle.pair]
+MEASURED = ["nuclei_hsem_unet", "brain_mr_recon_hae_unet", "mednist_clm_cnn", "mednist_ddpm_unet"]  # one a task
+
+
+def weights(name: str) -> list[Path]:
+    return [path for file in (WEIGHTS, AUTOENCODER_WEIGHTS) if (path := BUNDLES / name / file).is_file()]
+
+
+def slow_but(fast: str, names: list[str]) -> list:
+    return [pytest.param(name, marks=[] if name == fast else pytest.mark.slow) for name in names]
+
+
+def test_every_bundle_of_the_table_has_weights_and_results():
+    assert [bundle.name for bundle in trained_bundles()] == list(TRAINED)
+    assert all(weights(name) for name in TRAINED)
+
+
+@pytest.mark.parametrize("bundle", TRAINED.values(), ids=TRAINED)
+def test_a_bundle_is_what_the_maker_writes(bundle: TrainedBundle):
+    assert differences(BUNDLES / bundle.name, make_trained(bundle)) == []
+
+
+def test_weights_are_small():
+    sizes = {name: sum(path.stat().st_size for path in weights(name)) for name in TRAINED}
+    files = [path for name in TRAINED for path in weights(name)]
+    assert {path: path.stat().st_size for path in files if path.stat().st_size > MOST_EACH} == {}
+    assert sum(sizes.values()) < MOST_TOGETHER
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_weights_are_tensors_in_single_precision(name):
+    for path in weights(name):
+        found = torch.load(path, map_location="cpu", weights_only=True).values()
+        assert {t.dtype for t in found if t.is_floating_point()} == {torch.float32}
+        assert all(t.isfinite().all() for t in found)
+
+
+@pytest.mark.parametrize("bundle", TRAINED.values(), ids=TRAINED)
+def test_a_bundle_says_whose_data_it_learned_from_and_what_it_reaches(bundle: TrainedBundle):
+    data, metadata = DATASETS[bundle.dataset], read_config(BUNDLES / bundle.name, "metadata")
+    page = (BUNDLES / bundle.name / "docs" / "README.md").read_text(encoding="utf-8")
+    terms = (BUNDLES / bundle.name / "docs" / "data_license.txt").read_text(encoding="utf-8")
+    assert data.license in terms
+    assert data.attribution in terms
+    assert data.attribution in metadata["data_source"]
+    assert list(metadata["eval_metrics"]) == list(bundle.metrics)
+    assert all(f"| {name} | {value}" in page for name, value in metadata["eval_metrics"].items())
+    pictures = ("examples.png", "curves.png")
+    assert all(f"]({picture})" in page and (BUNDLES / bundle.name / "docs" / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize("bundle", TRAINED.values(), ids=TRAINED)
+def test_the_network_of_the_record_is_the_bundle_s(bundle: TrainedBundle):
+    """So that a client that reads the JSON alone builds the network of the weights."""
+    parser = read_stack(BUNDLES / bundle.name, ("inference",))
+    parser["trained"] = {}  # what network.json says
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(BUNDLES / bundle.name / WEIGHTS, map_location="cpu", weights_only=True))
+    split = json.loads((BUNDLES / bundle.name / "models" / "split.json").read_text(encoding="utf-8"))
+    assert split["train"]
+    assert not set(split["train"]) & set(split["test"])
+
+
+@pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", list(TRAINED)))
+def test_a_bundle_passes_every_check_with_its_own_weights(name):
+    results = check_bundle(BUNDLES / name, onnx=True)
+    assert [str(result) for result in results if result.status != "ok"] == []
+    assert next(result for result in results if result.check == "structure").message == ""
+
+
+@pytest.mark.parametrize("name", slow_but("nuclei_hsem_unet", SEGMENTING))
+def test_weights_script_and_graph_give_the_same_mask(name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder = BUNDLES / name
+    network = load_network(folder)
+    files = {key: str(folder / file) for key, file in (("ckpt_file", WEIGHTS), ("meta_file", "configs/metadata.json"))}
+    config = str(folder / "configs" / "inference.json")
+    script = tmp_path / "model.ts"
+    ckpt_export("network_def", filepath=str(script), config_file=config, bundle_root=str(folder), **files)
+    scripted = torch.jit.load(script).eval()
+    export_onnx(network, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+
+    def graph(image: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
+
+    divisor = network.backbone.size_divisor
+    for batch, sizes in ((1, (4, 4, 3)), (3, (5, 3, 2))):
+        torch.manual_seed(batch)
+        image = torch.randn(batch, 1, *(d * n for d, n in zip(divisor, sizes)))
+        with torch.no_grad():
+            expected = network(image)
+            for other in (scripted(image), graph(image)):
+                torch.testing.assert_close(other, expected, rtol=1e-3, atol=1e-3)
+                clear = expected.topk(2, 1).values.diff(dim=1).abs()[:, 0] > 1e-2
+                assert torch.equal(other.argmax(1)[clear], expected.argmax(1)[clear])
+
+
+def evaluated(name: str, data_dir: Path, output: Path) -> dict[str, float]:
+    """The metrics of a bundle's test cases, by its evaluation."""
+    bundle = TRAINED[name]
+    names = ["train_diffusion" if "ldm" in bundle.pair else "train", "evaluate"]
+    parser = read_stack(BUNDLES / name, names)
+    parser.update({"dataset_dir": str(data_dir / bundle.dataset), "output_dir": str(output), "num_workers": 0})
+    evaluation = dict(bundle.evaluation)
+    if "classifier_path" in evaluation:
+        evaluation["classifier_path"] = str(BUNDLES.parent / evaluation["classifier_path"])
+    parser.update(evaluation)
+    for step in ("initialize", "run"):
+        parser.get_parsed_content(step)
+    with (output / "summary.csv").open(encoding="utf-8", newline="") as file:
+        return {row["metric"]: float(row.get("mean") or row.get("value") or "nan") for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", MEASURED))
+def test_the_metrics_of_a_bundle_are_measured_again(name, data_dir, tmp_path):
+    found = evaluated(name, data_dir, tmp_path)
+    stated = read_config(BUNDLES / name, "metadata")["eval_metrics"]
+    assert {metric: found[metric] for metric in stated} == pytest.approx(stated, rel=0.02, abs=2e-3)
+
+
+def test_the_measured_are_one_of_each_task():
+    tasks = [ARCHITECTURES[TRAINED[name].pair.partition("_")[0]].task for name in MEASURED]
+    assert sorted(tasks) == sorted({row.task for row in ARCHITECTURES.values()})
+
+
+def test_the_list_names_the_bundles_with_weights(capsys):
+    main(["list", "--trained"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in TRAINED)
+    assert "not here" not in text
+
+
+def test_a_packed_bundle_holds_its_weights_and_the_license_of_their_data(tmp_path):
+    with pytest.raises(SystemExit) as ended:
+        main(["package", "nuclei_hsem_unet", "--output_dir", str(tmp_path)])
+    assert ended.value.code == 0
+    (packed,) = tmp_path.glob("*.zip")
+    names = {Path(name).relative_to("nuclei_hsem_unet").as_posix() for name in zipfile.ZipFile(packed).namelist()}
+    assert {"models/model.pt", "models/network.json", "docs/data_license.txt", "docs/examples.png"} <= names
