@@ -10,7 +10,7 @@ from .classification import classifier
 from .handlers import inference_handlers, load_weights
 from .inference import TRAINED, TRAINED_NETWORK, evaluation_components, evaluation_settings, inference_evaluator
 from .training import case_dataset, folders, imports, training_settings
-from .transforms import plain_tensors, reconstruction_images, resize, to_unit_range
+from .transforms import load_images, plain_tensors, resize, to_unit_range, unit_range
 
 FORMAT = Format("image", "magnitude", ("image",), (-1, 1), (-1, 1), patches=False)
 IMAGE_SHAPE = "$(@in_channels, *monai.utils.ensure_tuple_rep(@image_size, @spatial_dims))"
@@ -22,6 +22,7 @@ def generation_settings(name: str) -> Config:
         **training_settings(name, {"num_classes": None}),
         "image_size": [32, 32],
         "batch_size": 16,
+        "intensity_range": None,
         "augmentation": {"flip": 0.0},
         "condition_key": OF_CLASSES,
     }
@@ -50,10 +51,11 @@ def generation_evaluation(handlers: list[Config]) -> Config:
         **evaluation_components(handlers, data=False),
         "classifier_def": judge,
         "classifier": "$@classifier_def and flemme_monai.utils.trained_network(@classifier_def, @classifier_path, "
-        "settings=dict(spatial_dims=@spatial_dims, in_channels=@in_channels, num_classes=@classifier_classes))"
+        "settings=dict(spatial_dims=@spatial_dims, in_channels=@in_channels, num_classes=@classifier_classes, "
+        "intensity_range=@intensity_range))"
         f".to({DEVICE[1:]})",
         "real": {
-            "preprocessing": compose(*reconstruction_images(), resize()),
+            "preprocessing": compose(*load_images(), *unit_range(), resize()),
             "test": case_dataset("test", "@real#preprocessing"),
             "training": case_dataset("train", "@real#preprocessing"),
         },
@@ -113,6 +115,7 @@ def sampling_settings(name: str, sample_shape: str = IMAGE_SHAPE) -> Config:
         "in_channels": 1,
         "num_classes": None,
         "image_size": [32, 32],
+        "intensity_range": None,
         "num_samples": 16,
         "class_label": None,
         "position": None,

@@ -7,7 +7,7 @@ from typing import Any
 from .base import Config, Workflow, component, compose, renamed
 from .handlers import inference_handlers
 from .training import folders
-from .transforms import load_images, resize, with_meta
+from .transforms import load_images, resize, to_symmetric_range, unit_range, with_meta
 
 BETWEEN = "dict(other='other', weight='weight')"
 OF_CLASS = "dict(condition='class_label') if @num_classes else dict()"
@@ -55,9 +55,7 @@ def between_seeds_or_images(
         classes: settings of the classes of the images.
         autoencoder: ``autoencoder=``, the one of the latents where it is not the network.
     """
-    image = compose(
-        *load_images(), component("monai.transforms.ScaleIntensityd", keys="image", minv=-1.0, maxv=1.0), resize()
-    )
+    image = compose(*load_images(), *unit_range(), to_symmetric_range(), resize())
     return Workflow(
         settings={
             **interpolation_settings([0, 1]),

@@ -142,6 +142,7 @@ _FINE_2D = {
 }
 _COARSE = {"network_def#backbone#channels": [32, 64], "network_def#backbone#middle_channels": [128]}
 _DENOISER = {
+    "network_def#backbone#patch_size": 2,
     "network_def#backbone#channels": [32, 64],
     "network_def#backbone#middle_channels": [96],
     "network_def#backbone#family#self_attention": [False, False, True],
@@ -171,7 +172,12 @@ _BRAIN = {
     "batch_size": 4,
     "val_interval": 5,
 }
-_MEDNIST = {"num_classes": 6, "image_size": [32, 32], "class_names": list(DATASETS["mednist"].channels)}
+_MEDNIST = {
+    "num_classes": 6,
+    "image_size": [64, 64],
+    "intensity_range": [0, 255],
+    "class_names": list(DATASETS["mednist"].channels),
+}
 
 _OVERLAP_METRICS = ("dice", "iou", "recall", "precision", "surface_distance", "hausdorff95")
 _IMAGE_METRICS = ("ssim", "psnr", "mae")
@@ -190,7 +196,7 @@ _ONE_BRAIN = (
     "pathology. Undersampling is simulated from magnitude images, without coils and phase."
 )
 _THUMBNAILS = (
-    "Pictures of 32x32 pixels of six kinds that are easy to tell apart; the training images are of few patients. "
+    "Pictures of 64x64 pixels of six kinds that are easy to tell apart; the training images are of few patients. "
 )
 _JUDGE = {"classifier_path": "bundles/mednist_clm_cnn/models/model.pt", "guidance_scale": 2.0, "num_samples": 360}
 
@@ -305,7 +311,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "clm_cnn",
         "mednist",
         "classification of the kind of a medical picture",
-        {**_MEDNIST, "epochs": 20, "intensity_range": [0, 255]},
+        {**_MEDNIST, "epochs": 15},
         ("accuracy", "auc", "f1"),
         _THUMBNAILS + "It knows these six kinds only and has no answer for anything else.",
     ),

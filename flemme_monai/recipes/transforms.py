@@ -178,10 +178,19 @@ def classification_transforms(train: bool, label: bool = True) -> Config:
             noise(0.05),
             plain_tensors(),
         )
-    low_and_high = "(@intensity_range or (0.0, 1.0))"
     copy_label = component("monai.transforms.CopyItemsd", keys="class_label", names="label")
     return compose(
         *load_images(),
+        *unit_range(),
+        resize(),
+        *([copy_label] if label else []),
+    )
+
+
+def unit_range() -> list[Config]:
+    """Values in [0, 1]: of each image's own range, or of ``intensity_range``."""
+    low_and_high = "(@intensity_range or (0.0, 1.0))"
+    return [
         component("monai.transforms.ScaleIntensityd", _disabled_="$@intensity_range is not None", keys="image"),
         component(
             "monai.transforms.ScaleIntensityRanged",
@@ -193,9 +202,7 @@ def classification_transforms(train: bool, label: bool = True) -> Config:
             b_max=1.0,
             clip=True,
         ),
-        resize(),
-        *([copy_label] if label else []),
-    )
+    ]
 
 
 def reconstruction_images() -> list[Config]:
@@ -246,11 +253,12 @@ def generation_transforms(train: bool) -> Config:
     """From the file of a case to an image of values in [-1, 1] and ``image_size``; flipped for training."""
     if train:
         return compose(AS_VALIDATION, plain_tensors(), *flips(), plain_tensors())
-    return compose(
-        *reconstruction_images(),
-        component("monai.transforms.ScaleIntensityRanged", keys="image", a_min=0.0, a_max=1.0, b_min=-1.0, b_max=1.0),
-        resize(),
-    )
+    return compose(*load_images(), *unit_range(), to_symmetric_range(), resize())
+
+
+def to_symmetric_range() -> Config:
+    """Values in [0, 1] brought to [-1, 1]."""
+    return component("monai.transforms.ScaleIntensityRanged", keys="image", a_min=0.0, a_max=1.0, b_min=-1.0, b_max=1.0)
 
 
 def to_unit_range() -> Config:
