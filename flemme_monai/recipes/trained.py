@@ -231,7 +231,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "hierarchical segmentation of nuclei in microscopy",
         {
             **_NUCLEI,
-            "epochs": 60,
+            "epochs": 50,
             "warmup_epochs": 2,
             **_COARSE,
             "network_def#backbone#channels": [32, 64, 96],
@@ -271,7 +271,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "hierarchical segmentation of the hippocampus in MR",
         {
             **_HIPPOCAMPUS,
-            "epochs": 24,
+            "epochs": 20,
             "warmup_epochs": 2,
             **_FINE,
             "network_def#backbone#channels": [16, 32, 64],
@@ -330,7 +330,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "edm_unet",
         "mednist",
         "generation of medical pictures of a class by a preconditioned denoiser",
-        {**_MEDNIST, "epochs": 60, "batch_size": 32, "val_interval": 5, **_DENOISER},
+        {**_MEDNIST, "epochs": 40, "batch_size": 32, "val_interval": 5, **_DENOISER},
         _SAMPLE_METRICS,
         _THUMBNAILS + "Samples are of no use for diagnosis.",
         _JUDGE,
@@ -342,7 +342,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "generation of medical pictures of a class by diffusion in the latents of an autoencoder",
         {
             **_MEDNIST,
-            "epochs": 60,
+            "epochs": 40,
             "batch_size": 32,
             "val_interval": 5,
             **{
