@@ -17,6 +17,7 @@ from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
+from ..utils.files import write_through
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
 from ..utils.weights import check_fit, read_checkpoint
 from .events import EpochEnd, at_epoch_end, hold_while_running
@@ -154,6 +155,7 @@ class TrainingCheckpoint:
         if idist.get_rank() == 0:
             with atomic_write(self.folder / name) as part:
                 torch.save(state, part)
+                write_through(part)
                 if name != LAST:  # not before there is room for the weights: earlier ones keep their record
                     write_record(self.folder, make_record(self.network, self.settings))
 

@@ -105,16 +105,6 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(
     ]
 
 
-def test_old_halves_of_files_are_removed(tmp_path: Path) -> None:
-    old, new = tmp_path / ".part_1_last.pt", tmp_path / ".part_2_last.pt"
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (0, time.time() - 3600))
-    hold_folder(tmp_path, "me")
-    release_folders("me")
-    assert list(tmp_path.iterdir()) == [new]
-
-
 def test_a_forked_worker_does_not_keep_the_lock_of_a_killed_run(tmp_path: Path) -> None:
     def run() -> None:
         hold_folder(tmp_path, "run")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,31 @@ def test_two_processes_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
         assert part.read_text() == "one"
         assert path.read_text() == "two"
     assert path.read_text() == "one"
+
+
+def part_of(path: Path, pid: int) -> Path:
+    """A temporary file as another process of this machine makes it."""
+    with atomic_write(path) as part:
+        part.touch()
+    found = part.with_name(part.name.replace(f"_{os.getpid()}_", f"_{pid}_"))
+    found.write_bytes(b"half")
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+def test_half_of_a_file_whose_writer_is_no_more_is_removed_and_that_of_another_stays(tmp_path):
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    left, alive = part_of(tmp_path / "last.pt", gone), part_of(tmp_path / "last.pt", os.getppid())
+    elsewhere = tmp_path / f".part_{'0000' if '_0000_' not in left.name else '0001'}_{gone}_last.pt"
+    old = tmp_path / ".part_0002_1_last.pt"
+    for path in (elsewhere, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 3600))
+    writable_dir(tmp_path)
+    assert set(tmp_path.glob(".*")) == {alive, elsewhere}
 
 
 def by_the_system(part):
