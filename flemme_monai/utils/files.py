@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -18,8 +19,13 @@ from .command_line import path_as_typed
 PART = ".part_"
 LEFTOVER_S = 600.0  # a process of another machine may be writing here
 _PART_OF = re.compile(rf"{re.escape(PART)}([0-9a-f]+)_(\d+)_")
-# what PyTorch's writer of checkpoints says when the system took less than it was given
-_CHECKPOINT_WRITER = re.compile(r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container")
+# what PyTorch's writer of checkpoints says when the system took less than it was given, or no file at all
+_CHECKPOINT_WRITER = re.compile(
+    r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container|iostream error"
+    r"|^Parent directory .* does not exist"
+)
+_FORBIDDEN = [os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.EROFS)]
+_REASON = re.compile(r"strerror: (.+)")
 
 
 def user_path(path: Any) -> Path:
@@ -113,11 +119,17 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
     except RuntimeError as error:
         if not _CHECKPOINT_WRITER.search(str(error)):
             raise
-        raise OSError(_not_written(path, "the disk is full or a limit of size is reached")) from error
+        found = _REASON.search(str(error))
+        reason = found[1] if found else "the disk is full or a limit of size is reached"
+        raise OSError(_not_written(path, reason)) from error
 
 
-def _not_written(path: str | os.PathLike, reason: str | None) -> str:
-    return f"{path} cannot be written ({reason}): make room, or name another folder; what was there before is whole"
+def _not_written(path: str | os.PathLike, reason: str) -> str:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f"{path} cannot be written ({folder} is no longer there): put the folder back, or name another"
+    mend = "make the folder writable" if reason in _FORBIDDEN else "make room"
+    return f"{path} cannot be written ({reason}): {mend}, or name another folder; what was there before is whole"
 
 
 @contextmanager
@@ -150,6 +162,30 @@ def writable_dir(path: str | os.PathLike) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"{path} is not a writable folder ({error.strerror}): name another output folder") from error
+        raise ValueError(_not_writable(path, error.strerror)) from error
     _remove_leftovers(path)
     return path
+
+
+def refuse_unwritable(path: str | os.PathLike) -> None:
+    """Refuse a folder that cannot be made or written in, as far as the system says so without a trial.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    path = user_path(path)
+    try:
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise ValueError(_not_writable(path, error.strerror)) from error
+    if not there.is_dir():
+        raise ValueError(_not_writable(path, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ValueError(_not_writable(path, f"{there} is read-only"))
+
+
+def _not_writable(path: Path, reason: str | None) -> str:
+    return f"{path} is not a writable folder ({reason}): make it writable, or name another folder"

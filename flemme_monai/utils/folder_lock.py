@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import user_path
+from .files import refuse_unwritable, user_path
 
 LOCK_FILE = ".run.lock"
 PATIENCE_S = 1.0  # another run that only looks whether a folder is free holds the lock for a moment
@@ -32,19 +32,20 @@ _held: dict[Path, _Held] = {}
 
 
 def refuse_used_folders(*folders: str | os.PathLike) -> None:
-    """Refuse folders that another process trains in, before any time is spent on data; nothing is written.
+    """Refuse folders that another process trains in or that are read-only, before any time is spent on data.
 
-    Only the first process of a distributed run looks.
+    Nothing is written. Only the first process of a distributed run looks.
 
     Args:
         folders: folders that a training writes; those that are not there yet are free.
 
     Raises:
-        ValueError: If another process holds one of them; names it.
+        ValueError: If another process holds one of them, or one cannot be written; names it.
     """
     if int(os.environ.get("RANK", 0)) != 0:
         return
     for folder in map(_resolved, folders):
+        refuse_unwritable(folder)
         if folder in _held and _held[folder].pid == os.getpid():
             continue
         try:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from permissions import permissions_bind
 
 from flemme_monai.utils import folder_lock, hold_folder, refuse_used_folders, release_folders
 
@@ -83,6 +84,23 @@ def test_a_release_leaves_nothing_and_frees_the_folder(tmp_path: Path) -> None:
 def test_a_look_leaves_no_file_and_makes_no_folder(tmp_path: Path) -> None:
     refuse_used_folders(tmp_path, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_read_only_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/new is not a writable folder \(.*file is a file\): make it writable"):
+        refuse_used_folders(tmp_path / "file" / "new")
+    tmp_path.chmod(0o555)
+    try:
+        with permissions_bind():
+            for folder in (tmp_path, tmp_path / "new" / "er"):
+                with pytest.raises(
+                    ValueError, match=rf"^{folder} is not a writable folder \({tmp_path} is read-only\)"
+                ):
+                    refuse_used_folders(folder)
+    finally:
+        tmp_path.chmod(0o755)
+    refuse_used_folders(tmp_path / "new" / "er")
 
 
 def test_other_ranks_do_not_look(other: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

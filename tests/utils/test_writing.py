@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from permissions import permissions_bind
 
 from flemme_monai.utils import atomic_write, text_file, writable_dir
 
@@ -102,8 +103,18 @@ def by_torch(part):
     raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
 
 
+def by_a_stream(part):
+    part.write_bytes(b"half")
+    raise RuntimeError("basic_ios::clear: iostream error")
+
+
 @pytest.mark.parametrize(
-    ("write", "reason"), [(by_the_system, "No space left on device"), (by_torch, "the disk is full")]
+    ("write", "reason"),
+    [
+        (by_the_system, "No space left on device"),
+        (by_torch, "the disk is full"),
+        (by_a_stream, "the disk is full"),
+    ],
 )
 def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, write, reason):
     path = tmp_path / "last.pt"
@@ -125,6 +136,24 @@ def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+def test_what_forbids_a_file_is_said(tmp_path, save):
+    tmp_path.chmod(0o555)
+    words = rf"^{tmp_path}/last\.pt cannot be written \(Permission denied\): make the folder writable, or name another"
+    try:
+        with permissions_bind(), pytest.raises(OSError, match=words), atomic_write(tmp_path / "last.pt") as part:
+            save({}, part)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+def test_a_folder_that_is_gone_is_said(tmp_path, save):
+    words = rf"^{tmp_path}/a/last\.pt cannot be written \({tmp_path}/a is no longer there\): put the folder back"
+    with pytest.raises(OSError, match=words), atomic_write(tmp_path / "a" / "last.pt") as part:
+        save({}, part)
 
 
 def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path):
