@@ -59,7 +59,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             yield part
             os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that has become read-only: the error above says so
+            part.unlink()
 
 
 def _part_name(name: str) -> str:
