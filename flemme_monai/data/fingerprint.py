@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,36 @@ def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
     Returns:
         16 hexadecimal digits.
     """
-    found = hashlib.sha256()
     image = case["image"]
     if not isinstance(image, (str, os.PathLike, list)):
-        found.update(f"{made_by} {case['case']}".encode(errors="surrogateescape"))
-        return found.hexdigest()[:16]
+        return _digits(hashlib.sha256(f"{made_by} {case['case']}".encode(errors="surrogateescape")))
+    found = hashlib.sha256()
     for path in map(Path, image if isinstance(image, list) else [image]):
         files = _files(path)
-        for file in files:
-            found.update(f"{file.stat().st_size} ".encode())
-        for file in [files[len(files) // 2]] if path.is_dir() else files:
-            found.update(_sample(file))
+        _add(found, files, [files[len(files) // 2]] if path.is_dir() else files)
+    return _digits(found)
+
+
+def label_fingerprint(case: Mapping[str, Any]) -> str | None:
+    """The same of a case's label, of several masks the sizes and one's content; None where it has none in files."""
+    label = case.get("label")
+    if not isinstance(label, (str, os.PathLike, list)):
+        return None
+    found = hashlib.sha256()
+    paths = [Path(path) for path in label] if isinstance(label, list) else [Path(label)]
+    files = [file for path in paths for file in _files(path)]
+    _add(found, files, [files[len(files) // 2]] if len(paths) > 1 or paths[0].is_dir() else files)
+    return _digits(found)
+
+
+def _add(found: hashlib._Hash, files: Sequence[Path], sampled: Sequence[Path]) -> None:
+    for file in files:
+        found.update(f"{file.stat().st_size} ".encode())
+    for file in sampled:
+        found.update(_sample(file))
+
+
+def _digits(found: hashlib._Hash) -> str:
     return found.hexdigest()[:16]
 
 

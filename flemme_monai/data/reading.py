@@ -50,6 +50,7 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If the system does not let it be read.
         ValueError: If the file is damaged, holds several pages or series, or is not of the kind its suffix says.
     """
     path = os.fspath(path)
@@ -76,6 +77,7 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
     except MemoryError:
         raise ValueError(f"{path}: the memory does not suffice to read it; crop or resample it") from None
     except Exception as error:
+        _refuse_unreadable(path)
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
         what = "a DICOM series" if kind == "dicom" else image_suffix(path)
         raise ValueError(
@@ -83,6 +85,16 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
             "another kind: replace it"
         ) from None
     return Stored(array.astype(array.dtype.newbyteorder("="), copy=False), affine, meta)
+
+
+def _refuse_unreadable(path: str) -> None:
+    """Raise what the system has against reading a file, or one of a folder, which readers do not tell from damage."""
+    for file in [entry.path for entry in os.scandir(path) if entry.is_file()] if os.path.isdir(path) else [path]:
+        try:
+            with open(file, "rb") as stream:
+                stream.read(1)
+        except OSError as error:
+            raise OSError(f"{file}: cannot be read ({error.strerror}): make it readable, or replace it") from None
 
 
 def read_array(path: str | os.PathLike, indexed: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -46,6 +46,7 @@ def recorded_split(
     known = [case for case in source.cases if record.knows(case, source)]
     if resume:
         _check_same_cases(record, known, source)
+        _compare_labels(record, source)
     given = _given(source.settings, record.settings)
     if given:
         split = make(_merged(given, record.settings))
@@ -95,6 +96,19 @@ def _check_same_cases(record: SplitRecord, known: Sequence[Case], source: Source
         raise ValueError(
             f"the data set is not the one that the run began with: {len(gone)} of {len(used)} cases in {record.path} "
             f"are {what} ({few(gone)}); put them back, or train without resume"
+        )
+
+
+def _compare_labels(record: SplitRecord, source: Source) -> None:
+    """Say which labels are not those that the run began with; they are as good for what is left of it."""
+    used = [name for names in record.parts.values() for name in names if name in record.labels]
+    other = sorted({name for name in used if record.labels[name] != source.label_fingerprints.get(name)})
+    if other:
+        _logger.warning(
+            "the labels of %d of %d cases are not those that the run began with (%s): it goes on with them as they are",
+            len(other),
+            len(set(used)),
+            few(other),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..utils.files import atomic_write, user_path
 from .divide import PARTS, Case, Split
-from .fingerprint import data_set_fingerprint, fingerprint
+from .fingerprint import data_set_fingerprint, fingerprint, label_fingerprint
 
 SPLIT_FILE = "split.json"
 Slab = tuple[int, int]
@@ -38,6 +38,12 @@ class Source:
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of each case by its name."""
         return {case["case"]: fingerprint(case, self.made_by) for case in self.cases}
+
+    @cached_property
+    def label_fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each case's label by the case's name, of those that have one in a file."""
+        found = {case["case"]: label_fingerprint(case) for case in self.cases}
+        return {name: digits for name, digits in found.items() if digits is not None}
 
 
 class Part(list):
@@ -67,6 +73,8 @@ class SplitRecord:
         slabs: the slabs of the cases by part and name, where volumes are divided.
         replaced: the fingerprints of cases that an earlier training in the same folder was trained on, by name, until
             its weights are replaced too.
+        labels: fingerprints of the cases' labels, by name; empty where there are none, or the record is of version
+            0.5.0 or older.
     """
 
     path: Path
@@ -75,6 +83,7 @@ class SplitRecord:
     fingerprints: dict[str, str]
     slabs: dict[str, dict[str, Slab]] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def knows(self, case: Case, source: Source) -> bool:
         """Whether a case has a name of the record and that one's content."""
@@ -141,6 +150,8 @@ def save_split(loader: Any, folder: str | os.PathLike) -> None:
     slabs = {part: found for part in PARTS if (found := _slabs(data.split[part]))}
     if slabs:
         record["slabs"] = slabs
+    if data.source.label_fingerprints:
+        record["labels"] = data.source.label_fingerprints
     replaced = _replaced(path, record) if any(Path(folder).glob("*.pt")) else {}
     if replaced:
         record["replaced"] = replaced
@@ -179,6 +190,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
             dict(found["fingerprints"]),
             slabs,
             dict(found.get("replaced", {})),
+            dict(found.get("labels", {})),
         )
         unknown = {name for names in record.parts.values() for name in names} - record.fingerprints.keys()
         if unknown:

@@ -6,7 +6,6 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
@@ -17,10 +16,12 @@ from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
+from ..utils.files import write_through
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
-from ..utils.weights import check_fit, read_checkpoint
+from ..utils.weights import check_fit
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .model_selection import EarlyStop
+from .saved_run import EMA, check_optimizer, read_run
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
@@ -125,7 +126,7 @@ class TrainingCheckpoint:
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state["network"] = unwrap_model(self.network).state_dict()
         if self.ema is not None:
-            state["ema"] = self.ema.ema_model.state_dict()
+            state[EMA] = self.ema.ema_model.state_dict()
         state["trainer"] = {"epoch": engine.state.epoch} | best
         state["record"] = make_record(self.network, self.settings)
         if engine.scaler is not None:
@@ -154,28 +155,32 @@ class TrainingCheckpoint:
         if idist.get_rank() == 0:
             with atomic_write(self.folder / name) as part:
                 torch.save(state, part)
+                write_through(part)
                 if name != LAST:  # not before there is room for the weights: earlier ones keep their record
                     write_record(self.folder, make_record(self.network, self.settings))
 
     def _load(self, engine: Workflow) -> None:
         path = self.folder / LAST
-        state = read_checkpoint(path)
-        known = {"network", "trainer", *self.parts} | ({"ema"} if self.ema is not None else set())
-        if not isinstance(state, dict) or not known <= state.keys() or ("ema" in state) != ("ema" in known):
-            found = ", ".join(state) if isinstance(state, dict) else type(state).__name__
-            raise ValueError(f"{path} cannot be resumed: it holds {found}; expected {', '.join(sorted(known))}")
+        averaged = () if self.ema is None else (EMA,)
+        state = read_run(path, ["network", "trainer", *self.parts, *averaged])
         record = checked_record(state["record"], path) if "record" in state else None
         check_record(record, path, self.network, self.settings)
         check_fit(self.network, state["network"], path)
         unwrap_model(self.network).load_state_dict(state["network"])
         if self.ema is not None:
-            self.ema.ema_model.load_state_dict(state["ema"])
-        self._check_optimizer(state["optimizer"], path)
+            check_fit(self.ema.ema_model, state[EMA], path)
+            self.ema.ema_model.load_state_dict(state[EMA])
+        optimizer = self.parts["optimizer"]
+        assert isinstance(optimizer, torch.optim.Optimizer), "it is what the run was made with"
+        check_optimizer(optimizer, state["optimizer"], path)
         for name, part in self.parts.items():
             try:
                 part.load_state_dict(state[name])
-            except (ValueError, KeyError) as error:
-                raise ValueError(f"the {name} in {path} is not this run's: {error}") from error
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"the {name} in {path} is not this run's ({error}): give the settings that the run began with, or "
+                    "train without resume"
+                ) from error
         if engine.scaler is not None and "scaler" in state:
             engine.scaler.load_state_dict(state["scaler"])
         trainer = state["trainer"]
@@ -190,13 +195,6 @@ class TrainingCheckpoint:
         early_stop: EarlyStop | None = getattr(engine.state, "early_stop", None)
         if early_stop is not None and early_stop.spent:
             engine.terminate()
-
-    def _check_optimizer(self, state: dict[str, Any], path: Path) -> None:
-        """Refuse the state of another kind of optimizer, which PyTorch loads without an error."""
-        own, saved = ({*part["param_groups"][0]} for part in (self.parts["optimizer"].state_dict(), state))
-        if own != saved:
-            differ = ", ".join(sorted(own ^ saved))
-            raise ValueError(f"{path} is of another optimizer ({differ} differ): use the one the run began with")
 
     def _finish(self, engine: Workflow) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
+import sys
+import time
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from .command_line import path_as_typed
 
 PART = ".part_"
-# what PyTorch's writer of checkpoints says when the system took less than it was given
-_CHECKPOINT_WRITER = re.compile(r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container")
+LEFTOVER_S = 600.0  # a process of another machine may be writing here
+_PART_OF = re.compile(rf"{re.escape(PART)}([0-9a-f]+)_(\d+)_")
+# what PyTorch's writer of checkpoints says when the system took less than it was given, or no file at all
+_CHECKPOINT_WRITER = re.compile(
+    r"unexpected pos|file write failed|PytorchStreamWriter failed|inline_container|iostream error"
+    r"|^Parent directory .* does not exist"
+)
+_FORBIDDEN = [os.strerror(code) for code in (errno.EACCES, errno.EPERM, errno.EROFS)]
+_REASON = re.compile(r"strerror: (.+)")
 
 
 def user_path(path: Any) -> Path:
@@ -41,13 +53,51 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         OSError: If the file cannot be written; names it and the reason.
     """
     path = user_path(path)
-    part = path.with_name(f"{PART}{os.getpid()}_{path.name}")
+    part = path.with_name(_part_name(path.name))
     try:
         with naming(path):
             yield part
             os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that has become read-only: the error above says so
+            part.unlink()
+
+
+def _part_name(name: str) -> str:
+    """The temporary name of a file, which says whose it is."""
+    return f"{PART}{_host()}_{os.getpid()}_{name}"
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()) & 0xFFFF:04x}"
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the half-written files of processes that were killed while they wrote."""
+    for part in folder.glob(f"{PART}*"):
+        with suppress(OSError):
+            if _is_abandoned(part.name) or part.stat().st_mtime < time.time() - LEFTOVER_S:
+                part.unlink()
+
+
+def _is_abandoned(name: str) -> bool:
+    """Whether a temporary file is of a process of this machine that is no more."""
+    found = _PART_OF.match(name)
+    if found is None or found[1] != _host() or sys.platform == "win32":  # where signal 0 is an interrupt
+        return False
+    try:
+        os.kill(int(found[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's
+        return False
+    return False
+
+
+def write_through(path: str | os.PathLike) -> None:
+    """Have a file's content on the disk, so that a power cut after it has got its name leaves no empty file."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -70,11 +120,17 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
     except RuntimeError as error:
         if not _CHECKPOINT_WRITER.search(str(error)):
             raise
-        raise OSError(_not_written(path, "the disk is full or a limit of size is reached")) from error
+        found = _REASON.search(str(error))
+        reason = found[1] if found else "the disk is full or a limit of size is reached"
+        raise OSError(_not_written(path, reason)) from error
 
 
-def _not_written(path: str | os.PathLike, reason: str | None) -> str:
-    return f"{path} cannot be written ({reason}): make room, or name another folder; what was there before is whole"
+def _not_written(path: str | os.PathLike, reason: str) -> str:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f"{path} cannot be written ({folder} is no longer there): put the folder back, or name another"
+    mend = "make the folder writable" if reason in _FORBIDDEN else "make room"
+    return f"{path} cannot be written ({reason}): {mend}, or name another folder; what was there before is whole"
 
 
 @contextmanager
@@ -89,7 +145,7 @@ def text_file(path: str | os.PathLike) -> Iterator[TextIO]:
 
 
 def writable_dir(path: str | os.PathLike) -> Path:
-    """Make a folder where needed and prove that a file can be written in it.
+    """Make a folder where needed and prove that a file can be written in it; halves that a killed run left go.
 
     Args:
         path: the folder.
@@ -103,9 +159,34 @@ def writable_dir(path: str | os.PathLike) -> Path:
     path = user_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe_{os.getpid()}"
+        probe = path / _part_name("probe")
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"{path} is not a writable folder ({error.strerror}): name another output folder") from error
+        raise ValueError(_not_writable(path, error.strerror)) from error
+    _remove_leftovers(path)
     return path
+
+
+def refuse_unwritable(path: str | os.PathLike) -> None:
+    """Refuse a folder that cannot be made or written in, as far as the system says so without a trial.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    path = user_path(path)
+    try:
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise ValueError(_not_writable(path, error.strerror)) from error
+    if not there.is_dir():
+        raise ValueError(_not_writable(path, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise ValueError(_not_writable(path, f"{there} is read-only"))
+
+
+def _not_writable(path: Path, reason: str | None) -> str:
+    return f"{path} is not a writable folder ({reason}): make it writable, or name another folder"

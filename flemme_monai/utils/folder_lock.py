@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import PART, user_path
+from .files import refuse_unwritable, user_path
 
 LOCK_FILE = ".run.lock"
-LEFTOVER_S = 600.0  # an evaluation may be writing here
 PATIENCE_S = 1.0  # another run that only looks whether a folder is free holds the lock for a moment
 _LOCKED_BYTE = 1 << 30  # on Windows a locked byte cannot be read: one that the text never reaches
 _logger = logging.getLogger(__name__)
@@ -33,19 +32,20 @@ _held: dict[Path, _Held] = {}
 
 
 def refuse_used_folders(*folders: str | os.PathLike) -> None:
-    """Refuse folders that another process trains in, before any time is spent on data; nothing is written.
+    """Refuse folders that another process trains in or that are read-only, before any time is spent on data.
 
-    Only the first process of a distributed run looks.
+    Nothing is written. Only the first process of a distributed run looks.
 
     Args:
         folders: folders that a training writes; those that are not there yet are free.
 
     Raises:
-        ValueError: If another process holds one of them; names it.
+        ValueError: If another process holds one of them, or one cannot be written; names it.
     """
     if int(os.environ.get("RANK", 0)) != 0:
         return
     for folder in map(_resolved, folders):
+        refuse_unwritable(folder)
         if folder in _held and _held[folder].pid == os.getpid():
             continue
         try:
@@ -84,21 +84,12 @@ def hold_folder(folder: str | os.PathLike, owner: object) -> None:
         _logger.info("%s cannot be locked (%s): take care that no other run writes it", folder, error.strerror)
         return
     _held[folder] = _Held(file, os.getpid(), id(owner))
-    _remove_leftovers(folder)
 
 
 def release_folders(owner: object) -> None:
     """Release what ``owner`` holds."""
     for folder in [folder for folder, held in _held.items() if held.owner == id(owner)]:
         _release(folder)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the half-written files of runs that were killed while they wrote."""
-    for part in folder.glob(f"{PART}*"):
-        with suppress(OSError):
-            if part.stat().st_mtime < time.time() - LEFTOVER_S:
-                part.unlink()
 
 
 def _locked_file(folder: Path) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -33,7 +35,8 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint, or holds more than tensors and plain values.
+        OSError: If it cannot be read.
+        ValueError: If the file is damaged or no checkpoint, or holds more than tensors and plain values.
     """
     path = user_path(path)
     if not path.is_file():
@@ -42,14 +45,31 @@ def read_checkpoint(path: str | os.PathLike) -> Any:
             "--bundle_root"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle raises any kind
+        path.open("rb").close()
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror}): make it readable") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        damaged = _damaged_record(path)
+    except Exception as error:  # a damaged file raises any kind
         raise ValueError(
             f"{path} is no checkpoint that loads with weights_only=True: it is damaged, cut short, or holds more than "
             "tensors and plain values; train again, or name another folder with ckpt_dir"
         ) from error
+    if damaged is not None:
+        raise ValueError(
+            f"{path} is damaged: the checksum of {damaged} in it is another; train again, or name another folder with "
+            "ckpt_dir"
+        )
+    return state
+
+
+def _damaged_record(path: Path) -> str | None:
+    """The part of a checkpoint whose content is not what was written, which ``torch.load`` does not look at."""
+    if not zipfile.is_zipfile(path):  # PyTorch's format before 1.6
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from image_files import random_picture, write_nifti, write_nrrd, write_picture, write_series
 from monai.data import DataLoader, Dataset, decollate_batch
+from permissions import permissions_bind
 from PIL import Image
 
 from flemme_monai.data.reading import read_array, read_image, read_masks
@@ -109,6 +110,21 @@ def test_channels_that_lie_apart_are_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.png: no such file"):
         read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.nii.gz", "a.nrrd", "series"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    volume = VOLUME.astype(np.int16)
+    if path.suffix == ".png":
+        write_picture(path, random_picture())
+    else:
+        {".nrrd": write_nrrd, ".gz": write_nifti, "": write_series}[path.suffix](path, volume)
+    file = sorted(path.iterdir())[1] if path.is_dir() else path
+    file.chmod(0)
+    words = rf"^{file}: cannot be read \(Permission denied\): make it readable, or replace it$"
+    with permissions_bind(), pytest.raises(OSError, match=words):
+        read_image(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.nii", "a.nii.gz", "a.nrrd"])

@@ -243,6 +243,41 @@ def test_a_run_does_not_go_on_with_other_cases(data: Path, record: Path, name: s
         split_datalist(data, **IMAGES, record=record, resume=True)
 
 
+SEGMENTED = {"task": "segmentation", "out_channels": 2}
+
+
+def segmented(folder: Path, several: bool = False) -> Path:
+    """Pictures with a mask each, or a folder of masks, one per instance."""
+    for k in range(6):
+        write_picture(folder / "images" / f"{k}.png", random_picture(k, (6, 6)))
+        for mask in [f"{k}/{i}" for i in range(3)] if several else [str(k)]:
+            write_picture(folder / "masks" / f"{mask}.png", np.eye(6, dtype=np.uint8) * 255)
+    return folder
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_run_goes_on_with_other_labels_and_says_so(record: Path, tmp_path: Path, caplog, several: bool) -> None:
+    data = segmented(tmp_path / "segmented", several)
+    trained(record.parent, data, **SEGMENTED)
+    split_datalist(data, **{**IMAGES, **SEGMENTED}, record=record, resume=True)
+    assert not [message for message in caplog.messages if "labels" in message]
+    write_picture(data / "masks" / ("2/1.png" if several else "2.png"), np.ones((6, 6), np.uint8) * 255)
+    split = split_datalist(data, **{**IMAGES, **SEGMENTED}, record=record, resume=True)
+    line = "the labels of 1 of 6 cases are not those that the run began with (2): it goes on with them as they are"
+    assert [message for message in caplog.messages if "labels" in message] == [line]
+    assert sum(map(len, split.values())) == 6
+
+
+def test_a_record_of_0_5_0_says_nothing_of_labels(record: Path, tmp_path: Path, caplog) -> None:
+    data = segmented(tmp_path / "segmented")
+    trained(record.parent, data, **SEGMENTED)
+    content = json.loads(record.read_text())
+    assert content.pop("labels").keys() == set("012345")
+    write_json(record, content)
+    split_datalist(data, **{**IMAGES, **SEGMENTED}, record=record, resume=True)
+    assert not [message for message in caplog.messages if "labels" in message]
+
+
 @pytest.mark.parametrize("fold", [1, 3])
 def test_a_run_does_not_go_on_with_another_split(data: Path, record: Path, fold: int) -> None:
     trained(record.parent, data, fold=2)

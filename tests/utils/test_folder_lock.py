@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from permissions import permissions_bind
 
 from flemme_monai.utils import folder_lock, hold_folder, refuse_used_folders, release_folders
 
@@ -85,6 +86,23 @@ def test_a_look_leaves_no_file_and_makes_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_read_only_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"file/new is not a writable folder \(.*file is a file\): make it writable"):
+        refuse_used_folders(tmp_path / "file" / "new")
+    tmp_path.chmod(0o555)
+    try:
+        with permissions_bind():
+            for folder in (tmp_path, tmp_path / "new" / "er"):
+                with pytest.raises(
+                    ValueError, match=rf"^{folder} is not a writable folder \({tmp_path} is read-only\)"
+                ):
+                    refuse_used_folders(folder)
+    finally:
+        tmp_path.chmod(0o755)
+    refuse_used_folders(tmp_path / "new" / "er")
+
+
 def test_other_ranks_do_not_look(other: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     refuse_used_folders(tmp_path)
@@ -103,16 +121,6 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(
     assert caplog.messages == [
         f"{tmp_path} cannot be locked (Operation not supported): take care that no other run writes it"
     ]
-
-
-def test_old_halves_of_files_are_removed(tmp_path: Path) -> None:
-    old, new = tmp_path / ".part_1_last.pt", tmp_path / ".part_2_last.pt"
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (0, time.time() - 3600))
-    hold_folder(tmp_path, "me")
-    release_folders("me")
-    assert list(tmp_path.iterdir()) == [new]
 
 
 def test_a_forked_worker_does_not_keep_the_lock_of_a_killed_run(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from permissions import permissions_bind
 
 from flemme_monai.utils import atomic_write, text_file, writable_dir
 
@@ -65,6 +68,31 @@ def test_two_processes_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
     assert path.read_text() == "one"
 
 
+def part_of(path: Path, pid: int) -> Path:
+    """A temporary file as another process of this machine makes it."""
+    with atomic_write(path) as part:
+        part.touch()
+    found = part.with_name(part.name.replace(f"_{os.getpid()}_", f"_{pid}_"))
+    found.write_bytes(b"half")
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+def test_half_of_a_file_whose_writer_is_no_more_is_removed_and_that_of_another_stays(tmp_path):
+    gone = os.fork()
+    if gone == 0:
+        os._exit(0)
+    os.waitpid(gone, 0)
+    left, alive = part_of(tmp_path / "last.pt", gone), part_of(tmp_path / "last.pt", os.getppid())
+    elsewhere = tmp_path / f".part_{'0000' if '_0000_' not in left.name else '0001'}_{gone}_last.pt"
+    old = tmp_path / ".part_0002_1_last.pt"
+    for path in (elsewhere, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 3600))
+    writable_dir(tmp_path)
+    assert set(tmp_path.glob(".*")) == {alive, elsewhere}
+
+
 def by_the_system(part):
     part.write_bytes(b"half")
     raise OSError(28, "No space left on device")
@@ -75,8 +103,18 @@ def by_torch(part):
     raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
 
 
+def by_a_stream(part):
+    part.write_bytes(b"half")
+    raise RuntimeError("basic_ios::clear: iostream error")
+
+
 @pytest.mark.parametrize(
-    ("write", "reason"), [(by_the_system, "No space left on device"), (by_torch, "the disk is full")]
+    ("write", "reason"),
+    [
+        (by_the_system, "No space left on device"),
+        (by_torch, "the disk is full"),
+        (by_a_stream, "the disk is full"),
+    ],
 )
 def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, write, reason):
     path = tmp_path / "last.pt"
@@ -98,6 +136,24 @@ def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+def test_what_forbids_a_file_is_said(tmp_path, save):
+    tmp_path.chmod(0o555)
+    words = rf"^{tmp_path}/last\.pt cannot be written \(Permission denied\): make the folder writable, or name another"
+    try:
+        with permissions_bind(), pytest.raises(OSError, match=words), atomic_write(tmp_path / "last.pt") as part:
+            save({}, part)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+def test_a_folder_that_is_gone_is_said(tmp_path, save):
+    words = rf"^{tmp_path}/a/last\.pt cannot be written \({tmp_path}/a is no longer there\): put the folder back"
+    with pytest.raises(OSError, match=words), atomic_write(tmp_path / "a" / "last.pt") as part:
+        save({}, part)
 
 
 def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path):
