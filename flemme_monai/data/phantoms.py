@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import gaussian_filter
 
 _NUM_CASES = {2: 80, 3: 20}
 _NUM_CLASS_CASES = {2: 160, 3: 40}
 _NOISE = 0.05
 _BIAS = 0.25
+_POINT_SPREAD = 1.0  # standard deviation in voxels
 
 
 def phantoms(
@@ -35,7 +37,8 @@ def phantoms(
         num_classes: number of classes, background included.
         image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
-        separate_noise: leave the image without noise, and give that as ``noise``, a tensor of the image's shape.
+        separate_noise: give the noise as ``noise``, a tensor of the image's shape, and not in the image, whose edges
+            are then as smooth as a scanner's point spread makes them: what a network shall make.
 
     Returns:
         80 (2D) or 20 (3D) items: ``image`` float32 (in_channels, *image_size) in [0, 1], ``label`` uint8
@@ -73,7 +76,8 @@ def class_phantoms(
         num_classes: number of classes.
         image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
-        separate_noise: leave the image without noise, and give that as ``noise``, a tensor of the image's shape.
+        separate_noise: give the noise as ``noise``, a tensor of the image's shape, and not in the image, whose edges
+            are then as smooth as a scanner's point spread makes them: what a network shall make.
 
     Returns:
         At least 160 (2D) or 40 (3D) items, as many of each class and at least 3: ``image`` float32
@@ -121,7 +125,9 @@ def _phantom(
     tissue = np.where(label > 0, label.astype(np.int32) + 2, tissue)
     channels = [_channel(random, tissue, grid, organs, channel) for channel in range(in_channels)]
     image, noise = (np.stack(part) for part in zip(*channels))  # (in_channels, *size) each
-    if not separate_noise:
+    if separate_noise:
+        image = np.stack([gaussian_filter(channel, _POINT_SPREAD) for channel in image])
+    else:
         image += noise
     name = case + (".png" if len(size) == 2 else ".nii.gz")
     meta = {

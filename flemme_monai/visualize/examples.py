@@ -28,7 +28,7 @@ class Tile:
 
     Args:
         picture: gray (H, W) or RGB (H, W, 3), 0 to 255.
-        caption: one line above it.
+        caption: one line above it, which reaches over the tiles after it that have none.
         colour: of the caption.
     """
 
@@ -90,9 +90,7 @@ def classification_tile(example: Example, predicted: str, truth: str | None) -> 
     picture = upright(example.image, example.volume)
     if truth is None:
         return Tile(picture, f"predicted {predicted}")
-    if truth == predicted:
-        return Tile(picture, f"{truth}: right", RIGHT_COLOUR)
-    return Tile(picture, f"{truth}, predicted {predicted}", WRONG_COLOUR)
+    return Tile(picture, f"is {truth}, predicted {predicted}", RIGHT_COLOUR if truth == predicted else WRONG_COLOUR)
 
 
 def upright(image: np.ndarray, volume: bool, low: float | None = None, high: float | None = None) -> np.ndarray:
@@ -135,7 +133,9 @@ def example_sheet(note: str, rows: Sequence[Sequence[Tile]], tile: int = TILE) -
     for row, pictures, height in zip(rows, tiles, heights):
         for i, (one, picture) in enumerate(zip(row, pictures)):
             left = MARGIN + i * (width + GAP)
-            draw.text((left, top), _shortened(one.caption, width, font), font=font, fill=one.colour)
+            following = (j for j in range(i + 1, len(row)) if row[j].caption)
+            room = (next(following, columns) - i) * (width + GAP) - GAP
+            draw.text((left, top), _shortened(one.caption, room, font), font=font, fill=one.colour)
             sheet.paste(picture, (left, top + height - max(p.height for p in pictures)))
         top += height + GAP
     return np.asarray(sheet)
