@@ -14,7 +14,7 @@ _NUM_CASES = {2: 80, 3: 20}
 _NUM_CLASS_CASES = {2: 160, 3: 40}
 _NOISE = 0.05
 _BIAS = 0.25
-_POINT_SPREAD = 1.0  # standard deviation in voxels
+_POINT_SPREAD = 0.02  # standard deviation over the image's size
 
 
 def phantoms(
@@ -126,7 +126,7 @@ def _phantom(
     channels = [_channel(random, tissue, grid, organs, channel) for channel in range(in_channels)]
     image, noise = (np.stack(part) for part in zip(*channels))  # (in_channels, *size) each
     if separate_noise:
-        image = np.stack([gaussian_filter(channel, _POINT_SPREAD) for channel in image])
+        image = np.stack([gaussian_filter(channel, [_POINT_SPREAD * length for length in size]) for channel in image])
     else:
         image += noise
     name = case + (".png" if len(size) == 2 else ".nii.gz")

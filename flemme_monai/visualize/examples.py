@@ -98,10 +98,10 @@ def upright(image: np.ndarray, volume: bool, low: float | None = None, high: flo
 
     Of other channels than 3, and of a slice of a volume, the first one is shown.
     """
-    shown = image if len(image) == 3 and not volume else image[:1]
+    shown = np.nan_to_num(image if len(image) == 3 and not volume else image[:1])
     if low is None or high is None:
         low, high = (float(bound) for bound in np.percentile(shown, (1, 99.5)))
-    slices = [_repeated(axial_slice(np.nan_to_num(channel), 0, volume)) for channel in shown]
+    slices = [_repeated(axial_slice(channel, 0, volume)) for channel in shown]
     pictures = [to_gray_rgb(array, low, high)[..., 0] for array in slices]
     return np.stack([pictures[i % len(pictures)] for i in range(3)], -1)
 
