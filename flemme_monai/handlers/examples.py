@@ -20,12 +20,12 @@ from ..visualize import (
     Example,
     Tile,
     classification_tile,
-    example_sheet,
+    example_grid,
     is_volume,
     label_map,
     plain_image,
-    reconstruction_tiles,
-    segmentation_tiles,
+    reconstruction_row,
+    segmentation_row,
 )
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .history import EXAMPLES, SECONDS_BETWEEN_DRAWINGS
@@ -197,20 +197,20 @@ class SaveExamples(Examples):
         """Write the picture."""
         cases, epoch = self._best or self._seen, self._epoch or self.evaluator.state.epoch
         if cases:  # none without a validation
-            sheet = example_sheet(self.note("validation cases", epoch), self._rows(cases))
-            write_png(self.output_dir / EXAMPLES, sheet)
+            picture = example_grid(self.note("validation cases", epoch), self._rows(cases))
+            write_png(self.output_dir / EXAMPLES, picture)
         self._written = time.monotonic()
 
     def _rows(self, cases: Sequence[Any]) -> list[list[Tile]]:
         if self.task == "classification":
             known: list[ClassifiedCase] = [case for _, case in cases]
             names = names_of_classes(known, None, len(known[0].probabilities))
-            tiles = [
+            cells = [
                 classification_tile(shown, names[case.predicted], None if case.truth is None else names[case.truth])
                 for shown, case in cases
             ]
-            return [tiles[i : i + COLUMNS] for i in range(0, len(tiles), COLUMNS)]
-        draw = segmentation_tiles if self.task == "segmentation" else reconstruction_tiles
+            return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
+        draw = segmentation_row if self.task == "segmentation" else reconstruction_row
         return [draw(case) for case in cases]
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, default_collate
 
 from ..io import write_png
 from ..utils import load_weights, unwrap_model
-from ..visualize import Example, Tile, example_sheet, is_volume, plain_image, reconstruction_tiles, upright
+from ..visualize import Example, Tile, example_grid, is_volume, plain_image, reconstruction_row, upright
 from .examples import NUM_CASES, Examples, sliced
 from .history import EXAMPLES
 
@@ -55,7 +55,7 @@ class SampledExamples(Examples):
         self.load_path = Path(load_path)
         self._next = time.monotonic() + FIRST_DRAWING
 
-    def sheet(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
         """The picture by a network, in eval mode, of an epoch's weights."""
         raise NotImplementedError(f"{type(self).__name__} does not draw")
 
@@ -71,7 +71,7 @@ class SampledExamples(Examples):
             network, epoch = deepcopy(network), self._epoch
             load_weights(network, self.load_path)
         with torch.no_grad(), eval_mode(network):
-            write_png(self.output_dir / EXAMPLES, self.sheet(network, epoch))
+            write_png(self.output_dir / EXAMPLES, self.picture(network, epoch))
         end = time.monotonic()
         self._next = end + (end - start) / SHARE
 
@@ -110,7 +110,7 @@ class SaveExampleSamples(SampledExamples):
         condition = None if self.condition_key is None else item[self.condition_key]
         return sliced(image, index), is_volume(image), condition, item.get("class_name")
 
-    def sheet(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
         """Validation images and samples."""
         items = [self.noise[i] for i in range(len(self.noise))]  # type: ignore[arg-type]  # its length is known
         device = next(network.parameters()).device
@@ -135,7 +135,7 @@ class SaveExampleSamples(SampledExamples):
                 name = "" if start else "samples" if label is None else f"samples of class {self._class_name(label)}"
                 part = own[start : start + COLUMNS]
                 rows.append([Tile(picture, "" if i else name) for i, picture in enumerate(part)])
-        return example_sheet(self.note("samples", epoch), rows, SAMPLE_TILE)
+        return example_grid(self.note("samples", epoch), rows, SAMPLE_TILE)
 
     def _class_name(self, label: int) -> str:
         names = [name for *_, condition, name in self._seen if name is not None and int(condition) == label]
@@ -161,7 +161,7 @@ class SaveExampleRestorations(SampledExamples):
         """The name, the degraded image and the target of a case."""
         return str(item.get("case", f"case {number + 1}")), item["image"].detach().cpu(), item["label"].detach().cpu()
 
-    def sheet(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
         """Input, target, output and error."""
         device = next(network.parameters()).device
         rows: list[Sequence[Tile]] = []
@@ -169,5 +169,5 @@ class SaveExampleRestorations(SampledExamples):
             mean = self.inferer(plain_image(image)[None].to(device), network)[0].chunk(2)[0]
             index = image.shape[-1] // 2 if image.ndim == 4 else None
             shown = Example(name, sliced(image, index), sliced(mean, index), sliced(label, index), is_volume(image))
-            rows.append(reconstruction_tiles(shown))
-        return example_sheet(self.note("validation cases", epoch), rows)
+            rows.append(reconstruction_row(shown))
+        return example_grid(self.note("validation cases", epoch), rows)

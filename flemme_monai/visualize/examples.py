@@ -28,7 +28,7 @@ class Tile:
 
     Args:
         picture: gray (H, W) or RGB (H, W, 3), 0 to 255.
-        caption: one line above it, which reaches over the tiles after it that have none.
+        caption: one line above it, which reaches over those after it that have none.
         colour: of the caption.
     """
 
@@ -57,22 +57,22 @@ class Example:
     volume: bool = False
 
 
-def segmentation_tiles(example: Example) -> list[Tile]:
+def segmentation_row(example: Example) -> list[Tile]:
     """Image, label, and prediction with the label's outline, side by side."""
     picture = upright(example.image, example.volume)
     labels = _repeated(axial_slice(example.pred[0], 0, example.volume))
-    tiles = [Tile(picture, f"{example.name}: image")]
+    cells = [Tile(picture, f"{example.name}: image")]
     if example.label is None:
-        return [*tiles, Tile(overlay_labels(picture, labels), "prediction")]
+        return [*cells, Tile(overlay_labels(picture, labels), "prediction")]
     truth = _repeated(axial_slice(example.label[0], 0, example.volume))
     return [
-        *tiles,
+        *cells,
         Tile(overlay_labels(picture, truth), "label"),
         Tile(overlay_labels(picture, labels, truth), "prediction, label in white"),
     ]
 
 
-def reconstruction_tiles(example: Example) -> list[Tile]:
+def reconstruction_row(example: Example) -> list[Tile]:
     """Input, target unless it is the input, output and its error side by side, in the target's window."""
     target = example.image if example.label is None else example.label
     low, high = (float(bound) for bound in np.percentile(target[:1], (1, 99.5)))
@@ -80,9 +80,9 @@ def reconstruction_tiles(example: Example) -> list[Tile]:
     if target is not example.image and not np.array_equal(target, example.image):
         named["target"] = target
     named["output"] = example.pred
-    tiles = [Tile(upright(image, example.volume, low, high), name) for name, image in named.items()]
+    cells = [Tile(upright(image, example.volume, low, high), name) for name, image in named.items()]
     error = np.abs(example.pred[:1] - target[:1]) * ERROR_GAIN
-    return [*tiles, Tile(upright(error, example.volume, 0.0, high - low), f"error x {ERROR_GAIN:g}")]
+    return [*cells, Tile(upright(error, example.volume, 0.0, high - low), f"error x {ERROR_GAIN:g}")]
 
 
 def classification_tile(example: Example, predicted: str, truth: str | None) -> Tile:
@@ -106,7 +106,7 @@ def upright(image: np.ndarray, volume: bool, low: float | None = None, high: flo
     return np.stack([pictures[i % len(pictures)] for i in range(3)], -1)
 
 
-def example_sheet(note: str, rows: Sequence[Sequence[Tile]], tile: int = TILE) -> np.ndarray:
+def example_grid(note: str, rows: Sequence[Sequence[Tile]], tile: int = TILE) -> np.ndarray:
     """Rows of pictures under their captions, all on one grid.
 
     Args:
@@ -119,26 +119,26 @@ def example_sheet(note: str, rows: Sequence[Sequence[Tile]], tile: int = TILE) -
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    tiles = [[_fitted(one.picture, tile) for one in row] for row in rows]
+    cells = [[_fitted(one.picture, tile) for one in row] for row in rows]
     columns = max(len(row) for row in rows)
     font = ImageFont.load_default(12)
-    width = max(picture.width for row in tiles for picture in row)
+    width = max(picture.width for row in cells for picture in row)
     captions = [one.caption for row in rows for one in row]
-    heights = [max(picture.height for picture in row) + (LINE if any(captions) else 0) for row in tiles]
+    heights = [max(picture.height for picture in row) + (LINE if any(captions) else 0) for row in cells]
     length = max((width + GAP) * columns - GAP, round(font.getlength(note)))
-    sheet = Image.new("RGB", (length + 2 * MARGIN, MARGIN + LINE + sum(heights) + GAP * len(rows) + MARGIN - GAP))
-    draw = ImageDraw.Draw(sheet)
+    grid = Image.new("RGB", (length + 2 * MARGIN, MARGIN + LINE + sum(heights) + GAP * len(rows) + MARGIN - GAP))
+    draw = ImageDraw.Draw(grid)
     draw.text((MARGIN, MARGIN - 3), note, font=font, fill=NOTE_COLOUR)
     top = MARGIN + LINE
-    for row, pictures, height in zip(rows, tiles, heights):
+    for row, pictures, height in zip(rows, cells, heights):
         for i, (one, picture) in enumerate(zip(row, pictures)):
             left = MARGIN + i * (width + GAP)
             following = (j for j in range(i + 1, len(row)) if row[j].caption)
             room = (next(following, columns) - i) * (width + GAP) - GAP
             draw.text((left, top), _shortened(one.caption, room, font), font=font, fill=one.colour)
-            sheet.paste(picture, (left, top + height - max(p.height for p in pictures)))
+            grid.paste(picture, (left, top + height - max(p.height for p in pictures)))
         top += height + GAP
-    return np.asarray(sheet)
+    return np.asarray(grid)
 
 
 def _fitted(picture: np.ndarray, tile: int) -> Image.Image:

@@ -97,7 +97,8 @@ def test_the_noise_of_a_phantom_is_in_the_input_and_not_in_the_target(train: boo
     }
     case = split_datalist(None, "reconstruction", 2, 1, 1, (64, 64))["val"][0]
     item = ConfigParser(config).get_parsed_content("transforms")(case)
-    assert torch.allclose(item["image"].as_tensor() - item["label"].as_tensor(), case["noise"], atol=1e-6)
+    image, label = (torch.as_tensor(item[key]) for key in ("image", "label"))
+    assert torch.allclose(image - label, case["noise"], atol=1e-6)
     assert "noise" not in item
 
 

@@ -25,17 +25,17 @@ from flemme_monai.handlers import (
 
 
 @pytest.fixture
-def sheets(monkeypatch: pytest.MonkeyPatch) -> list:
+def drawings(monkeypatch: pytest.MonkeyPatch) -> list:
     """The note and the rows of each picture that is drawn."""
     drawn: list = []
     for module in (examples, sampled_examples):
-        sheet = module.example_sheet
+        sheet = module.example_grid
 
         def spy(note, rows, *tile, sheet=sheet):
             drawn.append((note, rows))
             return sheet(note, rows, *tile)
 
-        monkeypatch.setattr(module, "example_sheet", spy)
+        monkeypatch.setattr(module, "example_grid", spy)
     return drawn
 
 
@@ -49,10 +49,10 @@ def captions(rows) -> list[list[str]]:
     return [[tile.caption for tile in row] for row in rows]
 
 
-def test_a_training_draws_three_cases_spread_over_the_validation(make_run, tmp_path, sheets):
+def test_a_training_draws_three_cases_spread_over_the_validation(make_run, tmp_path, drawings):
     run = with_examples(make_run, tmp_path, epochs=1, validation=discs(12, 1))
     run.trainer.run()
-    ((note, rows),) = sheets
+    ((note, rows),) = drawings
     expected = ["label", "prediction, label in white"]
     assert captions(rows) == [[f"case_{i}: image", *expected] for i in (2, 6, 10)]
     assert note == f"validation cases at epoch 1, the best: val_mean_dice {run.evaluator.state.best_metric:.4g}"
@@ -61,7 +61,7 @@ def test_a_training_draws_three_cases_spread_over_the_validation(make_run, tmp_p
         assert np.ptp(np.asarray(picture)) > 200
 
 
-def test_the_picture_is_that_of_the_best_validation(make_run, tmp_path, sheets, monkeypatch):
+def test_the_picture_is_that_of_the_best_validation(make_run, tmp_path, drawings, monkeypatch):
     run = make_run(tmp_path, epochs=3)
     handler = SaveExamples(tmp_path / "out", run.evaluator, "segmentation")
     handler.attach(run.trainer)
@@ -76,7 +76,7 @@ def test_the_picture_is_that_of_the_best_validation(make_run, tmp_path, sheets, 
     monkeypatch.setattr(SaveExamples, "keep", lambda *a: kept.append(keep(*a)) or kept[-1])
     run.trainer.run()
     assert run.evaluator.state.best_metric_epoch == 2
-    ((note, _),) = sheets
+    ((note, _),) = drawings
     assert note == "validation cases at epoch 2, the best: val_mean_dice 0.9"
     assert handler._best == kept[3:6]
 
@@ -93,13 +93,13 @@ def test_a_run_with_examples_is_the_same_also_when_resumed(make_run, tmp_path):
         assert all(torch.equal(state["network"][key], expected["network"][key]) for key in expected["network"])
 
 
-def test_a_resumed_run_that_gets_no_better_leaves_the_picture(make_run, tmp_path, sheets):
+def test_a_resumed_run_that_gets_no_better_leaves_the_picture(make_run, tmp_path, drawings):
     with_examples(make_run, tmp_path, epochs=1).trainer.run()
     state = torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)
     state["trainer"]["best_metric"] = 1.0
     torch.save(state, tmp_path / "ckpt" / "last.pt")
     with_examples(make_run, tmp_path, epochs=2, resume=True).trainer.run()
-    assert len(sheets) == 1
+    assert len(drawings) == 1
 
 
 def test_a_training_without_validation_draws_none(make_run, tmp_path):
@@ -136,7 +136,7 @@ def test_of_a_volume_the_slice_with_most_foreground_is_shown():
     assert example.pred.tolist() == example.label.tolist() == label[..., 5].tolist()
 
 
-def test_classes_are_named_right_or_wrong(sheets):
+def test_classes_are_named_right_or_wrong(drawings):
     handler = SaveExamples("out", None, "classification")
     image = MetaTensor(torch.rand(1, 8, 8))
     cases = [
@@ -169,7 +169,7 @@ def evaluator(best: int, network: torch.nn.Module) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(("epoch", "value"), [(3, 0.25), (2, 0.75)])
-def test_samples_are_those_of_the_best_weights(tmp_path, sheets, epoch, value):
+def test_samples_are_those_of_the_best_weights(tmp_path, drawings, epoch, value):
     network = Constant(0.75).train()
     torch.save(Constant(0.25).state_dict(), tmp_path / "model.pt")
     noise = InitialNoise(6, (1, 8, 8), num_classes=2)
@@ -190,7 +190,7 @@ def test_samples_are_those_of_the_best_weights(tmp_path, sheets, epoch, value):
     assert asked == [([0, 1, 0, 1, 0, 1], value, False)]
     assert network.training
     assert network.value.item() == 0.75
-    ((note, rows),) = sheets
+    ((note, rows),) = drawings
     assert note == "samples at epoch 2, the best: val_mse 0.5"
     assert [row[0].caption for row in rows] == ["validation images", "samples of class 0", "samples of class dog"]
     assert [len(row) for row in rows] == [1, 3, 3]
@@ -211,7 +211,7 @@ def test_the_position_of_samples_is_that_of_validation_slices(tmp_path):
     assert asked == [4, 9, 4]
 
 
-def test_restorations_show_the_mean_of_the_samples(tmp_path, sheets):
+def test_restorations_show_the_mean_of_the_samples(tmp_path, drawings):
     def inferer(image, network):
         return torch.cat([image * 0.5, image * 0], 1)
 
@@ -219,7 +219,7 @@ def test_restorations_show_the_mean_of_the_samples(tmp_path, sheets):
     image = torch.linspace(0, 1, 64).view(1, 8, 8)
     handler._seen = [handler.keep({"case": "a", "image": image, "label": image * 0.5}, {}, 0)]
     sampled(handler, 1, 1, tmp_path)
-    ((_, (row,)),) = sheets
+    ((_, (row,)),) = drawings
     assert [tile.caption for tile in row] == ["a: input", "target", "output", "error x 5"]
     assert np.array_equal(row[1].picture, row[2].picture)
     assert row[3].picture.max() == 0
