@@ -165,9 +165,8 @@ class SaveExamples(Examples):
         shown = Example(name, sliced(image, index), np.zeros(0), None, is_volume(image))
         if self.task == "classification":
             return shown, classified_case(item, output)
-        shown.pred, shown.label = (
-            None if image is None else self._prediction(sliced(image, index)) for image in (pred, label)
-        )
+        shown.pred = self._prediction(sliced(pred, index))
+        shown.label = None if label is None else self._prediction(sliced(label, index))
         return shown
 
     def _prediction(self, image: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.engines import Workflow
+from monai.engines import SupervisedEvaluator, Workflow
 from monai.inferers import Inferer
 from monai.networks.utils import eval_mode
 from torch.utils.data import Dataset, default_collate
@@ -45,12 +45,13 @@ class SampledExamples(Examples):
     def __init__(
         self,
         output_dir: str | os.PathLike,
-        evaluator: Workflow,
+        evaluator: SupervisedEvaluator,
         inferer: Inferer,
         load_path: str | os.PathLike,
         num_cases: int,
     ) -> None:
         super().__init__(output_dir, evaluator, num_cases)
+        self.network = evaluator.network
         self.inferer = inferer
         self.load_path = Path(load_path)
         self._next = time.monotonic() + FIRST_DRAWING
@@ -66,7 +67,7 @@ class SampledExamples(Examples):
     def draw(self, engine: Workflow) -> None:
         """Sample and write the picture."""
         start = time.monotonic()
-        network, epoch = unwrap_model(self.evaluator.network), engine.state.epoch
+        network, epoch = unwrap_model(self.network), engine.state.epoch
         if self._epoch not in (0, epoch) and self.load_path.is_file():
             network, epoch = deepcopy(network), self._epoch
             load_weights(network, self.load_path)
@@ -93,7 +94,7 @@ class SaveExampleSamples(SampledExamples):
     def __init__(
         self,
         output_dir: str | os.PathLike,
-        evaluator: Workflow,
+        evaluator: SupervisedEvaluator,
         inferer: Inferer,
         noise: Dataset,
         load_path: str | os.PathLike,
@@ -153,7 +154,7 @@ class SaveExampleRestorations(SampledExamples):
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike, evaluator: Workflow, inferer: Inferer, load_path: str | os.PathLike
+        self, output_dir: str | os.PathLike, evaluator: SupervisedEvaluator, inferer: Inferer, load_path: str | os.PathLike
     ) -> None:
         super().__init__(output_dir, evaluator, inferer, load_path, NUM_CASES)
 
