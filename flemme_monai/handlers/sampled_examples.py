@@ -154,7 +154,11 @@ class SaveExampleRestorations(SampledExamples):
     """
 
     def __init__(
-        self, output_dir: str | os.PathLike, evaluator: SupervisedEvaluator, inferer: Inferer, load_path: str | os.PathLike
+        self,
+        output_dir: str | os.PathLike,
+        evaluator: SupervisedEvaluator,
+        inferer: Inferer,
+        load_path: str | os.PathLike,
     ) -> None:
         super().__init__(output_dir, evaluator, inferer, load_path, NUM_CASES)
 
