@@ -162,7 +162,7 @@ def inference_list(
     size = _size(image_size, spatial_dims)
     if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
-        return divide(cases, by_share())["test"]
+        return [_with_noise(case) for case in divide(cases, by_share())["test"]]
     if _has_classes(out_channels, task):
         try:
             data_set = find_classes(dataset_dir, in_channels, out_channels)
@@ -219,18 +219,26 @@ def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]
 def _phantoms(
     task: str, spatial_dims: int, in_channels: int, out_channels: int | None, size: tuple[int, ...], seed: int
 ) -> DataSet:
+    separate_noise = task in ("reconstruction", "generation")  # whose images are what a network shall make
     if _has_classes(out_channels, task):
-        cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed)
+        cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed, separate_noise)
     elif task == "segmentation":
         assert out_channels is not None, "see _check_task"
         cases = phantoms(spatial_dims, in_channels, out_channels, size, seed)
     else:
-        cases = phantoms(spatial_dims, in_channels, _PHANTOM_CLASSES, size, seed)
+        cases = phantoms(spatial_dims, in_channels, _PHANTOM_CLASSES, size, seed, separate_noise)
         cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
     _logger.info(
         "no dataset_dir is given: %d phantoms of %s voxels are made instead", len(cases), "x".join(map(str, size))
     )
     return DataSet(Path(), cases, [], [])
+
+
+def _with_noise(case: Case) -> Case:
+    """A phantom with its noise in the image."""
+    if "noise" not in case:
+        return case
+    return {**{key: value for key, value in case.items() if key != "noise"}, "image": case["image"] + case["noise"]}
 
 
 def _check_dims(data_set: DataSet, spatial_dims: int) -> None:

@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]  # SciPy has no types
 
 _NUM_CASES = {2: 80, 3: 20}
 _NUM_CLASS_CASES = {2: 160, 3: 40}
 _NOISE = 0.05
 _BIAS = 0.25
+_POINT_SPREAD = 0.02  # standard deviation over the image's size
 
 
 def phantoms(
-    spatial_dims: int, in_channels: int, num_classes: int, image_size: Sequence[int], seed: int = 0
+    spatial_dims: int,
+    in_channels: int,
+    num_classes: int,
+    image_size: Sequence[int],
+    seed: int = 0,
+    separate_noise: bool = False,
 ) -> list[dict[str, Any]]:
     """Phantom cases with label maps.
 
@@ -30,19 +37,33 @@ def phantoms(
         num_classes: number of classes, background included.
         image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
+        separate_noise: give the noise as ``noise``, a tensor of the image's shape, and not in the image, whose edges
+            are then as smooth as a scanner's point spread makes them: what a network shall make.
 
     Returns:
         80 (2D) or 20 (3D) items: ``image`` float32 (in_channels, *image_size) in [0, 1], ``label`` uint8
         (1, *image_size) and ``case``.
     """
     return [
-        _phantom(f"phantom_{index:03d}", np.random.default_rng([seed, index]), in_channels, num_classes, image_size)
+        _phantom(
+            f"phantom_{index:03d}",
+            np.random.default_rng([seed, index]),
+            in_channels,
+            num_classes,
+            image_size,
+            separate_noise,
+        )
         for index in range(_NUM_CASES[spatial_dims])
     ]
 
 
 def class_phantoms(
-    spatial_dims: int, in_channels: int, num_classes: int, image_size: Sequence[int], seed: int = 0
+    spatial_dims: int,
+    in_channels: int,
+    num_classes: int,
+    image_size: Sequence[int],
+    seed: int = 0,
+    separate_noise: bool = False,
 ) -> list[dict[str, Any]]:
     """Phantom cases with a class each, the classes in turn.
 
@@ -55,6 +76,8 @@ def class_phantoms(
         num_classes: number of classes.
         image_size: size of the image in voxels, one number per axis.
         seed: the same seed gives the same cases.
+        separate_noise: give the noise as ``noise``, a tensor of the image's shape, and not in the image, whose edges
+            are then as smooth as a scanner's point spread makes them: what a network shall make.
 
     Returns:
         At least 160 (2D) or 40 (3D) items, as many of each class and at least 3: ``image`` float32
@@ -64,7 +87,8 @@ def class_phantoms(
     for index in range(max(-(-_NUM_CLASS_CASES[spatial_dims] // num_classes), 3) * num_classes):
         label = index % num_classes
         random = np.random.default_rng([seed, index])
-        case = _phantom(f"phantom_{index:03d}", random, in_channels, num_classes + 1, image_size, only=label)
+        name = f"phantom_{index:03d}"
+        case = _phantom(name, random, in_channels, num_classes + 1, image_size, separate_noise, only=label)
         del case["label"]
         cases.append({**case, "class_label": label, "class_name": f"organ_{label + 1}"})
     return cases
@@ -76,6 +100,7 @@ def _phantom(
     in_channels: int,
     num_classes: int,
     size: Sequence[int],
+    separate_noise: bool,
     only: int | None = None,
 ) -> dict[str, Any]:
     """A phantom with all organs, or with one of them, which is then as large as one of two."""
@@ -98,7 +123,12 @@ def _phantom(
         shape = _ellipsoid(grid, center, extent * random.uniform(0.55, 1.0, len(size)), random.uniform(0, np.pi))
         label[shape & body & (label == 0)] = organ + 1
     tissue = np.where(label > 0, label.astype(np.int32) + 2, tissue)
-    image = np.stack([_channel(random, tissue, grid, organs, channel) for channel in range(in_channels)])
+    channels = [_channel(random, tissue, grid, organs, channel) for channel in range(in_channels)]
+    image, noise = (np.stack(part) for part in zip(*channels))  # (in_channels, *size) each
+    if separate_noise:
+        image = np.stack([gaussian_filter(channel, [_POINT_SPREAD * length for length in size]) for channel in image])
+    else:
+        image += noise
     name = case + (".png" if len(size) == 2 else ".nii.gz")
     meta = {
         "affine": torch.eye(4, dtype=torch.float64),
@@ -110,9 +140,10 @@ def _phantom(
         "space": "RAS",
     }
     return {
-        "image": MetaTensor(torch.from_numpy(image), meta=dict(meta)),
+        "image": MetaTensor(torch.from_numpy(image.clip(0, 1)), meta=dict(meta)),
         "label": MetaTensor(torch.from_numpy(label[None]), meta=dict(meta)),
         "case": case,
+        **({"noise": torch.from_numpy(noise)} if separate_noise else {}),
     }
 
 
@@ -130,13 +161,12 @@ def _inside(random: np.random.Generator, dims: int, reach: float) -> np.ndarray:
 
 def _channel(
     random: np.random.Generator, tissue: np.ndarray, grid: np.ndarray, organs: int, channel: int
-) -> np.ndarray:
-    """One contrast: brightness of each tissue, times a smooth bias field, plus noise."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """One contrast: brightness of each tissue, times a smooth bias field; and its noise, both float32."""
     step = 0.5 / max(organs, 2)
     rank = (np.arange(organs) * (1 if channel % 2 == 0 else -1) + channel) % max(organs, 1)
     levels = np.concatenate([[0.02, 0.3, 0.85], 0.45 + step * rank + random.uniform(-0.3, 0.3, organs) * step])
     wave = random.uniform(0.5, 1.5, len(grid)).astype(np.float32)
     phase = np.tensordot(wave, grid, axes=1) + np.float32(random.uniform(0, 2 * np.pi))
     image = levels.astype(np.float32)[tissue] * (1 + _BIAS * np.sin(phase))
-    image += random.normal(0, _NOISE, tissue.shape).astype(np.float32)
-    return image.clip(0, 1).astype(np.float32)
+    return image.astype(np.float32), random.normal(0, _NOISE, tissue.shape).astype(np.float32)

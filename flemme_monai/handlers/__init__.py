@@ -3,11 +3,13 @@ input's own kind of file, generated samples. Each says which class of theirs it 
 
 from .case_metrics import SaveCaseMetrics
 from .classification import ClassReport, SaveClasses
+from .examples import SaveExamples
 from .generation import SaveInterpolation, SaveLatentTSNE, SaveSamples
 from .generation_report import GenerationReport
 from .history import History, Progress, RunSummary
 from .model_selection import CheckForeground, EarlyStop
 from .optimization import ClipGradients, EpochSeed, KLWarmup, LatentScale, LearningRate, UpdateEMA
+from .sampled_examples import SaveExampleRestorations, SaveExampleSamples
 from .save_predictions import SavePredictions
 from .tensorboard import TensorBoard
 from .training_checkpoint import CheckpointLoader, TrainingCheckpoint
@@ -36,6 +38,9 @@ __all__ = [
     "RunSummary",
     "SaveCaseMetrics",
     "SaveClasses",
+    "SaveExampleRestorations",
+    "SaveExampleSamples",
+    "SaveExamples",
     "SaveInterpolation",
     "SaveLatentTSNE",
     "SavePredictions",

@@ -20,7 +20,8 @@ from .events import EpochEnd, at_end, at_epoch_end, hold_while_running
 from .training_output import batch_loss, decollate_output
 
 SECONDS_BETWEEN_DRAWINGS = 30.0
-SHOWN = 12
+SHOWN, SHOWN_METRICS = 12, 5
+EXAMPLES = "examples.png"
 
 
 def scalars(metrics: dict[str, Any]) -> dict[str, float]:
@@ -180,7 +181,8 @@ def _history(engine: Workflow) -> History | None:
 class RunSummary:
     """Prints one short block when the engine is done: the metrics and the paths of what was written.
 
-    MONAI's ``StatsHandler`` logs metrics at each epoch and knows no files.
+    A training's has its examples first, and all metrics of its best validation in one line, which it finds in the
+    ``History``. MONAI's ``StatsHandler`` logs metrics at each epoch and knows no files.
 
     Args:
         folders: folders in which files written since the start are listed.
@@ -210,11 +212,14 @@ class RunSummary:
         state = self.evaluator.state
         if state.best_metric_epoch == -1:
             return [f"epoch {engine.state.epoch} of {engine.state.max_epochs}, without validation"]
-        name = state.key_metric_name
-        lines = [f"best {name}: {float(state.best_metric):.4f} at epoch {state.best_metric_epoch}"]
-        if name in state.metrics:
-            lines.append(f"last {name}: {float(state.metrics[name]):.4f} at epoch {state.epoch}")
-        return lines
+        rows = [] if (history := _history(engine)) is None else history.rows
+        best = next((row for row in rows if row["epoch"] == state.best_metric_epoch), {})
+        found = {state.key_metric_name: float(state.best_metric)}
+        found |= {name: best[name] for name in scalars(state.metrics) if name in best and name not in found}
+        numbers = [_readable(name, value) for name, value in found.items() if not isnan(value)]
+        more = len(numbers) - SHOWN_METRICS
+        numbers = [*numbers[:SHOWN_METRICS], *([f"{more} more in metrics.csv"] if more > 0 else [])]
+        return [f"best {', '.join(numbers)} (epoch {state.best_metric_epoch} of {engine.state.epoch})"]
 
     def _files(self) -> list[str]:
         # 2 s: file systems may round the time of a file
@@ -224,5 +229,14 @@ class RunSummary:
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.name.startswith(".") and path.stat().st_mtime > self._started - 2
         ]
-        more = [f"  and {len(new) - SHOWN} more files"] if len(new) > SHOWN else []
-        return ["written:", *(f"  {path}" for path in new[:SHOWN]), *more] if new else ["nothing was written"]
+        if not new:
+            return ["nothing was written"]
+        examples = [f"examples: {path}" for path in new if path.name == EXAMPLES]
+        others = [path for path in new if path.name != EXAMPLES]
+        more = [f"  and {len(others) - SHOWN} more files"] if len(others) > SHOWN else []
+        return [*examples, "written:", *(f"  {path}" for path in others[:SHOWN]), *more]
+
+
+def _readable(name: str, value: float) -> str:
+    """A metric with as many digits as say something."""
+    return f"{name} {value:.1f} dB" if name.endswith("psnr") else f"{name} {value:.3g}"

@@ -75,6 +75,7 @@ def denoiser_training(
     validation_transforms: Config,
     prepare: tuple[Config, Config],
     inferer: Config,
+    examples: Config,
     *handlers: Config,
 ) -> Config:
     """The parts ``train`` and ``validate`` and the average of the weights.
@@ -83,6 +84,7 @@ def denoiser_training(
         train_transforms, validation_transforms: from a case to a sample.
         prepare: noise images, for training and for validation.
         inferer: how the network is called.
+        examples: draws examples.
         handlers: further ones of the trainer.
     """
     mse = "monai.handlers.MeanSquaredError"
@@ -101,7 +103,7 @@ def denoiser_training(
         "train": training_part(
             preprocessing=train_transforms,
             key_metric={"train_mse": component(mse, output_transform=FROM_TRAINING)},
-            handlers=[*trainer_handlers(None, ema=True), *handlers],
+            handlers=[*trainer_handlers(None, ema=True, examples=examples), *handlers],
             inferer=inferer,
             prepare_batch=prepare[0],
         ),
@@ -154,6 +156,20 @@ def schedule_sampler() -> Config:
     return component(
         "flemme_monai.diffusion.SchedulerSampler", scheduler="@scheduler", num_inference_steps="@num_inference_steps"
     )
+
+
+def example_sampler(**clip_sample: bool) -> Config:
+    """Few steps through a schedule of their own, for the examples of a training."""
+    return component(
+        "flemme_monai.diffusion.SchedulerSampler",
+        scheduler=scheduler("ddim", **clip_sample),
+        num_inference_steps="$min(20, @num_train_timesteps)",
+    )
+
+
+def example_inferer(sampler: Config, **decode: str) -> Config:
+    """From noise to a training's examples."""
+    return component("flemme_monai.diffusion.SamplingInferer", sampler=sampler, progress=False, **decode)
 
 
 def sampling_inferer(**arguments: Any) -> Config:

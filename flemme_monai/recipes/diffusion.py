@@ -12,6 +12,8 @@ from .denoiser import (
     denoiser_backbone,
     denoiser_training,
     diffusion_inferer,
+    example_inferer,
+    example_sampler,
     load_average,
     noise_by_schedule,
     of_time_and_class,
@@ -25,6 +27,7 @@ from .denoiser import (
 )
 from .generation import (
     FORMAT,
+    IMAGE_SHAPE,
     generation_evaluation,
     generation_evaluation_settings,
     generation_report,
@@ -32,7 +35,7 @@ from .generation import (
     sampling_components,
     sampling_settings,
 )
-from .handlers import evaluation_handlers
+from .handlers import evaluation_handlers, example_samples
 from .inference import evaluation_steps, inference_steps, multi_gpu_training
 from .networks import network
 from .training import optimization, split_datalist, training_steps
@@ -48,6 +51,7 @@ class Process:
         sampler_settings: those of the sampler alone.
         prepare: noise images, for training and for validation.
         inferer: how the network is called in training.
+        examples: samples in few steps.
         training: further components of training.
         sampling: the components of the sampler.
     """
@@ -56,6 +60,7 @@ class Process:
     sampler_settings: Config
     prepare: tuple[Config, Config]
     inferer: Config
+    examples: Config
     training: Config
     sampling: Config
 
@@ -67,6 +72,7 @@ def ddpm(name: str, row: Encoder | Network) -> Recipe:
         sampler_settings={"num_inference_steps": 50, **GUIDANCE, **sampler_settings()},
         prepare=noise_by_schedule("@condition_key"),
         inferer=diffusion_inferer(),
+        examples=example_inferer(example_sampler()),
         training={"scheduler": scheduler()},
         sampling={"sampling": schedule_sampler(), "scheduler": sampling_scheduler()},
     )
@@ -87,6 +93,7 @@ def edm(name: str, row: Encoder | Network) -> Recipe:
         sampler_settings={"num_inference_steps": 18, **GUIDANCE, "sigma_max": 80.0, **renamed("s_churn", "churn", 0.0)},
         prepare=noise_of_any_level(),
         inferer=component("flemme_monai.diffusion.EDMInferer"),
+        examples=example_inferer(component("flemme_monai.diffusion.HeunSampler", num_inference_steps=12)),
         training={},
         sampling={"sampling": heun_sampler()},
     )
@@ -133,6 +140,7 @@ def training(name: str, network_def: Config, process: Process) -> Workflow:
                 generation_transforms(train=False),
                 process.prepare,
                 process.inferer,
+                example_samples(process.examples, IMAGE_SHAPE),
             ),
             **process.training,
         },

@@ -7,13 +7,18 @@ from .base import BEST_WEIGHTS, Config, component
 EVALUATOR = "@validate#evaluator"
 
 
-def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
+def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | None = None) -> list[Config]:
     """The handlers of every training.
 
     Args:
-        picture: kind of the validation pictures in TensorBoard, such as ``segmentation``; None without.
+        picture: kind of the pictures of validation cases, such as ``segmentation``; None without.
         ema: an average of the weights is kept.
+        examples: what draws the examples where it is no validation case's prediction.
     """
+    if examples is None:
+        examples = component(
+            "flemme_monai.handlers.SaveExamples", output_dir="@output_dir", evaluator=EVALUATOR, task=picture
+        )
     pictures = {} if picture is None else {"evaluator": EVALUATOR, "task": picture}
     average = {"ema": "@ema", "snapshot_interval": "@snapshot_interval"} if ema else {}
     handlers = [
@@ -36,11 +41,47 @@ def trainer_handlers(picture: str | None, ema: bool = False) -> list[Config]:
             settings="@network_settings",
             **average,
         ),
+        examples,
         component("flemme_monai.handlers.RunSummary", folders=["@ckpt_dir", "@output_dir"], evaluator=EVALUATOR),
     ]
     if ema:
         handlers.append(component("flemme_monai.handlers.UpdateEMA", ema="@ema"))
     return handlers
+
+
+def example_samples(inferer: Config, shape: str) -> Config:
+    """Draw samples of a denoiser.
+
+    Args:
+        inferer: samples, in few steps.
+        shape: of a sample's noise.
+    """
+    return component(
+        "flemme_monai.handlers.SaveExampleSamples",
+        output_dir="@output_dir",
+        evaluator=EVALUATOR,
+        inferer=inferer,
+        noise=component(
+            "flemme_monai.diffusion.InitialNoise",
+            num_samples="$4 * min(@num_classes, 8) if @num_classes else 16 if @spatial_dims == 2 else 8",
+            shape=shape,
+            seed="@seed",
+            num_classes="@num_classes",
+        ),
+        load_path=f"${BEST_WEIGHTS}",
+        condition_key="@condition_key",
+    )
+
+
+def example_restorations(inferer: Config) -> Config:
+    """Draw what a denoiser makes of degraded validation images; ``inferer`` samples, in few steps."""
+    return component(
+        "flemme_monai.handlers.SaveExampleRestorations",
+        output_dir="@output_dir",
+        evaluator=EVALUATOR,
+        inferer=inferer,
+        load_path=f"${BEST_WEIGHTS}",
+    )
 
 
 def load_weights(network: str = "@network") -> Config:

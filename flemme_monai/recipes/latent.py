@@ -9,6 +9,8 @@ from .denoiser import (
     GUIDANCE,
     denoiser_training,
     diffusion_inferer,
+    example_inferer,
+    example_sampler,
     load_average,
     noise_by_schedule,
     of_time_and_class,
@@ -29,7 +31,7 @@ from .generation import (
     sampling_components,
     sampling_settings,
 )
-from .handlers import evaluation_handlers, load_autoencoder, save_latent_tsne
+from .handlers import evaluation_handlers, example_samples, load_autoencoder, save_latent_tsne
 from .inference import evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
 from .networks import backbone, is_conv, is_plain, network, smooth_backbone
@@ -134,6 +136,9 @@ def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflo
                 generation_transforms(train=False),
                 (noise, same_noise),
                 diffusion_inferer(),
+                example_samples(
+                    example_inferer(example_sampler(clip_sample=False), decode="$@latent_space.decode"), SAMPLE_SHAPE
+                ),
                 load_autoencoder(),
                 latent_scale,
             ),

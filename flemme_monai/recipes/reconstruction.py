@@ -24,7 +24,7 @@ from .inference import (
 )
 from .interpolation import between_images
 from .metrics import FROM_TRAINING, mean_absolute_error, psnr, pyramid, reconstruction_metrics
-from .networks import backbone, class_conditioning, is_plain, network
+from .networks import backbone, class_conditioning, is_conv, is_plain, network
 from .training import (
     case_dataset,
     optimization,
@@ -41,6 +41,13 @@ TASK = "$'generation' if @num_classes else 'reconstruction'"
 CASE_OUTPUTS = "$@num_classes or @out_channels"
 RESIDUAL = "$@degradation != 'none'"
 FORMAT = Format("image", "magnitude", ("image",), (0, 1), (0, 1), patches=True)
+
+# phantoms are few and alike: more and larger steps in fewer epochs show within a minute or two that a network learns
+FIRST_LOOK = {
+    "batch_size": "$8 if @dataset_dir else 4",
+    "epochs": "$40 if @dataset_dir else 16",
+    "learning_rate": "$0.001 if @dataset_dir else 0.003",
+}
 
 
 def ae(name: str, row: Encoder | Network) -> Recipe:
@@ -79,7 +86,9 @@ def hae(name: str, row: Encoder | Network) -> Recipe:
 
 
 def _backbone(row: Encoder | Network) -> Config:
-    return backbone(row, "@in_channels", "@out_channels", conditioning=class_conditioning())
+    # all of an image passes the latent of a plain encoder: interpolated positions would have to be told apart again
+    blocks = {"up_mode": "conv"} if is_plain(row) and not is_conv(row) else {}
+    return backbone(row, "@in_channels", "@out_channels", blocks=blocks, conditioning=class_conditioning())
 
 
 def reconstruction_settings(name: str, degradation: str) -> Config:
@@ -103,7 +112,7 @@ def reconstruction_settings(name: str, degradation: str) -> Config:
 def training(name: str, network_def: Config, loss: Config) -> Workflow:
     """``train.json``: crops of degraded images and the images themselves; validation by windows."""
     return Workflow(
-        settings={**reconstruction_settings(name, "none"), "num_classes": None},
+        settings={**reconstruction_settings(name, "none"), **FIRST_LOOK, "num_classes": None},
         components={
             "datalist": split_datalist(TASK, CASE_OUTPUTS),
             **optimization(network_def, loss),

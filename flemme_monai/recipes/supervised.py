@@ -10,6 +10,7 @@ from .denoiser import (
     denoiser_backbone,
     denoiser_training,
     diffusion_inferer,
+    example_sampler,
     load_average,
     noise_by_schedule,
     sampler_settings,
@@ -19,7 +20,7 @@ from .denoiser import (
     scheduler,
     squared_error,
 )
-from .handlers import evaluation_handlers, inference_handlers, save_case_metrics, save_predictions
+from .handlers import evaluation_handlers, example_restorations, inference_handlers, save_case_metrics, save_predictions
 from .inference import (
     evaluation_components,
     evaluation_settings,
@@ -89,6 +90,16 @@ def training(name: str, network_def: Config) -> Workflow:
                 cropped,
                 noise_by_schedule("image", image_key="label", standardise=True),
                 diffusion_inferer(),
+                example_restorations(
+                    component(
+                        "flemme_monai.diffusion.AveragedInferer",
+                        sampler=example_sampler(clip_sample=False),
+                        num_samples=2,
+                        seed="@seed",
+                        standardise=True,
+                        progress=False,
+                    )
+                ),
             ),
             "scheduler": scheduler(),
         },

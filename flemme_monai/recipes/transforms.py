@@ -211,9 +211,10 @@ def reconstruction_images() -> list[Config]:
 
 
 def degrade(**seed: str) -> list[Config]:
-    """Keep the image as the label, and undersample its k-space; ``seed=`` gives a case the same mask every time."""
+    """Keep the image as the label, add a phantom's noise, and undersample k-space; ``seed=`` fixes a case's mask."""
     return [
         component("monai.transforms.CopyItemsd", keys="image", names="label"),
+        component("flemme_monai.transforms.AddNoised", keys="image"),
         component(
             "flemme_monai.transforms.UndersampleKspaced",
             _disabled_="$@degradation == 'none'",

@@ -6,6 +6,7 @@ from .case import CheckCased
 from .crop import RandAffineCropd
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .mean_std import SplitMeanStdd
+from .noise import AddNoised
 from .output import FirstOutputd
 from .resize import ResizeImaged
 from .undersample import UndersampleKspaced
@@ -16,6 +17,7 @@ LoadCased = LoadImageAndLabeld
 SplitSpreadd = partial(SplitMeanStdd, std_key="spread")
 
 __all__ = [
+    "AddNoised",
     "CheckCased",
     "EnsureChannelAxisd",
     "FirstOutputd",

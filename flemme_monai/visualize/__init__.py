@@ -6,6 +6,15 @@
 from .cases import ERROR_GAIN, PICTURES, reconstruction_picture, segmentation_picture
 from .classes import ClassSheet, classification_picture, confusion_picture
 from .curves import plot_curves
+from .examples import (
+    Example,
+    Tile,
+    classification_tile,
+    example_grid,
+    reconstruction_row,
+    segmentation_row,
+    upright,
+)
 from .grids import captioned_rows, denoising_frames, image_grid, sample_tile, there_and_back
 from .slices import is_volume, label_map, middle_slice, overlay_labels, plain_image
 from .tsne import enough_points, plot_tsne
@@ -14,11 +23,15 @@ __all__ = [
     "ERROR_GAIN",
     "PICTURES",
     "ClassSheet",
+    "Example",
+    "Tile",
     "captioned_rows",
     "classification_picture",
+    "classification_tile",
     "confusion_picture",
     "denoising_frames",
     "enough_points",
+    "example_grid",
     "image_grid",
     "is_volume",
     "label_map",
@@ -28,7 +41,10 @@ __all__ = [
     "plot_curves",
     "plot_tsne",
     "reconstruction_picture",
+    "reconstruction_row",
     "sample_tile",
     "segmentation_picture",
+    "segmentation_row",
     "there_and_back",
+    "upright",
 ]

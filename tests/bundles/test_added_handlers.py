@@ -50,6 +50,7 @@ def run(architecture: str, folder: Path, first: list) -> tuple[list[dict[str, st
     with (folder / "o" / "metrics.csv").open(encoding="utf-8") as file:
         rows = [{k: v for k, v in row.items() if k not in ("seconds", "waiting")} for row in csv.DictReader(file)]
     assert (folder / "m" / "model.pt").is_file()
+    assert (folder / "o" / "examples.png").is_file()
     return rows, torch.load(folder / "m" / "last.pt", weights_only=True)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
-from flemme_monai.data import class_phantoms, phantoms, split_datalist
+from flemme_monai.data import class_phantoms, inference_list, phantoms, split_datalist
+from flemme_monai.recipes.transforms import reconstruction_transforms
 
 
 @pytest.mark.parametrize("size", [(64, 64), (48, 32), (32, 32, 24)])
@@ -70,3 +72,41 @@ def test_a_class_is_seen_in_its_image() -> None:
     images, labels = parts["test"]
     nearest = torch.cdist(images - images.mean(1, keepdim=True), means - means.mean(1, keepdim=True)).argmin(1)
     assert (nearest == labels).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("task", ["reconstruction", "generation"])
+@pytest.mark.parametrize("size", [(64, 64), (24, 24, 24)])
+def test_what_a_network_shall_make_has_no_noise(task: str, size: tuple[int, ...]) -> None:
+    case = split_datalist(None, task, len(size), 1, 1 if task == "reconstruction" else None, size)["train"][3]
+    assert case["noise"].shape == case["image"].shape
+    assert case["noise"].std() == pytest.approx(0.05, rel=0.1)
+    corner = case["image"].as_tensor()[0, :4, :4]  # air
+    assert corner.std() < 0.003
+    noisy = split_datalist(None, "segmentation", len(size), 1, 2, size)["train"][3]
+    assert noisy["image"].as_tensor()[0, :4, :4].std() > 0.01
+    assert "noise" not in noisy
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_the_noise_of_a_phantom_is_in_the_input_and_not_in_the_target(train: bool) -> None:
+    config = {
+        **{"image_size": [64, 64], "spatial_dims": 2, "in_channels": 1, "seed": 0, "degradation": "none"},
+        **{"acceleration": 4, "center_fraction": 0.08, "validate": {"preprocessing": None}},
+        "augmentation": dict.fromkeys(("flip", "rotate", "scale", "elastic", "intensity", "noise"), 0.0),
+        "transforms": reconstruction_transforms(train),
+    }
+    case = split_datalist(None, "reconstruction", 2, 1, 1, (64, 64))["val"][0]
+    item = ConfigParser(config).get_parsed_content("transforms")(case)
+    image, label = (torch.as_tensor(item[key]) for key in ("image", "label"))
+    assert torch.allclose(image - label, case["noise"], atol=1e-6)
+    assert "noise" not in item
+
+
+def test_inference_sees_phantoms_with_their_noise() -> None:
+    (clean, *_), (noisy, *_) = (
+        split_datalist(None, "reconstruction", 2, 1, 1, 32)["test"],
+        inference_list(None, "reconstruction", 2, 1, 1, 32),
+    )
+    assert noisy.keys() == clean.keys() - {"noise"}
+    assert torch.equal(noisy["image"], clean["image"] + clean["noise"])
+    assert noisy["image"].meta["filename_or_obj"] == "phantom_064.png"

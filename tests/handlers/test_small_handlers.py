@@ -139,11 +139,26 @@ def test_the_report_names_the_metric_and_the_files(make_run, tmp_path, capsys):
     RunSummary([tmp_path / "ckpt", tmp_path / "out"], run.evaluator).attach(run.trainer)
     run.trainer.run()
     out = capsys.readouterr().out
-    assert f"best val_mean_dice: {run.evaluator.state.best_metric:.4f} at epoch" in out
-    assert f"last val_mean_dice: {run.evaluator.state.metrics['val_mean_dice']:.4f} at epoch 2" in out
+    state = run.evaluator.state
+    assert f"best val_mean_dice {state.best_metric:.3g} (epoch {state.best_metric_epoch} of 2)" in out
     for path in ("ckpt/model.pt", "ckpt/last.pt", "out/metrics.csv", "out/curves.png"):
         assert str(tmp_path / path) in out
     assert "old.txt" not in out
+
+
+def test_the_report_has_all_metrics_of_the_best_epoch_in_one_line(make_run, tmp_path, capsys):
+    run = make_run()
+    report = RunSummary([tmp_path / "out"], run.evaluator)
+    run.trainer.state.history = run.history
+    run.history.rows = [
+        {"epoch": 1, "loss": 2.0, "psnr": 27.34, "ssim": 0.8613},
+        {"epoch": 2, "loss": 1.0, "psnr": 20.0},
+    ]
+    state = run.evaluator.state
+    state.key_metric_name, state.best_metric, state.best_metric_epoch = "psnr", 27.34, 1
+    state.metrics = {"psnr": 20.0, "ssim": 0.5}
+    run.trainer.state.epoch = 2
+    assert report._metrics(run.trainer) == ["best psnr 27.3 dB, ssim 0.861 (epoch 1 of 2)"]
 
 
 def test_the_report_of_an_evaluation_lists_its_metrics(make_run, tmp_path, capsys):

@@ -10,14 +10,15 @@ import torch
 from ignite.engine import Events
 from tiny_run import Run
 
-from flemme_monai.handlers import Progress, RunSummary, SaveCaseMetrics, TensorBoard
+from flemme_monai.handlers import Progress, RunSummary, SaveCaseMetrics, SaveExamples, TensorBoard
 
 
 def all_that_write(run: Run, folder: Path) -> list:
     """The handlers that a run has beside its own."""
     SaveCaseMetrics(folder / "report").attach(run.evaluator)
     board = TensorBoard(folder / "tb", run.evaluator)
-    return [board, Progress(), RunSummary([folder], run.evaluator)]
+    examples = SaveExamples(folder / "out", run.evaluator, "segmentation")
+    return [board, Progress(), examples, RunSummary([folder], run.evaluator)]
 
 
 def work(rank: int, folder: str) -> None:
@@ -54,7 +55,14 @@ def test_only_the_first_process_writes(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert second["files"] == []
-    expected = {"ckpt/last.pt", "ckpt/model.pt", "out/curves.png", "out/metrics.csv", "report/cases.csv"}
+    expected = {
+        "ckpt/last.pt",
+        "ckpt/model.pt",
+        "out/curves.png",
+        "out/examples.png",
+        "out/metrics.csv",
+        "report/cases.csv",
+    }
     assert expected <= set(first["files"])
     assert first["loss"] == pytest.approx(second["loss"])
     assert first["loss"] == pytest.approx((first["sum"] + second["sum"]) / 20)

@@ -1,0 +1,218 @@
+"""``examples.png``: what the network makes of some validation cases, at the best validation of a training."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Events
+from monai.engines import Workflow
+
+from ..io import write_png
+from ..metrics import ClassifiedCase, classified_case, names_of_classes
+from ..utils import user_path
+from ..visualize import (
+    Example,
+    Tile,
+    classification_tile,
+    example_grid,
+    is_volume,
+    label_map,
+    plain_image,
+    reconstruction_row,
+    segmentation_row,
+)
+from .events import EpochEnd, at_epoch_end, hold_while_running
+from .history import EXAMPLES, SECONDS_BETWEEN_DRAWINGS
+
+NUM_CASES = 3
+NUM_CLASSIFIED, COLUMNS = 8, 4
+TASKS = ("segmentation", "reconstruction", "classification")
+
+
+class Examples:
+    """Base of what draws ``examples.png`` at the best validation, on the first process alone.
+
+    The cases are always the same: spread evenly over the validation set, of a distributed run over the part of the
+    first process. A training draws at its end, and before that now and then, so that a killed one has its examples too.
+    No random number is drawn, and processes do not wait for each other.
+
+    Args:
+        output_dir: folder of the picture.
+        evaluator: the trainer's; its cases are shown, and its key metric says which validation is the best.
+        num_cases: how many cases.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, num_cases: int) -> None:
+        self.output_dir = user_path(output_dir)
+        self.evaluator = evaluator
+        self.num_cases = num_cases
+        self._seen: list[Any] = []  # of the last validation
+        self._index = 0
+        self._epoch = 0  # of the best validation that was seen, 0 without any
+        self._drawn = 0  # that of the picture
+
+    def attach(self, engine: Workflow) -> None:
+        """Draw for ``engine``, the trainer."""
+        hold_while_running(engine, self.output_dir)
+        engine.add_event_handler(Events.STARTED, self._start)
+        at_epoch_end(engine, EpochEnd.EXAMPLES, self._end_epoch)
+        engine.add_event_handler(Events.COMPLETED, self._finish)
+
+    def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
+        """What is needed of a case to draw it.
+
+        Args:
+            item: of the evaluator's batch.
+            output: of the evaluator's output.
+            number: which of the cases, from 0.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what it keeps of a case")
+
+    def draw(self, engine: Workflow) -> None:
+        """Write the picture of the best validation; ``engine`` is the trainer."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw")
+
+    def due(self) -> bool:
+        """Whether there is time for a picture before the training's end."""
+        raise NotImplementedError(f"{type(self).__name__} does not say when it draws")
+
+    def note(self, what: str, epoch: int) -> str:
+        """The line above the picture: what it shows, and of which epoch's weights."""
+        state = self.evaluator.state
+        name = state.key_metric_name
+        best = state.best_metric_epoch == epoch and name is not None
+        return f"{what} at epoch {epoch}" + (f", the best: {name} {float(state.best_metric):.4g}" if best else "")
+
+    def _start(self, engine: Workflow) -> None:
+        # not before: the evaluator may run alone, without a training
+        if idist.get_rank() == 0 and not self.evaluator.has_event_handler(self._add, Events.ITERATION_COMPLETED):
+            self.evaluator.add_event_handler(Events.EPOCH_STARTED, self._first)
+            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+
+    def _first(self, evaluator: Workflow) -> None:
+        self._seen, self._index = [], 0
+        sampler = getattr(evaluator.data_loader, "sampler", None)
+        count = evaluator.state.epoch_length if sampler is None else len(sampler)
+        shown = min(self.num_cases, count)
+        self._shown = {int((i + 0.5) * count / shown): i for i in range(shown)}
+
+    def _add(self, evaluator: Workflow) -> None:
+        for item, output in zip(evaluator.state.batch, evaluator.state.output, strict=True):
+            if self._index in self._shown:
+                self._seen.append(self.keep(item, output, self._shown[self._index]))
+            self._index += 1
+
+    def _end_epoch(self, engine: Workflow) -> None:
+        state = self.evaluator.state
+        if self._seen and state.best_metric_epoch == state.epoch == engine.state.epoch:
+            self._epoch = engine.state.epoch
+            self.remember()
+            if self.due():
+                self._write(engine)
+
+    def remember(self) -> None:
+        """Called at a new best validation."""
+
+    def _finish(self, engine: Workflow) -> None:
+        if idist.get_rank() != 0:
+            return
+        # a resumed run without a better validation leaves the picture of what came before
+        if self._epoch != self._drawn or not (self._drawn or (self.output_dir / EXAMPLES).is_file()):
+            self._write(engine)
+
+    def _write(self, engine: Workflow) -> None:
+        self.draw(engine)
+        self._drawn = self._epoch
+
+
+class SaveExamples(Examples):
+    """Draws validation cases with their predictions: a segmentation's, a reconstruction's or a classification's.
+
+    The predictions are the validation's own, so nothing is computed twice. Of a volume one slice is shown, that with
+    most foreground for a segmentation, else the middle one. ``TensorBoard`` has pictures of every validation.
+
+    Args:
+        output_dir: folder of the picture.
+        evaluator: the trainer's.
+        task: "segmentation", "reconstruction" or "classification".
+
+    Raises:
+        ValueError: If the task is another.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, task: str) -> None:
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS))}")
+        super().__init__(output_dir, evaluator, NUM_CLASSIFIED if task == "classification" else NUM_CASES)
+        self.task = task
+        self._best: list[Any] = []
+        self._slices: dict[int, int] = {}
+        self._written = time.monotonic()
+
+    def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
+        """The example, with what is known of its class."""
+        image, pred, label = output["image"], output["pred"], output.get("label")
+        index = self._slice(number, image, label)
+        name = str(item.get("case", f"case {number + 1}")) + (
+            f", slice {int(item['slice'])}" if "slice" in item else ""
+        )
+        shown = Example(name, sliced(image, index), np.zeros(0), None, is_volume(image))
+        if self.task == "classification":
+            return shown, classified_case(item, output)
+        shown.pred = self._prediction(sliced(pred, index))
+        shown.label = None if label is None else self._prediction(sliced(label, index))
+        return shown
+
+    def _prediction(self, image: np.ndarray) -> np.ndarray:
+        return label_map(image)[None] if self.task == "segmentation" else image
+
+    def _slice(self, number: int, image: torch.Tensor, label: Any) -> int | None:
+        """The slice to show, which is found once per case."""
+        if image.ndim != 4:
+            return None
+        if number not in self._slices:
+            index = image.shape[-1] // 2
+            if self.task == "segmentation" and label is not None:
+                counts = (label[1:] if len(label) > 1 else label > 0).sum((0, 1, 2))  # per axial slice
+                index = int(counts.argmax()) if counts.any() else index
+            self._slices[number] = index
+        return self._slices[number]
+
+    def due(self) -> bool:
+        """Every half minute."""
+        return time.monotonic() - self._written > SECONDS_BETWEEN_DRAWINGS
+
+    def remember(self) -> None:
+        """Keep the cases of the best validation."""
+        self._best = self._seen
+
+    def draw(self, engine: Workflow) -> None:
+        """Write the picture."""
+        cases, epoch = self._best or self._seen, self._epoch or self.evaluator.state.epoch
+        if cases:  # none without a validation
+            picture = example_grid(self.note("validation cases", epoch), self._rows(cases))
+            write_png(self.output_dir / EXAMPLES, picture)
+        self._written = time.monotonic()
+
+    def _rows(self, cases: Sequence[Any]) -> list[list[Tile]]:
+        if self.task == "classification":
+            known: list[ClassifiedCase] = [case for _, case in cases]
+            names = names_of_classes(known, None, len(known[0].probabilities))
+            cells = [
+                classification_tile(shown, names[case.predicted], None if case.truth is None else names[case.truth])
+                for shown, case in cases
+            ]
+            return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
+        draw = segmentation_row if self.task == "segmentation" else reconstruction_row
+        return [draw(case) for case in cases]
+
+
+def sliced(image: torch.Tensor, index: int | None) -> np.ndarray:
+    """An image (C, X, Y), or a slice of a volume (C, X, Y, Z), on the CPU without meta data."""
+    return plain_image(image if index is None else image[..., index]).numpy()

@@ -1,0 +1,178 @@
+"""``examples.png`` of denoisers: samples, and restored validation cases."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.engines import SupervisedEvaluator, Workflow
+from monai.inferers import Inferer
+from monai.networks.utils import eval_mode
+from torch.utils.data import Dataset, default_collate
+
+from ..io import write_png
+from ..utils import load_weights, unwrap_model
+from ..visualize import Example, Tile, example_grid, is_volume, plain_image, reconstruction_row, upright
+from .examples import NUM_CASES, Examples, sliced
+from .history import EXAMPLES
+
+FIRST_DRAWING = 300.0
+SHARE = 0.01
+COLUMNS = 8
+SAMPLE_TILE = 96
+
+
+class SampledExamples(Examples):
+    """Base of pictures for which a denoiser has to sample: at the end of a training, by the weights of its best epoch.
+
+    Before the end it draws at the best validations, from the fifth minute on, as often as this takes one hundredth of
+    the time.
+
+    Args:
+        output_dir: folder of the picture.
+        evaluator: the trainer's; its network samples.
+        inferer: samples.
+        load_path: the best weights, which are read when the training ends with others.
+        num_cases: how many validation cases are shown.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        evaluator: SupervisedEvaluator,
+        inferer: Inferer,
+        load_path: str | os.PathLike,
+        num_cases: int,
+    ) -> None:
+        super().__init__(output_dir, evaluator, num_cases)
+        self.network = evaluator.network
+        self.inferer = inferer
+        self.load_path = Path(load_path)
+        self._next = time.monotonic() + FIRST_DRAWING
+
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+        """The picture by a network, in eval mode, of an epoch's weights."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw")
+
+    def due(self) -> bool:
+        """Whether the time that pictures may take is there."""
+        return time.monotonic() > self._next
+
+    def draw(self, engine: Workflow) -> None:
+        """Sample and write the picture."""
+        start = time.monotonic()
+        network, epoch = unwrap_model(self.network), engine.state.epoch
+        if self._epoch not in (0, epoch) and self.load_path.is_file():
+            network, epoch = deepcopy(network), self._epoch
+            load_weights(network, self.load_path)
+        with torch.no_grad(), eval_mode(network):
+            write_png(self.output_dir / EXAMPLES, self.picture(network, epoch))
+        end = time.monotonic()
+        self._next = end + (end - start) / SHARE
+
+
+class SaveExampleSamples(SampledExamples):
+    """Draws validation images, and samples below them: a row per class where there are classes.
+
+    ``SaveSamples`` writes each sample as a file.
+
+    Args:
+        output_dir: folder of the picture.
+        evaluator: the trainer's; its network samples.
+        inferer: from noise to images of values in [-1, 1].
+        noise: initial noise, with a ``class_label`` where the network takes classes, see ``InitialNoise``.
+        load_path: the best weights.
+        condition_key: the network's context; what is no class is that of the validation images.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        evaluator: SupervisedEvaluator,
+        inferer: Inferer,
+        noise: Dataset,
+        load_path: str | os.PathLike,
+        condition_key: str | None = None,
+    ) -> None:
+        super().__init__(output_dir, evaluator, inferer, load_path, COLUMNS)
+        self.noise = noise
+        self.condition_key = condition_key
+
+    def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
+        """The image, its context and the name of its class."""
+        image = item["image"]
+        index = image.shape[-1] // 2 if image.ndim == 4 else None
+        condition = None if self.condition_key is None else item[self.condition_key]
+        return sliced(image, index), is_volume(image), condition, item.get("class_name")
+
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+        """Validation images and samples."""
+        items = [self.noise[i] for i in range(len(self.noise))]  # type: ignore[arg-type]  # its length is known
+        device = next(network.parameters()).device
+        noise = torch.stack([item["image"] for item in items]).to(device)
+        labels = [item.get("class_label") for item in items]
+        conditions: list[Any] | None = labels
+        if labels[0] is None:
+            found = [condition for *_, condition, _ in self._seen if condition is not None]
+            conditions = [found[i % len(found)] for i in range(len(items))] if found else None
+        context = None if conditions is None else default_collate(conditions).to(device)
+        samples = [plain_image(sample) for sample in self.inferer(noise, network, condition=context)]
+        real = [upright(image, volume, -1.0, 1.0) for image, volume, *_ in self._seen]
+        rows = [[Tile(picture, "" if i else "validation images") for i, picture in enumerate(real)]] if real else []
+        volume = bool(self._seen) and self._seen[0][1]
+        pictures = [
+            upright(sliced(sample, sample.shape[-1] // 2 if sample.ndim == 4 else None), volume, -1.0, 1.0)
+            for sample in samples
+        ]
+        for label in dict.fromkeys(labels):
+            own = [picture for picture, other in zip(pictures, labels) if other == label]
+            for start in range(0, len(own), COLUMNS):
+                name = "" if start else "samples" if label is None else f"samples of class {self._class_name(label)}"
+                part = own[start : start + COLUMNS]
+                rows.append([Tile(picture, "" if i else name) for i, picture in enumerate(part)])
+        return example_grid(self.note("samples", epoch), rows, SAMPLE_TILE)
+
+    def _class_name(self, label: int) -> str:
+        names = [name for *_, condition, name in self._seen if name is not None and int(condition) == label]
+        return names[0] if names else str(label)
+
+
+class SaveExampleRestorations(SampledExamples):
+    """Draws degraded validation cases, their targets and what a denoiser under the degraded image makes of them.
+
+    Args:
+        output_dir: folder of the picture.
+        evaluator: the trainer's; its batches have ``image``, degraded, and ``label``.
+        inferer: from images (B, C, *S) to mean and deviation of their samples (B, 2C, *S), as ``AveragedInferer``.
+        load_path: the best weights.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        evaluator: SupervisedEvaluator,
+        inferer: Inferer,
+        load_path: str | os.PathLike,
+    ) -> None:
+        super().__init__(output_dir, evaluator, inferer, load_path, NUM_CASES)
+
+    def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
+        """The name, the degraded image and the target of a case."""
+        return str(item.get("case", f"case {number + 1}")), item["image"].detach().cpu(), item["label"].detach().cpu()
+
+    def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+        """Input, target, output and error."""
+        device = next(network.parameters()).device
+        rows: list[Sequence[Tile]] = []
+        for name, image, label in self._seen:
+            mean = self.inferer(plain_image(image)[None].to(device), network)[0].chunk(2)[0]
+            index = image.shape[-1] // 2 if image.ndim == 4 else None
+            shown = Example(name, sliced(image, index), sliced(mean, index), sliced(label, index), is_volume(image))
+            rows.append(reconstruction_row(shown))
+        return example_grid(self.note("validation cases", epoch), rows)
