@@ -15,6 +15,7 @@ from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
+from ..finetune import keep_weights
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.files import write_through
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
@@ -99,6 +100,7 @@ class TrainingCheckpoint:
         found = {name: getattr(engine.state, name, None) for name in ("history", "early_stop")}
         self.parts |= {name: part for name, part in found.items() if part is not None}
         if idist.get_rank() == 0 and not self.resume:
+            keep_weights(self.folder)
             save_split(engine.data_loader, self.folder)
         if self.resume:
             self._load(engine)

@@ -160,7 +160,7 @@ def multi_gpu_training() -> Workflow:
         components={
             "network": component(
                 "torch.nn.parallel.DistributedDataParallel",
-                module=f"$@network_def.to({device})",
+                module=f"$@initial_network.to({device})",
                 device_ids="$[next(@network_def.parameters()).device] "
                 "if next(@network_def.parameters()).is_cuda else None",
             ),
