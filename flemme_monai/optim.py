@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -31,17 +31,19 @@ def parameter_groups(
         Groups for any optimizer of ``torch.optim``, the fastest first.
 
     Raises:
-        ValueError: If the decay is no factor up to 1, or the network names no layers.
+        ValueError: If the decay is no factor up to 1, or has no learning rate, or the network names no layers.
     """
     network = unwrap_model(network)
     exempt = {id(getattr(m, name)) for m in network.modules() for name in getattr(m, "no_weight_decay", ())}
     if not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay is {layer_decay}; expected a factor above 0 and up to 1: 1 is one rate for all")
+    if layer_decay < 1 and learning_rate is None:
+        raise ValueError(f"layer_decay is {layer_decay} without a learning_rate; expected that of the output layers")
     depths = _depths(network, layer_decay) if layer_decay < 1 else {}
     groups: list[dict[str, Any]] = []
     for depth in sorted({0, *depths.values()}):
         learning = [p for p in network.parameters() if p.requires_grad and depths.get(id(p), 0) == depth]
-        rate = {} if layer_decay == 1 or learning_rate is None else {"lr": learning_rate * layer_decay**depth}
+        rate = {} if not depths or learning_rate is None else {"lr": learning_rate * layer_decay**depth}
         decayed = [p for p in learning if id(p) not in exempt]
         others = [p for p in learning if id(p) in exempt]
         groups += [{"params": decayed, **rate}] if decayed else []
@@ -51,8 +53,8 @@ def parameter_groups(
 
 def _depths(network: nn.Module, layer_decay: float) -> dict[int, int]:
     """The number of layers from each parameter of a backbone to the output, by identity; of others it is 0."""
-    declared = cast(Any, network)
-    backbone = getattr(network, "backbone", network)
+    declared: Any = network
+    backbone: Any = getattr(network, "backbone", network)
     order = backbone.forward_order() if hasattr(backbone, "forward_order") else []
     layers = [list(_parameters(modules)) for modules in order]
     layer_of = {id(p): i for i, layer in enumerate(layers) for p in layer}  # of several the last

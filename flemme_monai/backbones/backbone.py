@@ -330,11 +330,17 @@ class Backbone(ImageEncoder):
     def output_layers(self) -> list[nn.Module]:
         """The modules whose shapes follow the number of output channels; none where the decoder names no layer."""
         layer = getattr(self.decoder, "output_layer", None)
-        return [] if layer is None else [layer]
+        convolutions = [] if layer is None else convolutions_of(layer)
+        return convolutions[-1:] or ([] if layer is None else [layer])
 
     def output_layer(self) -> nn.Module:
         """The decoder's module whose last convolution makes the output; a denoiser begins with it at zero."""
         return cast(DecoderAttributes, self.decoder).output_layer
+
+
+def convolutions_of(module: nn.Module) -> list[nn.Module]:
+    """The convolutions in a module, transposed ones too."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
 
 
 def _layers(half: nn.Module) -> list[list[nn.Module]]:

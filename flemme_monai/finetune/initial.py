@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -12,46 +12,33 @@ from torch import nn
 
 from .freeze import freeze
 from .load import load_what_fits
-from .source import find_weights
 
 _logger = logging.getLogger(__name__)
 
 
 def initial_network(
     network: nn.Module,
-    bundle_root: str | os.PathLike,
-    ckpt_dir: str | os.PathLike,
-    pretrained: bool | str | os.PathLike | None = None,
+    weights: Path | None = None,
     pretrained_head: bool = True,
     freeze: str | Sequence[str] | None = None,
-    resume: bool = False,
     settings: Mapping[str, Any] | None = None,
-    weights_dir: str = "models",
 ) -> nn.Module:
-    """The network with pretrained weights and frozen parameters, as the settings say.
+    """The network with pretrained weights and frozen parameters.
 
     Args:
         network: the network of the config, before it is wrapped.
-        bundle_root, ckpt_dir, pretrained, weights_dir: as of :func:`.find_weights`.
+        weights: the file of the weights, as :func:`.find_weights` finds it; None for none.
         pretrained_head: whether the output layers are loaded too.
-        freeze: patterns of names of parameters that do not learn, see :func:`.freeze`.
-        resume: the run goes on with weights of its own, so none are loaded.
+        freeze: patterns of the names of parameters that do not learn, see :func:`.freeze`; None for none.
         settings: settings by name that give weights their meaning.
 
     Returns:
         The same network.
 
     Raises:
-        FileNotFoundError: If there are no such weights.
-        ValueError: If they do not fit, or a pattern matches nothing.
+        ValueError: If the weights do not fit, or a pattern matches nothing.
     """
-    if resume:
-        if str(pretrained).lower() not in ("none", "false") and idist.get_rank() == 0:
-            _logger.info("pretrained has no effect: the run goes on with its own weights, as resume says")
-        loaded = None
-    else:
-        path = find_weights(pretrained, bundle_root, ckpt_dir, weights_dir)
-        loaded = None if path is None else load_what_fits(network, path, pretrained_head, settings)
+    loaded = None if weights is None else load_what_fits(network, weights, pretrained_head, settings)
     return _frozen(network, freeze, loaded)
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import ignite.distributed as idist
 import torch
 
 from ..utils.bundle import find_config
@@ -27,6 +28,7 @@ def find_weights(
     bundle_root: str | os.PathLike,
     ckpt_dir: str | os.PathLike,
     weights_dir: str = "models",
+    resume: bool = False,
 ) -> Path | None:
     """The file of weights that a training begins with.
 
@@ -36,6 +38,7 @@ def find_weights(
         bundle_root: folder of this bundle.
         ckpt_dir: folder of this run's weights, where those of a bundle without any are looked for.
         weights_dir: folder of the weights in a bundle.
+        resume: the run goes on with weights of its own, so none are looked for.
 
     Returns:
         The file; None for none.
@@ -46,6 +49,10 @@ def find_weights(
     """
     word = str(pretrained).lower()
     if word in ("none", "false", ""):
+        return None
+    if resume:
+        if idist.get_rank() == 0:
+            _logger.info("pretrained has no effect: the run goes on with its own weights, as resume says")
         return None
     root = user_path(bundle_root)
     if word == "true":
@@ -131,7 +138,7 @@ def keep_weights(folder: Path) -> None:
     part = folder / f"{PART}{os.getpid()}_{KEPT}"
     with naming(kept):
         try:
-            part.mkdir()
+            part.mkdir(exist_ok=True)
             for name in (WEIGHTS, RECORD, "split.json"):
                 if (folder / name).is_file():
                     shutil.copy2(folder / name, part / name)

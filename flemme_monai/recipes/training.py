@@ -96,6 +96,7 @@ def split_datalist(task: str, out_channels: str) -> Config:
         group_by="@group_by",
         record="$flemme_monai.utils.path_in(@ckpt_dir, 'split.json') if @datalist#resume else None",
         resume="$flemme_monai.utils.as_bool(@resume)",
+        pretrained_weights="@pretrained_weights",
     )
 
 
@@ -104,15 +105,19 @@ def optimization(network_def: Config, loss: Config) -> Config:
     return {
         "network_settings": {},
         "network_def": network_def,
+        "pretrained_weights": component(
+            "flemme_monai.finetune.find_weights",
+            pretrained="@pretrained",
+            bundle_root="@bundle_root",
+            ckpt_dir="@ckpt_dir",
+            resume="$flemme_monai.utils.as_bool(@resume)",
+        ),
         "initial_network": component(
             "flemme_monai.finetune.initial_network",
             network="@network_def",
-            bundle_root="@bundle_root",
-            ckpt_dir="@ckpt_dir",
-            pretrained="@pretrained",
+            weights="@pretrained_weights",
             pretrained_head="$flemme_monai.utils.as_bool(@pretrained_head)",
             freeze="@freeze",
-            resume="$flemme_monai.utils.as_bool(@resume)",
             settings="@network_settings",
         ),
         "network": f"$@initial_network.to({DEVICE[1:]})",
