@@ -16,7 +16,7 @@ from .names import grouped
 _logger = logging.getLogger(__name__)
 
 
-def freeze(network: nn.Module, patterns: str | Sequence[str]) -> list[str]:
+def freeze_parameters(network: nn.Module, patterns: str | Sequence[str]) -> list[str]:
     """Take parameters out of training; norms whose parameters are all frozen keep their running statistics too.
 
     Args:
@@ -30,7 +30,7 @@ def freeze(network: nn.Module, patterns: str | Sequence[str]) -> list[str]:
     Raises:
         ValueError: If a pattern matches no parameter, or no parameter is left to learn.
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    patterns = list(patterns) if isinstance(patterns, list | tuple) else [patterns]
     parameters = dict(network.named_parameters())
     for pattern in patterns:
         if not isinstance(pattern, str):

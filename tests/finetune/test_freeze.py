@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 
-from flemme_monai.finetune import freeze, initial_network
+from flemme_monai.finetune import freeze_parameters, initial_network
 from flemme_monai.finetune.names import grouped
 from flemme_monai.optim import parameter_groups
 from tests.networks import image, network
@@ -19,7 +19,7 @@ def test_frozen_parameters_and_running_statistics_stay(caplog):
     caplog.set_level(logging.INFO, logger="flemme_monai")
     net = network("HSeM", "UNet", 2)  # of batch norms
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    names = freeze(net, "backbone.encoder.*")
+    names = freeze_parameters(net, "backbone.encoder.*")
     assert names == [name for name, _ in net.named_parameters() if name.startswith("backbone.encoder.")]
     optimizer = torch.optim.SGD(parameter_groups(net), 0.1)
     for _ in range(2):
@@ -36,7 +36,7 @@ def test_frozen_parameters_and_running_statistics_stay(caplog):
 
 def test_a_copy_and_an_evaluation_are_as_of_any_network():
     net = network("SeM", "UNet", 2)
-    freeze(net, "backbone.encoder.*")
+    freeze_parameters(net, "backbone.encoder.*")
     other = copy.deepcopy(net)
     norm = next(m for m in other.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert norm.train() is norm
@@ -47,13 +47,13 @@ def test_a_copy_and_an_evaluation_are_as_of_any_network():
 
 def test_a_norm_that_is_frozen_in_part_learns_its_statistics():
     net = network("SeM", "UNet", 2)
-    freeze(net, ["backbone.encoder.*.bias"])
+    freeze_parameters(net, ["backbone.encoder.*.bias"])
     assert all(m.training for m in net.train().modules())
 
 
 def test_several_patterns_and_those_of_one_name():
     net = network("HSeM", "UNet", 2)
-    names = freeze(net, ["pyramid.fuse.bias", "*.patch_embedding.*"])
+    names = freeze_parameters(net, ["pyramid.fuse.bias", "*.patch_embedding.*"])
     assert [name for name, p in net.named_parameters() if not p.requires_grad] == names
     assert "pyramid.fuse.bias" in names
     assert all("patch_embedding" in name for name in names if name != "pyramid.fuse.bias")
@@ -67,13 +67,14 @@ def test_several_patterns_and_those_of_one_name():
         (["backbone.*", "head.*"], "'head.*' matches no parameter; "),
         ("*", "freeze is *, which is every parameter; expected some that learn"),
         (["backbone.*", "pyramid.*"], "freeze is backbone.*, pyramid.*, which is every parameter"),
+        (3, "freeze has 3; expected patterns of parameters' names"),
         ([3], "freeze has 3; expected patterns of parameters' names"),
     ],
 )
 def test_what_matches_nothing_or_all_is_refused(patterns, message):
     net = network("HSeM", "UNet", 2)
     with pytest.raises(ValueError, match=re.escape(message)):
-        freeze(net, patterns)
+        freeze_parameters(net, patterns)
     assert all(p.requires_grad for p in net.parameters())
 
 
@@ -81,10 +82,10 @@ def test_what_is_like_nothing_gets_the_parts():
     with pytest.raises(
         ValueError, match=r"there are backbone.\*, backbone.encoder.\*, backbone.decoder.\*, pyramid.\*"
     ):
-        freeze(network("HSeM", "UNet", 2), "zzzz")
+        freeze_parameters(network("HSeM", "UNet", 2), "zzzz")
 
 
-@pytest.mark.parametrize("word", [None, "none", "false", ""])
+@pytest.mark.parametrize("word", [None, "none", "false", False, "", []])
 def test_nothing_is_frozen_by_default(word):
     net = initial_network(network("SeM", "CNN", 2), freeze=word)
     assert all(p.requires_grad for p in net.parameters())
