@@ -30,7 +30,8 @@ def freeze_parameters(network: nn.Module, patterns: str | Sequence[str]) -> list
     Raises:
         ValueError: If a pattern matches no parameter, or no parameter is left to learn.
     """
-    patterns = list(patterns) if isinstance(patterns, list | tuple) else [patterns]
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence):
+        patterns = [patterns]
     parameters = dict(network.named_parameters())
     for pattern in patterns:
         if not isinstance(pattern, str):

@@ -125,7 +125,7 @@ class TrainingCheckpoint:
                 best = self._best()
         if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
             self._write(f"model_epoch_{engine.state.epoch:04d}.pt", self._evaluated().state_dict())
-        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         state["network"] = unwrap_model(self.network).state_dict()
         if self.ema is not None:
             state[EMA] = self.ema.ema_model.state_dict()
