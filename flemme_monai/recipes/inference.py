@@ -28,6 +28,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
         "network": TRAINED_NETWORK,
         "datalist#record": "$flemme_monai.utils.path_in(@ckpt_dir, 'split.json')",
         "datalist#resume": False,
+        "datalist#pretrained_weights": None,
         **({"validate#dataset#data": "$@datalist['test']"} if data else {}),
         "validate#handlers": handlers,
     }
