@@ -179,7 +179,7 @@ def _report(
         "pretrained: %d of %d tensors, %.1f %% of the parameters, of %s", len(fit.tensors), len(own), 100 * share, path
     )
     if differs:
-        _logger.info("its network is another: %s", differs)
+        _logger.info("trained otherwise: %s", differs)
     _logger.info("loaded: %s", grouped(fit.tensors.keys() - fit.adapted.keys(), list(own)))
     for name, why in fit.adapted.items():
         _logger.info("loaded: %s, %s: their mean, which responds to equal channels as before", name, why)
