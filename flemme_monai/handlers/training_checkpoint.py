@@ -22,7 +22,7 @@ from ..utils.record import check_record, checked_record, make_record, read_recor
 from ..utils.weights import check_fit
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .model_selection import EarlyStop
-from .saved_run import EMA, check_optimizer, read_run
+from .saved_run import EMA, check_frozen, check_optimizer, frozen_names, read_run
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
@@ -129,7 +129,7 @@ class TrainingCheckpoint:
         state["network"] = unwrap_model(self.network).state_dict()
         if self.ema is not None:
             state[EMA] = self.ema.ema_model.state_dict()
-        state["frozen"] = _frozen(self.network)
+        state["frozen"] = {"names": frozen_names(self.network)}
         state["trainer"] = {"epoch": engine.state.epoch} | best
         state["record"] = make_record(self.network, self.settings)
         if engine.scaler is not None:
@@ -173,7 +173,7 @@ class TrainingCheckpoint:
         if self.ema is not None:
             check_fit(self.ema.ema_model, state[EMA], path)
             self.ema.ema_model.load_state_dict(state[EMA])
-        self._check_frozen(state.get("frozen", []), path)
+        check_frozen(self.network, state.get("frozen", {}), path)
         optimizer = self.parts["optimizer"]
         assert isinstance(optimizer, torch.optim.Optimizer), "it is what the run was made with"
         check_optimizer(optimizer, state["optimizer"], path)
@@ -200,24 +200,9 @@ class TrainingCheckpoint:
         if early_stop is not None and early_stop.spent:
             engine.terminate()
 
-    def _check_frozen(self, saved: list[str], path: Path) -> None:
-        """Refuse to train other parameters, whose states an optimizer would mix up."""
-        own = _frozen(self.network)
-        if own != saved:
-            differ = [name for name in (*own, *saved) if (name in own) != (name in saved)]
-            raise ValueError(
-                f"the run in {path} froze {len(saved)} parameters and this one {len(own)} ({differ[0]} differs); "
-                "expected the same: give --freeze as the run began with"
-            )
-
     def _finish(self, engine: Workflow) -> None:
         if self._best()["best_metric_epoch"] == -1 and self.saved_epoch:
             self._write_best()
-
-
-def _frozen(network: torch.nn.Module) -> list[str]:
-    """The names of the parameters that do not learn."""
-    return [name for name, p in unwrap_model(network).named_parameters() if not p.requires_grad]
 
 
 class CheckpointLoader:

@@ -88,9 +88,9 @@ def test_a_training_goes_on_with_the_settings_that_it_began_with(shipped):
     (shipped / "models" / "model.pt").unlink()  # which no run that goes on needs
     go_on = {"epochs": 2, "resume": True, "ckpt_dir": str(shipped / "cut")}
     for other, message in (
-        ({"freeze": None}, r"froze \d+ parameters and this one 0 \(backbone.encoder.patch_embedding.conv.weight diff"),
+        ({"freeze": None}, r"froze \d+ parameters and this one 0 \(backbone.encoder.\S+ differs\)"),
         ({"freeze": "backbone.decoder.*"}, "expected the same: give --freeze as the run began with"),
-        ({"layer_decay": 1.0}, "the optimizer in .* is not this run's: .*give the settings, such as --layer_decay"),
+        ({"layer_decay": 1.0}, "parameter groups that the run began with|settings that the run began with, such as"),
     ):
         with pytest.raises(RuntimeError) as refused:
             train(shipped, **{**settings, **go_on, **other})

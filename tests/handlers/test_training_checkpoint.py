@@ -217,7 +217,7 @@ def test_a_run_of_a_version_that_froze_nothing_goes_on(make_run, tmp_path):
     make_run(epochs=1).trainer.run()
     path = tmp_path / "ckpt" / "last.pt"
     state = torch.load(path, weights_only=True)
-    assert state.pop("frozen") == []
+    assert state.pop("frozen") == {"names": []}
     torch.save(state, path)
     make_run(epochs=2, resume=True).trainer.run()
 
