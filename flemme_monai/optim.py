@@ -4,27 +4,72 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from .utils import unwrap_model
 
-def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """A network's parameters, those without weight decay in a group of their own.
+
+def parameter_groups(
+    network: nn.Module, learning_rate: float | None = None, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """A network's parameters that learn, those without weight decay in groups of their own.
 
     Args:
-        network: modules may name such parameters in an attribute ``no_weight_decay``, as those of a selective scan do:
-            to pull a decay rate or a skip to 0 is no regularisation.
+        network: wrapped or not; modules may name parameters without weight decay in an attribute ``no_weight_decay``,
+            as those of a selective scan do: to pull a decay rate or a skip to 0 is no regularisation.
+        learning_rate: of the output layers, and of what an architecture adds to its backbone; needed with a
+            ``layer_decay``.
+        layer_decay: factor of the learning rate from each layer to the one before it (Bao et al. 2022), counted along
+            the way of an image through the backbone's stages; 1: one rate.
 
     Returns:
-        Groups for any optimizer of ``torch.optim``.
+        Groups for any optimizer of ``torch.optim``, the fastest first.
+
+    Raises:
+        ValueError: If the decay is no factor up to 1, or has no learning rate, or the network names no layers.
     """
+    network = unwrap_model(network)
     exempt = {id(getattr(m, name)) for m in network.modules() for name in getattr(m, "no_weight_decay", ())}
-    decayed: list[nn.Parameter] = [p for p in network.parameters() if id(p) not in exempt]
-    others = [p for p in network.parameters() if id(p) in exempt]
-    return [{"params": decayed}] + ([{"params": others, "weight_decay": 0.0}] if others else [])
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay is {layer_decay}; expected a factor above 0 and up to 1: 1 is one rate for all")
+    if layer_decay < 1 and learning_rate is None:
+        raise ValueError(f"layer_decay is {layer_decay} without a learning_rate; expected that of the output layers")
+    depths = _depths(network, layer_decay) if layer_decay < 1 else {}
+    groups: list[dict[str, Any]] = []
+    for depth in sorted({0, *depths.values()}):
+        learning = [p for p in network.parameters() if p.requires_grad and depths.get(id(p), 0) == depth]
+        rate = {} if not depths or learning_rate is None else {"lr": learning_rate * layer_decay**depth}
+        decayed = [p for p in learning if id(p) not in exempt]
+        others = [p for p in learning if id(p) in exempt]
+        groups += [{"params": decayed, **rate}] if decayed else []
+        groups += [{"params": others, "weight_decay": 0.0, **rate}] if others else []
+    return groups
+
+
+def _depths(network: nn.Module, layer_decay: float) -> dict[int, int]:
+    """The number of layers from each parameter of a backbone to the output, by identity; of others it is 0."""
+    declared: Any = network
+    backbone: Any = getattr(network, "backbone", network)
+    order = backbone.forward_order() if hasattr(backbone, "forward_order") else []
+    layers = [list(_parameters(modules)) for modules in order]
+    layer_of = {id(p): i for i, layer in enumerate(layers) for p in layer}  # of several the last
+    used = sorted(set(layer_of.values()))
+    if len(used) < 2:
+        raise ValueError(
+            f"layer_decay is {layer_decay}; expected 1 for {type(backbone).__name__}, whose layers are not known"
+        )
+    depths = {p: len(used) - used.index(i) for p, i in layer_of.items()}
+    return depths | {id(p): 0 for p in _parameters(declared.output_layers())}
+
+
+def _parameters(modules: Iterable[nn.Module]) -> Iterator[nn.Parameter]:
+    for module in modules:
+        yield from module.parameters()
 
 
 class WarmupLR(LambdaLR):

@@ -38,6 +38,14 @@ def test_every_pin_of_the_bundles_lies_in_its_range(ranges: dict[str, Requiremen
     assert [name for name, version in pinned.items() if version not in ranges[name].specifier] == []
 
 
+def test_optional_packages_are_tested_in_a_version_of_their_range() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^\[project.optional-dependencies\]\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    optional = requirements(re.findall(r'"([^"]+)"', listed))
+    pinned = pins("requirements-dev.txt")
+    assert [name for name, r in optional.items() if pinned[name] not in r.specifier] == []
+
+
 def test_the_oldest_versions_tested_are_the_lower_bounds(ranges: dict[str, Requirement]) -> None:
     bounds = {
         name: Version(specifier.version)

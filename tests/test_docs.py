@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = {"imports", "datalist", "network_def", "network", "loss", "optimizer", "lr_scheduler", "train", "validate"}
 PARTS |= {"preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "checkpointloader", "handlers"}
 PARTS |= {"evaluator", "initialize", "run", "ema", "scheduler", "sampling", "prepare_batch", "sample_shape", "real"}
-PARTS |= {"start_preprocessing", "network_settings", "trained", *FORMER_NAMES.values()}
+PARTS |= {
+    "start_preprocessing",
+    "network_settings",
+    "trained",
+    "initial_network",
+    "pretrained_weights",
+    *FORMER_NAMES.values(),
+}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
@@ -72,6 +79,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/settings.md",
         "docs/results.md",
         "docs/benchmark.md",
+        "docs/finetuning.md",
         "docs/generation.md",
         "docs/metrics.md",
     ],

@@ -48,6 +48,10 @@ class ClM(Architecture):
         self.mlp = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, backbone.out_channels))
 
+    def output_layers(self) -> list[nn.Module]:
+        """The linear layer."""
+        return [self.head]
+
     @torch.jit.export
     def features(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from ..backbones import Backbone
@@ -56,6 +58,8 @@ class LDM(DDPM):
     Attributes:
         scale_factor: latents times this have unit deviation; computed from data and saved with the weights; 0 before.
     """
+
+    data_statistics: ClassVar[tuple[str, ...]] = ("scale_factor",)
 
     def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
         super().__init__(backbone, fusion)

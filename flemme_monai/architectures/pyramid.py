@@ -120,6 +120,13 @@ class Predictor(Architecture):
         self.pyramid = None if fusion is None else Pyramid(backbone, fusion)
         self.num_levels: int = 0 if self.pyramid is None else self.pyramid.num_levels
 
+    def output_layers(self) -> list[nn.Module]:
+        """The backbone's, and the pyramid's projections, position embeddings and fusion."""
+        own = super().output_layers()
+        if self.pyramid is None:
+            return own
+        return [*own, *(level.head for level in self.pyramid.levels), self.pyramid.positions, self.pyramid.fuse]
+
     def predict(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> list[torch.Tensor]:

@@ -99,3 +99,7 @@ class Adapted(Backbone):
             family=None,
             refusals=dict.fromkeys(("encode", "decode", "pyramid", "denoise"), reason),
         )
+
+    def input_layers(self) -> list[nn.Module]:
+        """The network, whose first convolution sees the image."""
+        return [self.decoder]

@@ -56,7 +56,11 @@ class BackboneOutput(NamedTuple):
 
 
 class EncoderAttributes(Protocol):
-    """What an encoder has beside its ``forward``: the total stride along each axis is ``size_divisor``."""
+    """What an encoder has beside its ``forward``: the total stride along each axis is ``size_divisor``.
+
+    Either half may have a method ``forward_order()``, which names its layers in the order in which an image passes
+    them, each as the list of its modules; without one they are its stages, see :meth:`ImageEncoder.forward_order`.
+    """
 
     spatial_dims: int
     in_channels: int
@@ -138,6 +142,27 @@ class ImageEncoder(ConfiguredModule):
         if self.bottleneck is not None:
             latent = self.bottleneck(latent)
         return latent, skips
+
+    def forward_order(self) -> list[list[nn.Module]]:
+        """The layers from the image to the latent, each as a list of modules.
+
+        What lies in a later layer is no part of an earlier one around it: of a half that names no layers, its stages
+        follow what is outside of them. The conditions' embedding comes first.
+        """
+        layers = _layers(self.encoder)
+        if self.conditions is not None:
+            layers = [[self.conditions], *layers]
+        return layers if self.bottleneck is None else [*layers, [self.bottleneck]]
+
+    def input_layers(self) -> list[nn.Module]:
+        """The modules whose first convolution sees an image: the encoder, and what embeds an image as context."""
+        of_image = self.conditioning is not None and self.conditioning.context == "image"
+        embedder = self.conditions.context if of_image and self.conditions is not None else None
+        return [self.encoder] if embedder is None else [self.encoder, embedder]
+
+    def output_layers(self) -> list[nn.Module]:
+        """The modules whose shapes follow the number of output channels: none in the first half."""
+        return []
 
 
 class LatentEncoder(ImageEncoder):
@@ -298,9 +323,31 @@ class Backbone(ImageEncoder):
             self.conditions.attach(block, "decoder")
         return block
 
+    def forward_order(self) -> list[list[nn.Module]]:
+        """The layers from the image to the output layer, which is none of them."""
+        return super().forward_order() + _layers(self.decoder)
+
+    def output_layers(self) -> list[nn.Module]:
+        """The modules whose shapes follow the number of output channels; none where the decoder names no layer."""
+        layer = getattr(self.decoder, "output_layer", None)
+        convolutions = [] if layer is None else convolutions_of(layer)
+        return convolutions[-1:] or ([] if layer is None else [layer])
+
     def output_layer(self) -> nn.Module:
         """The decoder's module whose last convolution makes the output; a denoiser begins with it at zero."""
         return cast(DecoderAttributes, self.decoder).output_layer
+
+
+def convolutions_of(module: nn.Module) -> list[nn.Module]:
+    """The convolutions in a module, transposed ones too."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
+
+
+def _layers(half: nn.Module) -> list[list[nn.Module]]:
+    """The layers of a half in the order in which an image passes them."""
+    if hasattr(half, "forward_order"):
+        return half.forward_order()  # type: ignore[operator]  # a method of some halves
+    return [[half]] + [[module] for module in half.modules() if isinstance(module, Stage)]
 
 
 def check_image(

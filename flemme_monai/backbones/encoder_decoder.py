@@ -103,6 +103,13 @@ class Encoder(nn.Module):
             x = stage(x) if conditions is None else stage(x, conditions)
         return x, skips
 
+    def forward_order(self) -> list[list[nn.Module]]:
+        """The patch embedding with what is added to it; each stage; each group of middle blocks."""
+        added = [module for module in (self.position_embedding, self.input_conditioning) if module is not None]
+        stages = [list(level) for level in zip(self.fuse, self.stages, self.down)]
+        middle = [[self.middle_fuse, *self.middle[:1]], *([stage] for stage in self.middle[1:])]
+        return [[self.patch_embedding, *added], *stages, *middle]
+
 
 class Decoder(nn.Module):
     """latent -> [up -> fuse -> blocks] x stages -> final blocks -> patch recovery -> output.
@@ -175,6 +182,12 @@ class Decoder(nn.Module):
             x = stage(x) if conditions is None else stage(x, conditions)
         sides: list[torch.Tensor] = []
         return DecoderOutput(self.output_layer(x), features, sides)
+
+    def forward_order(self) -> list[list[nn.Module]]:
+        """Each stage, the first with what is added to the latent; each group of final blocks."""
+        added = [[self.input_conditioning]] if self.input_conditioning is not None else []
+        stages = [list(level) for level in zip(self.up, self.fuse, self.stages)]
+        return added + stages + [[stage] for stage in self.final]
 
 
 class EncoderDecoder(Backbone):

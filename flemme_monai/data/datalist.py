@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -19,8 +20,8 @@ from .groups import check_parts, group_names, propose_group_by
 from .layouts import DataSet, find_cases
 from .listing import LISTING
 from .phantoms import class_phantoms, phantoms
-from .recorded_split import check_autoencoder_split, recorded_split
-from .split_record import Part, Source, read_split
+from .recorded_split import check_autoencoder_split, check_pretrained_split, recorded_split
+from .split_record import SPLIT_FILE, Part, Source, read_split
 from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
@@ -46,6 +47,7 @@ def split_datalist(
     record: str | os.PathLike | None = None,
     resume: bool = False,
     autoencoder_record: str | os.PathLike | None = None,
+    pretrained_weights: Path | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
@@ -74,6 +76,8 @@ def split_datalist(
             at their defaults or the training's, see ``recorded_split``.
         resume: the record is of a training that goes on.
         autoencoder_record: the ``split.json`` of an autoencoder, on whose training cases nothing is tested.
+        pretrained_weights: file of the weights that the training begins with; nothing is tested on the training cases
+            in the ``split.json`` beside it either.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
@@ -122,6 +126,10 @@ def split_datalist(
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
         check_autoencoder_split(autoencoder, split, source)
+    pretrained = read_split(pretrained_weights.with_name(SPLIT_FILE)) if pretrained_weights else None
+    if pretrained is not None:
+        check_pretrained_split(pretrained, split, source)
+        source = replace(source, pretrained=pretrained.all_trained)
     _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
     classes = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
     if classes:

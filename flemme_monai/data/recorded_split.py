@@ -87,6 +87,20 @@ def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -
         )
 
 
+def check_pretrained_split(record: SplitRecord, split: Split, source: Source) -> None:
+    """Refuse a split that tests on cases which the weights that a training begins with were trained on.
+
+    Raises:
+        ValueError: If it does.
+    """
+    trained = record.trained_on(split["test"], source)
+    if trained:
+        raise ValueError(
+            f"by {record.path} the pretrained weights were trained on {len(trained)} of the {len(split['test'])} test "
+            f"cases ({few(trained)}); give both trainings one split: theirs is {_listed(record.settings)}"
+        )
+
+
 def _check_same_cases(record: SplitRecord, known: Sequence[Case], source: Source) -> None:
     used = {name for names in record.parts.values() for name in names}
     gone = used - {case["case"] for case in known}

@@ -28,11 +28,13 @@ class Source:
         cases: all cases of the data set.
         settings: the settings that made it, by name.
         made_by: what made images that are in memory.
+        pretrained: fingerprints of the cases that the weights which a training begins with were trained on.
     """
 
     cases: Sequence[Case]
     settings: Mapping[str, Any]
     made_by: str = ""
+    pretrained: Sequence[str] = ()
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -75,6 +77,7 @@ class SplitRecord:
             its weights are replaced too.
         labels: fingerprints of the cases' labels, by name; empty where there are none, or the record is of version
             0.5.0 or older.
+        pretrained: fingerprints of the cases that the weights with which the training began were trained on.
     """
 
     path: Path
@@ -84,6 +87,13 @@ class SplitRecord:
     slabs: dict[str, dict[str, Slab]] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    pretrained: list[str] = field(default_factory=list)
+
+    @property
+    def all_trained(self) -> list[str]:
+        """The fingerprints of all cases that the weights have been trained on, but of those with a slab each."""
+        own = (self.fingerprints[name] for name in self.parts["train"] if name not in self.slabs.get("train", {}))
+        return sorted({*own, *self.replaced.values(), *self.pretrained})
 
     def knows(self, case: Case, source: Source) -> bool:
         """Whether a case has a name of the record and that one's content."""
@@ -98,7 +108,8 @@ class SplitRecord:
         found = []
         for case in cases:
             name = case["case"] if self.knows(case, source) else contents.get(source.fingerprints[case["case"]])
-            if name in trained and _overlap(case, slabs.get(name)):
+            overlaps = name in trained and _overlap(case, slabs.get(name))
+            if overlaps or source.fingerprints[case["case"]] in self.pretrained:
                 found.append(case["case"])
         return found
 
@@ -147,6 +158,8 @@ def save_split(loader: Any, folder: str | os.PathLike) -> None:
         **{part: [case["case"] for case in data.split[part]] for part in PARTS},
         "fingerprints": data.source.fingerprints,
     }
+    if data.source.pretrained:
+        record["pretrained"] = list(data.source.pretrained)
     slabs = {part: found for part in PARTS if (found := _slabs(data.split[part]))}
     if slabs:
         record["slabs"] = slabs
@@ -191,6 +204,7 @@ def read_split(path: str | os.PathLike) -> SplitRecord | None:
             slabs,
             dict(found.get("replaced", {})),
             dict(found.get("labels", {})),
+            list(found.get("pretrained", [])),
         )
         unknown = {name for names in record.parts.values() for name in names} - record.fingerprints.keys()
         if unknown:

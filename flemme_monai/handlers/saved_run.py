@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..utils.weights import read_checkpoint
+from ..utils.weights import read_checkpoint, unwrap_model
 
 EMA = "ema"
 NUMBERS = ("epoch", "best_metric", "best_metric_epoch")
@@ -54,6 +54,25 @@ def _contents(state: Any) -> str:
         return f"a {type(state).__name__}"
     more = f" and {len(state) - SHOWN} more" if len(state) > SHOWN else ""
     return (", ".join(map(str, list(state)[:SHOWN])) or "nothing") + more
+
+
+def frozen_names(network: torch.nn.Module) -> list[str]:
+    """The names of the parameters that do not learn, of a network that may be wrapped."""
+    return [name for name, p in unwrap_model(network).named_parameters() if not p.requires_grad]
+
+
+def check_frozen(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse to train other parameters, whose states an optimizer would mix up.
+
+    Raises:
+        ValueError: If others are frozen than when the run was saved.
+    """
+    own, saved = set(frozen_names(network)), set(map(str, state.get("names", [])))
+    if own != saved:
+        raise ValueError(
+            f"the run in {path} froze {len(saved)} parameters and this one {len(own)} ({min(own ^ saved)} differs); "
+            "expected the same: give --freeze as the run began with"
+        )
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any], path: Path) -> None:

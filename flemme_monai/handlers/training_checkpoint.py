@@ -15,13 +15,14 @@ from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
+from ..finetune import keep_weights
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.files import write_through
 from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
 from ..utils.weights import check_fit
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .model_selection import EarlyStop
-from .saved_run import EMA, check_optimizer, read_run
+from .saved_run import EMA, check_frozen, check_optimizer, frozen_names, read_run
 
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
@@ -99,6 +100,7 @@ class TrainingCheckpoint:
         found = {name: getattr(engine.state, name, None) for name in ("history", "early_stop")}
         self.parts |= {name: part for name, part in found.items() if part is not None}
         if idist.get_rank() == 0 and not self.resume:
+            keep_weights(self.folder)
             save_split(engine.data_loader, self.folder)
         if self.resume:
             self._load(engine)
@@ -123,10 +125,11 @@ class TrainingCheckpoint:
                 best = self._best()
         if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
             self._write(f"model_epoch_{engine.state.epoch:04d}.pt", self._evaluated().state_dict())
-        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         state["network"] = unwrap_model(self.network).state_dict()
         if self.ema is not None:
             state[EMA] = self.ema.ema_model.state_dict()
+        state["frozen"] = {"names": frozen_names(self.network)}
         state["trainer"] = {"epoch": engine.state.epoch} | best
         state["record"] = make_record(self.network, self.settings)
         if engine.scaler is not None:
@@ -170,6 +173,7 @@ class TrainingCheckpoint:
         if self.ema is not None:
             check_fit(self.ema.ema_model, state[EMA], path)
             self.ema.ema_model.load_state_dict(state[EMA])
+        check_frozen(self.network, state.get("frozen", {}), path)
         optimizer = self.parts["optimizer"]
         assert isinstance(optimizer, torch.optim.Optimizer), "it is what the run was made with"
         check_optimizer(optimizer, state["optimizer"], path)
@@ -178,8 +182,8 @@ class TrainingCheckpoint:
                 part.load_state_dict(state[name])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
-                    f"the {name} in {path} is not this run's ({error}): give the settings that the run began with, or "
-                    "train without resume"
+                    f"the {name} in {path} is not this run's ({error}): give the settings that the run began with, "
+                    "such as --layer_decay, or train without resume"
                 ) from error
         if engine.scaler is not None and "scaler" in state:
             engine.scaler.load_state_dict(state["scaler"])

@@ -28,6 +28,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
         "network": TRAINED_NETWORK,
         "datalist#record": "$flemme_monai.utils.path_in(@ckpt_dir, 'split.json')",
         "datalist#resume": False,
+        "datalist#pretrained_weights": None,
         **({"validate#dataset#data": "$@datalist['test']"} if data else {}),
         "validate#handlers": handlers,
     }
@@ -160,7 +161,7 @@ def multi_gpu_training() -> Workflow:
         components={
             "network": component(
                 "torch.nn.parallel.DistributedDataParallel",
-                module=f"$@network_def.to({device})",
+                module=f"$@initial_network.to({device})",
                 device_ids="$[next(@network_def.parameters()).device] "
                 "if next(@network_def.parameters()).is_cuda else None",
             ),

@@ -93,6 +93,7 @@ def autoencoder_training(name: str, autoencoder_def: Config) -> Workflow:
         "condition_key": None,
         "kl_weight": 0.0001,
     }
+    workflow.components["pretrained_weights"]["weights_dir"] = "models/autoencoder"
     return workflow
 
 

@@ -63,6 +63,10 @@ def training_settings(name: str, outputs: Config) -> Config:
         "amp": False,
         "compile": False,
         "resume": False,
+        "pretrained": None,
+        "pretrained_head": True,
+        "freeze": None,
+        "layer_decay": 1.0,
         "device": "$flemme_monai.utils.select_device('auto')",
         "augmentation": {},
     }
@@ -92,6 +96,7 @@ def split_datalist(task: str, out_channels: str) -> Config:
         group_by="@group_by",
         record="$flemme_monai.utils.path_in(@ckpt_dir, 'split.json') if @datalist#resume else None",
         resume="$flemme_monai.utils.as_bool(@resume)",
+        pretrained_weights="@pretrained_weights",
     )
 
 
@@ -100,11 +105,26 @@ def optimization(network_def: Config, loss: Config) -> Config:
     return {
         "network_settings": {},
         "network_def": network_def,
-        "network": f"$@network_def.to({DEVICE[1:]})",
+        "pretrained_weights": component(
+            "flemme_monai.finetune.find_weights",
+            pretrained="@pretrained",
+            bundle_root="@bundle_root",
+            ckpt_dir="@ckpt_dir",
+            resume="$flemme_monai.utils.as_bool(@resume)",
+        ),
+        "initial_network": component(
+            "flemme_monai.finetune.initial_network",
+            network="@network_def",
+            weights="@pretrained_weights",
+            pretrained_head="$flemme_monai.utils.as_bool(@pretrained_head)",
+            freeze="@freeze",
+            settings="@network_settings",
+        ),
+        "network": f"$@initial_network.to({DEVICE[1:]})",
         "loss": loss,
         "optimizer": component(
             "torch.optim.AdamW",
-            params="$flemme_monai.optim.parameter_groups(@network)",
+            params="$flemme_monai.optim.parameter_groups(@network, @optimizer#lr, @layer_decay)",
             lr="@learning_rate",
             weight_decay="@weight_decay",
         ),

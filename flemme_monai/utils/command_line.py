@@ -10,7 +10,7 @@ from typing import Any
 from .errors import on_command_line
 
 _FLAG = re.compile(r"--|-[a-zA-Z]")
-_PATH = re.compile(r"_(dir|root|path|file)$")
+_PATH = re.compile(r"(_(dir|root|path|file)|^pretrained)$")
 
 
 def typed_overrides(arguments: Sequence[str]) -> dict[str, str]:

@@ -197,6 +197,31 @@ def test_resume_of_another_network_names_the_first_keys(make_run, tmp_path):
         make_run(resume=True).trainer.run()
 
 
+@pytest.mark.parametrize("frozen", [[], ["0.weight"], ["0.weight", "0.bias"]])
+def test_a_run_goes_on_with_the_parameters_that_it_began_to_train(make_run, tmp_path, frozen):
+    run = make_run(epochs=1)
+    run.network[0].weight.requires_grad_(False)
+    run.trainer.run()
+    again = make_run(epochs=2, resume=True)
+    for name in frozen:
+        again.network.get_parameter(name).requires_grad_(False)
+    if frozen == ["0.weight"]:
+        again.trainer.run()
+        return
+    differs = rf"froze 1 parameters and this one {len(frozen)} \(0\.\w+ differs\); expected the same: give --freeze"
+    with pytest.raises(ValueError, match=differs):
+        again.trainer.run()
+
+
+def test_a_run_of_a_version_that_froze_nothing_goes_on(make_run, tmp_path):
+    make_run(epochs=1).trainer.run()
+    path = tmp_path / "ckpt" / "last.pt"
+    state = torch.load(path, weights_only=True)
+    assert state.pop("frozen") == {"names": []}
+    torch.save(state, path)
+    make_run(epochs=2, resume=True).trainer.run()
+
+
 def test_resume_with_another_optimizer_names_the_difference(make_run):
     make_run(epochs=1).trainer.run()
     run = make_run(epochs=2, resume=True)

@@ -28,3 +28,9 @@ def test_a_path_that_was_never_typed_stays() -> None:
     assert path_in(".", "models") == "./models"
     assert user_path(20240102) == Path("20240102")
     assert path_in("~/a", "b") == f"{Path.home()}/a/b"
+
+
+def test_a_file_of_pretrained_weights_is_called_as_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--pretrained", "a#1/model.pt"]
+    monkeypatch.setattr(sys, "argv", ["x/monai/bundle/__main__.py", "run", "--config_file", "a.json", *words])
+    assert user_path(overrides(words)["pretrained"]) == Path("a#1/model.pt")

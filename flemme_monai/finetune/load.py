@@ -1,0 +1,193 @@
+"""Load of some weights what fits a network, and say what."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import ignite.distributed as idist
+import torch
+from torch import nn
+
+from ..utils.record import contradictions, read_record, record_path
+from .names import grouped
+from .source import read_weights
+
+MIN_SHARE = 0.5
+SHOWN = 3
+_logger = logging.getLogger(__name__)
+
+
+class HasEnds(Protocol):
+    """What networks of this package say of themselves: see ``architectures.Architecture``."""
+
+    data_statistics: tuple[str, ...]
+
+    def input_layers(self) -> list[nn.Module]: ...
+    def output_layers(self) -> list[nn.Module]: ...
+
+
+@dataclass
+class _Fit:
+    """What of a file fits a network.
+
+    Args:
+        tensors: the network's new tensors, by name.
+        adapted: why a tensor has another form than in the file, by name.
+        left: why a tensor stays as it is, by name.
+        wrong_head: names of the output layers' tensors that have another shape.
+    """
+
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    adapted: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    wrong_head: list[str] = field(default_factory=list)
+
+
+def load_what_fits(
+    network: nn.Module, path: Path, pretrained_head: bool = True, settings: Mapping[str, Any] | None = None
+) -> set[str]:
+    """Load into a network what of some weights has its names and shapes, and log the names.
+
+    The first convolution takes an image with another number of channels: each channel gets the mean of the weights,
+    times the channels there over those here, so that the response to equal channels is the same.
+
+    Args:
+        network: the network, before it is wrapped.
+        path: file of the weights, beside which a ``network.json`` may say what they are of.
+        pretrained_head: whether the output layers are loaded too.
+        settings: this run's settings by name that give weights their meaning.
+
+    Returns:
+        The names of the tensors that were loaded.
+
+    Raises:
+        ValueError: If less than half of the parameters fit, or the output layers have another number of channels.
+    """
+    state = read_weights(path)
+    own = network.state_dict(keep_vars=True)
+    fit = _fit(network, own, state, pretrained_head)
+    record = read_record(path)
+    differs = (
+        "" if record is None else contradictions(record, record_path(path), network, settings or {}, "network_def")
+    )
+    left_out = set() if pretrained_head else set(_head(network, own))
+    share = _share(network, fit, left_out)
+    if share < MIN_SHARE:
+        why = differs or "; ".join(f"{name}: {reason}" for name, reason in list(fit.left.items())[:SHOWN])
+        raise ValueError(
+            f"{path} fits {share:.0%} of the network's parameters; expected at least half ({why}): set the network as "
+            "there, or name other weights"
+        )
+    if fit.wrong_head:
+        name = fit.wrong_head[0]
+        raise ValueError(
+            f"the output layer {name} is {_shape(state[name])} in {path} and {_shape(own[name])} here; expected the "
+            "same number of classes or channels: set it as there, or --pretrained_head false, which starts the output "
+            "layers anew"
+        )
+    network.load_state_dict({**network.state_dict(), **fit.tensors})
+    if idist.get_rank() == 0:
+        _report(path, own, state, fit, share, differs)
+    return set(fit.tensors)
+
+
+def _ends(network: nn.Module) -> HasEnds | None:
+    """The network where it knows its first and last layers; None for one of another package."""
+    return cast(HasEnds, network) if hasattr(network, "output_layers") else None
+
+
+def _head(network: nn.Module, own: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names of the output layers' tensors."""
+    ends = _ends(network)
+    layers = [] if ends is None else ends.output_layers()
+    tensors = {id(tensor) for layer in layers for tensor in (*layer.parameters(), *layer.buffers())}
+    return [name for name, tensor in own.items() if id(tensor) in tensors]
+
+
+def _input_weights(network: nn.Module) -> set[int]:
+    """The weights of the convolutions that see an image, by identity."""
+    ends = _ends(network)
+    found = set()
+    for layer in [] if ends is None else ends.input_layers():
+        convolutions = [m for m in layer.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+        if convolutions and convolutions[0].groups == 1:
+            found.add(id(convolutions[0].weight))
+    return found
+
+
+def _fit(
+    network: nn.Module,
+    own: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    pretrained_head: bool,
+) -> _Fit:
+    fit, head, inputs = _Fit(), set(_head(network, own)), _input_weights(network)
+    if not pretrained_head and not head:
+        raise ValueError(
+            f"pretrained_head is false; expected true for {type(network).__name__}, whose output layer is not known"
+        )
+    ends = _ends(network)
+    statistics = () if ends is None else ends.data_statistics
+    for name, tensor in own.items():
+        there = state.get(name)
+        if name in statistics:
+            fit.left[name] = "of the data, computed anew"
+        elif name in head and not pretrained_head:
+            fit.left[name] = "an output layer, and pretrained_head is false"
+        elif there is None:
+            fit.left[name] = "not in the file"
+        elif there.shape == tensor.shape:
+            fit.tensors[name] = there
+        elif id(tensor) in inputs and _differ_in_channels(there, tensor):
+            fit.tensors[name] = there.sum(1, keepdim=True).div(tensor.shape[1]).expand_as(tensor)
+            fit.adapted[name] = f"input channels {there.shape[1]} in the file and {tensor.shape[1]} here"
+        else:
+            fit.left[name] = f"{_shape(there)} in the file and {_shape(tensor)} here"
+            if name in head:
+                fit.wrong_head.append(name)
+    return fit
+
+
+def _differ_in_channels(there: torch.Tensor, here: torch.Tensor) -> bool:
+    """Whether two weights of convolutions (C_out, C_in, *k) differ in their input channels alone."""
+    return there.ndim == here.ndim and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _share(network: nn.Module, fit: _Fit, left_out: set[str]) -> float:
+    """The share of the parameters' elements that fit, without those that are left out on purpose."""
+    sizes = {name: p.numel() for name, p in network.named_parameters() if name not in left_out}
+    return sum(size for name, size in sizes.items() if name in fit.tensors) / max(sum(sizes.values()), 1)
+
+
+def _report(
+    path: Path,
+    own: Mapping[str, torch.Tensor],
+    state: Mapping[str, torch.Tensor],
+    fit: _Fit,
+    share: float,
+    differs: str,
+) -> None:
+    _logger.info(
+        "pretrained: %d of %d tensors, %.1f %% of the parameters, of %s", len(fit.tensors), len(own), 100 * share, path
+    )
+    if differs:
+        _logger.info("trained otherwise: %s", differs)
+    _logger.info("loaded: %s", grouped(fit.tensors.keys() - fit.adapted.keys(), list(own)))
+    for name, why in fit.adapted.items():
+        _logger.info("loaded: %s, %s: their mean, which responds to equal channels as before", name, why)
+    reasons: dict[str, list[str]] = {}
+    for name, why in fit.left.items():
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        _logger.info("not loaded, %s: %s", why, ", ".join(names))
+    unknown = [name for name in state if name not in own]
+    if unknown:
+        _logger.info("not in the network: %s", ", ".join(unknown))

@@ -1,0 +1,149 @@
+"""Where the weights that a training begins with are found and how they are read."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import ignite.distributed as idist
+import torch
+
+from ..utils.bundle import find_config
+from ..utils.files import PART, naming, user_path
+from ..utils.record import RECORD
+from ..utils.weights import read_checkpoint
+
+KEPT = "pretrained"
+WEIGHTS = "model.pt"
+LAST = "last.pt"
+SAFETENSORS = ".safetensors"
+_logger = logging.getLogger(__name__)
+
+
+def find_weights(
+    pretrained: bool | str | os.PathLike | None,
+    bundle_root: str | os.PathLike,
+    ckpt_dir: str | os.PathLike,
+    weights_dir: str = "models",
+    resume: bool = False,
+) -> Path | None:
+    """The file of weights that a training begins with.
+
+    Args:
+        pretrained: true for the bundle's own, those that it came with before those of a run; a file ``.pt`` or
+            ``.safetensors``; the folder of a bundle, or the name of one beside this one; false or None for none.
+        bundle_root: folder of this bundle.
+        ckpt_dir: folder of this run's weights, where those of a bundle without any are looked for.
+        weights_dir: folder of the weights in a bundle.
+        resume: the run goes on with weights of its own, so none are looked for.
+
+    Returns:
+        The file; None for none.
+
+    Raises:
+        FileNotFoundError: If there is none, or no bundle of that name.
+        ValueError: If it is no file of weights.
+    """
+    word = str(pretrained).lower()
+    if word in ("none", "false", ""):
+        return None
+    if resume:
+        if idist.get_rank() == 0:
+            _logger.info("pretrained has no effect: the run goes on with its own weights, as resume says")
+        return None
+    root = user_path(bundle_root)
+    if word == "true":
+        folders = [root / weights_dir, user_path(ckpt_dir)]
+        found = next(filter(None, map(_weights_in, folders)), None)
+        if found is None:
+            raise FileNotFoundError(
+                f"pretrained is true and there is no {WEIGHTS} in {' or '.join(map(str, dict.fromkeys(folders)))}: "
+                "name a file of weights or another bundle"
+            )
+        return found
+    path = user_path(pretrained)
+    if path.is_file():
+        if path.suffix not in (".pt", ".pth", SAFETENSORS):
+            raise ValueError(f"pretrained is {path}; expected a file .pt or {SAFETENSORS}, or a bundle")
+        return path
+    bundle = next((b for b in (path, root.resolve().parent / path) if find_config(b / "configs", "metadata")), None)
+    if bundle is None:
+        found_there = "a folder that is no bundle" if path.is_dir() else "neither a file nor a bundle"
+        raise FileNotFoundError(
+            f"pretrained is {path}, which is {found_there}; expected true, a file .pt or {SAFETENSORS}, the folder of "
+            f"a bundle, or the name of one in {root.resolve().parent}"
+        )
+    weights = _weights_in(bundle / weights_dir)
+    if weights is None:
+        raise FileNotFoundError(
+            f"pretrained is the bundle {bundle}, which has no {weights_dir}/{WEIGHTS}: train it first, or name another"
+        )
+    return weights
+
+
+def _weights_in(folder: Path) -> Path | None:
+    """The weights in a folder: those that training has kept before its own."""
+    return next((path for path in (folder / KEPT / WEIGHTS, folder / WEIGHTS) if path.is_file()), None)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file of weights, on the CPU, by name.
+
+    Args:
+        path: a state dict ``.pt``, read with ``weights_only=True``, or a file ``.safetensors``.
+
+    Raises:
+        ValueError: If it is damaged, or holds other things than tensors by name.
+        ModuleNotFoundError: If the package safetensors is needed and not installed.
+    """
+    state = _read_safetensors(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {WEIGHTS}")
+    others = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others or not state:
+        held = ", ".join(others[:5]) or "nothing"
+        raise ValueError(f"{path} holds {held}; expected a network's tensors by name: name a {WEIGHTS}")
+    return dict(state)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path} needs the package safetensors, which is not installed: pip install safetensors, or name a file .pt"
+        ) from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no file of safetensors ({error}): it is damaged or cut short") from error
+
+
+def keep_weights(folder: Path) -> None:
+    """Keep the weights that a bundle came with in ``pretrained/``, since a training replaces them.
+
+    Weights without a ``last.pt`` are of no run in this folder. With them their ``network.json`` and ``split.json`` are
+    kept, in one step.
+
+    Args:
+        folder: folder of the weights, held by this run.
+    """
+    kept = folder / KEPT
+    if not (folder / WEIGHTS).is_file() or (folder / LAST).exists() or kept.exists():
+        return
+    part = folder / f"{PART}{os.getpid()}_{KEPT}"
+    with naming(kept):
+        try:
+            part.mkdir(exist_ok=True)
+            for name in (WEIGHTS, RECORD, "split.json"):
+                if (folder / name).is_file():
+                    shutil.copy2(folder / name, part / name)
+            part.rename(kept)
+        except OSError:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    _logger.info("the weights that were in %s are kept in %s", folder, kept)
