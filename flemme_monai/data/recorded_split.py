@@ -87,6 +87,21 @@ def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -
         )
 
 
+def check_ensemble_split(record: SplitRecord, split: Split, source: Source) -> None:
+    """Refuse a split that tests on cases which one of several networks was trained on.
+
+    Raises:
+        ValueError: If it does.
+    """
+    trained = record.trained_on(split["test"], source)
+    if trained:
+        raise ValueError(
+            f"by {record.path} a network was trained on {len(trained)} of the {len(split['test'])} test cases "
+            f"({few(trained)}); expected networks with the same test cases, as folds have where the data set names "
+            "them: evaluate each network alone"
+        )
+
+
 def _check_same_cases(record: SplitRecord, known: Sequence[Case], source: Source) -> None:
     used = {name for names in record.parts.values() for name in names}
     gone = used - {case["case"] for case in known}
