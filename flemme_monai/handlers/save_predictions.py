@@ -15,7 +15,6 @@ from ..io import has_place, restored_intensities, restored_std, turned_like, wri
 from ..utils import user_path, writable_dir
 from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map
 
-
 TASKS = (*PICTURES, "uncertainty", "probabilities")
 PROBABILITY_STEP = 1 / 65535  # NIfTI has no half precision; whole numbers of 16 bits with a factor are finer
 

@@ -15,6 +15,7 @@ from ignite.handlers import EMAHandler
 from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
+from ..inferers import Ensemble
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.files import write_through
 from ..utils.record import (
@@ -236,9 +237,9 @@ class CheckpointLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        several = not isinstance(self.load_path, str | os.PathLike)
-        networks = unwrap_model(self.network).networks if several else [self.network]
-        for path, network in zip(weight_files(self.load_path), networks, strict=True):
+        paths, inner = weight_files(self.load_path), unwrap_model(self.network)
+        networks = inner.networks if isinstance(inner, Ensemble) else [self.network]
+        for path, network in zip(paths, networks, strict=True):
             check_record(read_record(path), record_path(path), network, self.settings)
             load_weights(network, path)
             if idist.get_rank() == 0:

@@ -1,4 +1,4 @@
-"""Inferers that MONAI lacks: windows of large volumes and for 2D networks, means of networks, decoding, interpolation."""
+"""Inferers that MONAI lacks: windows of large volumes and for 2D networks, means of networks, latents."""
 
 from .averaging import Ensemble, trained_ensemble
 from .decoding import DecodingInferer

@@ -58,15 +58,13 @@ def sliding_labels(
     for places, first, following in zip(groups, starts, [*starts[1:], size[axis]]):
         for i in range(0, len(places), sw_batch_size):
             batch = places[i : i + sw_batch_size]
-            scores = predict(torch.stack([image[(slice(None), *place)] for place in batch]))  # (N, C_out, *roi_size)
+            scores = predict(torch.stack([_cut(image, place) for place in batch]))  # (N, C_out, *roi_size)
             if not slab.numel():
                 shape = [thickness if i == axis else length for i, length in enumerate(size)]
                 slab = weight.new_zeros(scores.shape[1], *shape)
                 labels = torch.empty(1, *size, dtype=label_dtype(scores.shape[1]), device=weight.device)
-            for score, place in zip(scores, batch):
-                inside = list(place)
-                inside[axis] = slice(place[axis].start - first, place[axis].stop - first)
-                slab[(slice(None), *inside)] += score * weight
+            _add_scores(slab, scores, weight, batch, axis, first)
+            del scores  # before the next ones are made
         done = following - first
         labels.narrow(axis + 1, first, done).copy_(slab.narrow(axis + 1, 0, done).argmax(0, keepdim=True))
         rest = slab.narrow(axis + 1, done, thickness - done).clone() if done < thickness else slab[..., :0]
@@ -74,6 +72,22 @@ def sliding_labels(
         if rest.numel():
             slab.narrow(axis + 1, 0, thickness - done).copy_(rest)
     return labels
+
+
+def _cut(image: torch.Tensor, place: Sequence[slice]) -> torch.Tensor:
+    """The part of an image (C, *S) that a place is of, a view."""
+    index = (slice(None), *place)
+    return image[index]
+
+
+def _add_scores(
+    slab: torch.Tensor, scores: torch.Tensor, weight: torch.Tensor, places: list[Place], axis: int, first: int
+) -> None:
+    """Add weighted scores (N, C_out, *roi_size) of windows to a slab (C_out, ...) that begins at a plane of an axis."""
+    for score, place in zip(scores, places):
+        inside = list(place)
+        inside[axis] = slice(place[axis].start - first, place[axis].stop - first)
+        _cut(slab, inside).add_(score * weight)
 
 
 def _groups(places: list[Place], axis: int, sw_batch_size: int) -> list[list[Place]]:

@@ -58,6 +58,8 @@ class WindowInferer(SlidingWindowInferer):
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap is {overlap}; expected a share from 0 to below 1: set it to 0.25 or 0.5")
         super().__init__(roi_size=sizes, sw_batch_size=sw_batch_size, overlap=overlap, mode=mode)
+        self.overlap: float = overlap
+        self.sizes = sizes
         self.spatial_dims = spatial_dims
         self.mirror = mirror_axes(mirror, spatial_dims)
         self.softmax = softmax
@@ -114,7 +116,7 @@ class WindowInferer(SlidingWindowInferer):
 
     def _roi_size(self, inputs: torch.Tensor) -> tuple[int, ...]:
         """The size of a window of an image (B, C, *S); a slice is one of thickness 1."""
-        sizes = (*self.roi_size, 1) if self._is_sliced(inputs) else self.roi_size
+        sizes = (*self.sizes, 1) if self._is_sliced(inputs) else self.sizes
         return fall_back_tuple(sizes, inputs.shape[2:])
 
     def _num_windows(self, inputs: torch.Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, parts of outputs."""
+"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs."""
 
 from functools import partial
 

@@ -121,7 +121,7 @@ def foreground_labels(labels: int | str | Sequence[int], num_classes: int) -> li
         found = []
     if not found or isinstance(labels, bool) or not all(0 < label < num_classes for label in found):
         raise ValueError(
-            f"the labels of the classes are {labels!r}; expected numbers from 1 to {num_classes - 1}: name them as 1,2"
+            f"keep_largest is {labels!r}; expected numbers of classes from 1 to {num_classes - 1}: name them as 1,2"
         )
     return found
 

@@ -47,7 +47,7 @@ def terminal_bar(total: int, name: str, show: bool = True, delay: float = 0.0) -
 
 
 class StepProgress:
-    """Steps that are done and the time left, for what may take long: a bar on a terminal, elsewhere a line now and then.
+    """Steps that are done and the time left of what takes long: a bar on a terminal, elsewhere a line now and then.
 
     Args:
         total: steps.
