@@ -68,9 +68,8 @@ def with_predictions(
     for path in list_images(folder):
         stem = (path.parent.relative_to(folder) / image_stem(path)).as_posix()
         files.setdefault(stem, []).append(path)
-    shared = Counter(
-        name for name in {case["case"]: _names(case)[0] for every in parts.values() for case in every}.values()
-    )
+    stems = {case["case"]: _names(case)[0] for every in parts.values() for case in every}
+    shared = Counter(stems.values())
     found = {case["case"]: _named(files, _own_names(case, shared)) for case in cases}
     for case in cases:
         stem, name = _names(case)[0], case["case"]
