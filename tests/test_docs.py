@@ -73,6 +73,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/results.md",
         "docs/benchmark.md",
         "docs/generation.md",
+        "docs/inference.md",
         "docs/metrics.md",
     ],
 )

@@ -17,7 +17,7 @@ from flemme_monai.recipes import make_bundle, write
 from flemme_monai.utils.errors import one_line_error
 from flemme_monai.utils.record import make_record, write_record
 
-SIZE = (20, 18, 14)
+SIZE = (20, 16, 12)
 AFFINE = np.array([[-1.5, 0, 0, 10], [0, 0, 2.0, 3], [0, 1.2, 0, -4], [0, 0, 0, 1]])
 SMALL = {
     "spatial_dims": 3,
@@ -133,7 +133,7 @@ def test_a_missing_prediction_is_said_before_anything_is_written(bundle, data, t
 def test_probabilities_of_several_networks_are_averaged_and_saved(bundle, data):
     both = [str(bundle / "models"), str(bundle.parent / "other")]
     image = data / "images" / "a.nii.gz"
-    whole = {"image_size": [20, 14, 18]}  # in RAS
+    whole = {"image_size": [20, 12, 16]}  # in RAS
     folder = run(bundle, data, INFERENCE, "both", ckpt_dir=both, save_probabilities=True, **whole)
     mean = sum(logits(bundle, Path(path), image).softmax(0) for path in both) / 2
     saved = nibabel.as_closest_canonical(nibabel.load(folder / "a_probabilities.nii.gz"))
@@ -162,8 +162,9 @@ def test_an_evaluation_takes_several_networks(bundle, data):
 
 def test_networks_of_other_classes_are_refused(bundle, data):
     save_network(bundle, bundle.parent / "four", 0, num_classes=4)
-    with pytest.raises(ValueError, match=r"num_classes is 3 here and 4 in .*four/network.json"):
+    with pytest.raises(RuntimeError) as error:
         run(bundle, data, INFERENCE, "out", ckpt_dir=[str(bundle / "models"), str(bundle.parent / "four")])
+    assert f"num_classes is 3 here and 4 in {bundle.parent}/four/network.json" in one_line_error(error.value)
 
 
 def test_networks_that_were_trained_on_the_test_cases_are_refused(bundle, data):
