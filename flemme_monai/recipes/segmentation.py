@@ -36,7 +36,7 @@ from .training import (
 from .transforms import invert, keep_largest, load_segmentations, segmentation_transforms
 
 OUTPUTS = {"num_classes": 4}
-WINDOWS = {"sw_batch_size": 4, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
+WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
 ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
 SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 
