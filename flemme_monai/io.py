@@ -88,7 +88,7 @@ def write_image(path: Path, values: np.ndarray) -> None:
     write_png(path, pixels)
 
 
-def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None:
+def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any], slope: float = 1.0) -> None:
     """Write a volume (C, X, Y, Z) or a 2D image (C, X, Y) with the axes and the place in space of its file.
 
     From a NIfTI file it also gets the qform, the sform and their codes, the units and the description, where
@@ -99,6 +99,7 @@ def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None
         values: in the axes of ``meta["affine"]``.
         meta: ``affine``, ``original_affine`` of the file and, of a NIfTI file, ``nifti_header`` (see
             :func:`flemme_monai.data.reading.read_stored`) or the header's fields.
+        slope: what readers multiply the values by.
 
     Raises:
         ValueError: If an affine is degenerate.
@@ -124,6 +125,8 @@ def write_nifti(path: Path, values: np.ndarray, meta: Mapping[str, Any]) -> None
     volume = volume_like(turned[:, :, 0] if flat and turned.ndim == 3 else turned, affine, header)
     if header is None and not volume.header["qform_code"]:
         _logger.info(f"{path}: the affine has shears, which a qform cannot hold; only its sform places it")
+    if slope != 1.0:
+        volume.header.set_slope_inter(slope, 0.0)
     with atomic_write(path) as part:
         nibabel.save(volume, part)
 

@@ -81,6 +81,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/benchmark.md",
         "docs/finetuning.md",
         "docs/generation.md",
+        "docs/inference.md",
         "docs/metrics.md",
     ],
 )

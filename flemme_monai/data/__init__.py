@@ -9,6 +9,7 @@ from .datalist import split_datalist as datalist  # its name in bundles of versi
 from .dataset import CaseDataset
 from .loader import CaseLoader
 from .phantoms import class_phantoms, phantoms
+from .predictions import with_predictions
 from .sampler import rank_sampler
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "phantoms",
     "rank_sampler",
     "split_datalist",
+    "with_predictions",
 ]

@@ -20,7 +20,7 @@ from .groups import check_parts, group_names, propose_group_by
 from .layouts import DataSet, find_cases
 from .listing import LISTING
 from .phantoms import class_phantoms, phantoms
-from .recorded_split import check_autoencoder_split, check_pretrained_split, recorded_split
+from .recorded_split import check_autoencoder_split, check_ensemble_split, check_pretrained_split, recorded_split
 from .split_record import SPLIT_FILE, Part, Source, read_split
 from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
@@ -44,7 +44,7 @@ def split_datalist(
     split_by: str = "case",
     shuffle_split: bool = False,
     group_by: str | None = None,
-    record: str | os.PathLike | None = None,
+    record: str | os.PathLike | Sequence[str] | None = None,
     resume: bool = False,
     autoencoder_record: str | os.PathLike | None = None,
     pretrained_weights: Path | None = None,
@@ -73,7 +73,8 @@ def split_datalist(
         shuffle_split: shuffle the cases, which are sorted by name, before they are divided.
         group_by: what keeps cases of one patient together, see ``group_names``.
         record: the ``split.json`` of the training that weights are of, whose split is used where the settings above are
-            at their defaults or the training's, see ``recorded_split``.
+            at their defaults or the training's, see ``recorded_split``; of several networks one each, of which none may
+            have been trained on the test cases.
         resume: the record is of a training that goes on.
         autoencoder_record: the ``split.json`` of an autoencoder, on whose training cases nothing is tested.
         pretrained_weights: file of the weights that the training begins with; nothing is tested on the training cases
@@ -121,8 +122,11 @@ def split_datalist(
     def make(settings: Mapping[str, Any]) -> Split:
         return _split(data_set, **settings)
 
-    known = read_split(record) if record else None
-    split = make(settings) if known is None else recorded_split(known, source, make, resume)
+    paths = [record] if isinstance(record, str | os.PathLike) else record or ()
+    records = [found for path in paths if path and (found := read_split(path)) is not None]
+    split = recorded_split(records[0], source, make, resume) if records else make(settings)
+    for other in records[1:]:
+        check_ensemble_split(other, split, source)
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
         check_autoencoder_split(autoencoder, split, source)

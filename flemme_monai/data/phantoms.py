@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]  # SciPy has no types
+from scipy.ndimage import gaussian_filter
 
 _NUM_CASES = {2: 80, 3: 20}
 _NUM_CLASS_CASES = {2: 160, 3: 40}

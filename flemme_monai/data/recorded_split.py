@@ -79,12 +79,8 @@ def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -
     Raises:
         ValueError: If it does.
     """
-    trained = record.trained_on(split["test"], source)
-    if trained:
-        raise ValueError(
-            f"by {record.path} the autoencoder was trained on {len(trained)} of the {len(split['test'])} test cases "
-            f"({few(trained)}); give both trainings one split: the autoencoder's is {_listed(record.settings)}"
-        )
+    mend = f"give both trainings one split: the autoencoder's is {_listed(record.settings)}"
+    _refuse_trained(record, split, source, "the autoencoder was", mend)
 
 
 def check_pretrained_split(record: SplitRecord, split: Split, source: Source) -> None:
@@ -93,11 +89,26 @@ def check_pretrained_split(record: SplitRecord, split: Split, source: Source) ->
     Raises:
         ValueError: If it does.
     """
+    mend = f"give both trainings one split: theirs is {_listed(record.settings)}"
+    _refuse_trained(record, split, source, "the pretrained weights were", mend)
+
+
+def check_ensemble_split(record: SplitRecord, split: Split, source: Source) -> None:
+    """Refuse a split that tests on cases which one of several networks was trained on.
+
+    Raises:
+        ValueError: If it does.
+    """
+    mend = "expected networks with the same test cases, as folds have where the data set names them: "
+    _refuse_trained(record, split, source, "a network was", mend + "evaluate each network alone")
+
+
+def _refuse_trained(record: SplitRecord, split: Split, source: Source, what_was: str, mend: str) -> None:
     trained = record.trained_on(split["test"], source)
     if trained:
         raise ValueError(
-            f"by {record.path} the pretrained weights were trained on {len(trained)} of the {len(split['test'])} test "
-            f"cases ({few(trained)}); give both trainings one split: theirs is {_listed(record.settings)}"
+            f"by {record.path} {what_was} trained on {len(trained)} of the {len(split['test'])} test cases "
+            f"({few(trained)}); {mend}"
         )
 
 

@@ -10,10 +10,13 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from ..data.files import image_stem
+from ..data.predictions import prediction_names, safe_name
 from ..io import has_place, restored_intensities, restored_std, turned_like, write_image, write_nifti, write_png
 from ..utils import user_path, writable_dir
 from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map
+
+TASKS = (*PICTURES, "uncertainty", "probabilities")
+PROBABILITY_STEP = 1 / 65535  # NIfTI has no half precision; whole numbers of 16 bits with a factor are finer
 
 
 class SavePredictions:
@@ -30,8 +33,9 @@ class SavePredictions:
     Args:
         output_dir: where the files go.
         postfix: end of their names.
-        task: "segmentation" (``pred`` is a label map or has a channel per class), "reconstruction", or "uncertainty" (a
-            reconstruction's standard deviation, which has no overlay).
+        task: "segmentation" (``pred`` is a label map or has a channel per class), "reconstruction", "uncertainty" (a
+            reconstruction's standard deviation) or "probabilities" (of each class, NIfTI of pictures too, in steps of
+            1/65535); the last two have no overlay.
         overlay: whether to draw overlays.
         key: what is saved of an evaluator's output.
 
@@ -47,8 +51,8 @@ class SavePredictions:
         overlay: bool = True,
         key: str = "pred",
     ) -> None:
-        if task not in (*PICTURES, "uncertainty"):
-            raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, PICTURES))} or 'uncertainty'")
+        if task not in TASKS:
+            raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r}")
         if not postfix or safe_name(postfix) != postfix:
             raise ValueError(f"postfix is {postfix!r}; expected letters that can stand in a file's name")
         self.output_dir = user_path(output_dir)
@@ -96,17 +100,21 @@ class SavePredictions:
             )
         name = self._name(str(meta.get("filename_or_obj", "")), case)
         volume = image.ndim == 4 or is_volume(image)
-        path = self.output_dir / f"{name}_{self.postfix}{'.nii.gz' if volume else '.png'}"
+        as_nifti = volume or self.task == "probabilities"
+        path = self.output_dir / f"{name}_{self.postfix}{'.nii.gz' if as_nifti else '.png'}"
+        slope = 1.0
         if self.task == "segmentation":
             labels = label_map(pred)[None]
             values = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+        elif self.task == "probabilities":
+            values, slope = _in_steps(pred), PROBABILITY_STEP
         elif self.task == "uncertainty":
             values = restored_std(pred, meta) if volume else ERROR_GAIN * pred.detach().cpu().numpy()
         else:  # a PNG has no floats
             whole = np.dtype(meta.get("original_dtype", np.float32)).kind in "iu"
             values = restored_intensities(pred, meta if volume or whole else {})
-        if volume:
-            write_nifti(path, values, {**meta, "affine": pred.affine} if has_place(pred) else meta)
+        if as_nifti:
+            write_nifti(path, values, {**meta, "affine": pred.affine} if has_place(pred) else meta, slope)
         else:
             write_image(path, values)
         if self._draw is not None:
@@ -116,16 +124,16 @@ class SavePredictions:
 
     def _name(self, source: str, case: str) -> str:
         """A name for ``source``, or for ``case`` without one, that no other input of this run has."""
-        words = [safe_name(case)]
-        if source:
-            words = [image_stem(source), *(parent.name for parent in Path(source).parents if parent.name)]
-        names = ["_".join(reversed(words[: i + 1])) for i in range(len(words))]
-        names += [f"{words[0]}_{i}" for i in range(2, len(self._names) + 3)]
+        names = prediction_names(source, case)
+        names += [f"{names[0]}_{i}" for i in range(2, len(self._names) + 3)]
         name = next(n for n in names if n not in self._names)
         self._names.add(name)
         return name
 
 
-def safe_name(name: str) -> str:
-    """The name with ``_`` for what could lead out of a folder or hide a file."""
-    return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
+def _in_steps(probabilities: torch.Tensor) -> np.ndarray:
+    """Probabilities (C, *S) as whole numbers of steps, a class at a time."""
+    steps = np.empty(tuple(probabilities.shape), np.uint16)
+    for values, given in zip(steps, probabilities.detach()):
+        values[:] = np.rint(given.cpu().numpy() / PROBABILITY_STEP)
+    return steps

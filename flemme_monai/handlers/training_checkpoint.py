@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
@@ -16,9 +16,18 @@ from monai.engines import IterationEvents, Workflow
 
 from ..data.split_record import save_split, settle_split
 from ..finetune import keep_weights
+from ..inferers import Ensemble
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
 from ..utils.files import write_through
-from ..utils.record import check_record, checked_record, make_record, read_record, record_path, write_record
+from ..utils.record import (
+    check_record,
+    checked_record,
+    make_record,
+    read_record,
+    record_path,
+    weight_files,
+    write_record,
+)
 from ..utils.weights import check_fit
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .model_selection import EarlyStop
@@ -212,13 +221,16 @@ class CheckpointLoader:
     ``network.json`` lies beside the file, the network and the settings must be those that it names.
 
     Args:
-        load_path: the file, such as ``model.pt``.
+        load_path: the file, such as ``model.pt``; or several, one for each network of an ``Ensemble``.
         network: the network to fill.
         settings: this run's settings by name that give weights their meaning; None compares the network alone.
     """
 
     def __init__(
-        self, load_path: str | os.PathLike, network: torch.nn.Module, settings: Mapping[str, Any] | None = None
+        self,
+        load_path: str | os.PathLike | Sequence[str],
+        network: torch.nn.Module,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.load_path = load_path
         self.network = network
@@ -229,7 +241,10 @@ class CheckpointLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        check_record(read_record(self.load_path), record_path(self.load_path), self.network, self.settings)
-        load_weights(self.network, self.load_path)
-        if idist.get_rank() == 0:
-            _logger.info("weights: %s", self.load_path)
+        paths, inner = weight_files(self.load_path), unwrap_model(self.network)
+        networks = inner.networks if isinstance(inner, Ensemble) else [self.network]
+        for path, network in zip(paths, networks, strict=True):
+            check_record(read_record(path), record_path(path), network, self.settings)
+            load_weights(network, path)
+            if idist.get_rank() == 0:
+                _logger.info("weights: %s", path)

@@ -1,5 +1,6 @@
-"""Inferers that MONAI lacks: windows of volumes for 2D networks, decoding, and interpolation of latents."""
+"""Inferers that MONAI lacks: windows of large volumes and for 2D networks, means of networks, latents."""
 
+from .averaging import Ensemble, trained_ensemble
 from .decoding import DecodingInferer
 from .interpolation import InterpolationInferer, latents_of
 from .window import WindowInferer
@@ -7,4 +8,11 @@ from .window import WindowInferer
 # its name in bundles of version 0.4.0
 BetweenInferer = InterpolationInferer
 
-__all__ = ["DecodingInferer", "InterpolationInferer", "WindowInferer", "latents_of"]
+__all__ = [
+    "DecodingInferer",
+    "Ensemble",
+    "InterpolationInferer",
+    "WindowInferer",
+    "latents_of",
+    "trained_ensemble",
+]

@@ -10,7 +10,7 @@ Config = dict[str, Any]
 
 DEVICE = "$flemme_monai.utils.select_device(@device)"
 AMP = "$flemme_monai.utils.use_amp(@amp, @device)"
-BEST_WEIGHTS = "flemme_monai.utils.path_in(@ckpt_dir, 'model.pt')"
+BEST_WEIGHTS = "flemme_monai.utils.paths_in(@ckpt_dir, 'model.pt')"
 OF_CLASSES = "$'class_label' if @num_classes else None"  # the key of a sample's class
 
 

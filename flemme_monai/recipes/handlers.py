@@ -84,10 +84,11 @@ def example_restorations(inferer: Config) -> Config:
     )
 
 
-def load_weights(network: str = "@network") -> Config:
+def load_weights(network: str = "@network", **disabled: str) -> Config:
     """Load the best weights, after a look at the settings that they were trained with."""
     return component(
         "flemme_monai.handlers.CheckpointLoader",
+        **disabled,
         load_path=f"${BEST_WEIGHTS}",
         network=network,
         settings="@network_settings",
@@ -130,10 +131,10 @@ def save_case_metrics() -> Config:
     return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir")
 
 
-def save_predictions(task: str, postfix: str, **key: str) -> Config:
-    """Write predictions as files of the images' kind, with a picture each."""
+def save_predictions(task: str, postfix: str, **more: str) -> Config:
+    """Write predictions as files of the images' kind, with a picture each; ``more`` is ``key`` or ``_disabled_``."""
     return component(
-        "flemme_monai.handlers.SavePredictions", output_dir="@output_dir", postfix=postfix, task=task, **key
+        "flemme_monai.handlers.SavePredictions", output_dir="@output_dir", postfix=postfix, task=task, **more
     )
 
 

@@ -26,7 +26,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
     """
     return {
         "network": TRAINED_NETWORK,
-        "datalist#record": "$flemme_monai.utils.path_in(@ckpt_dir, 'split.json')",
+        "datalist#record": "$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
         "datalist#resume": False,
         "datalist#pretrained_weights": None,
         **({"validate#dataset#data": "$@datalist['test']"} if data else {}),

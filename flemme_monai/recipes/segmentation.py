@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from ..registry import Encoder, Network
-from .base import Config, Format, Recipe, Workflow, component, compose
-from .handlers import evaluation_handlers, inference_handlers, save_case_metrics, save_predictions, trainer_handlers
+from .base import BEST_WEIGHTS, DEVICE, Config, Format, Recipe, Workflow, component, compose
+from .handlers import (
+    evaluation_handlers,
+    inference_handlers,
+    load_weights,
+    save_case_metrics,
+    save_predictions,
+    trainer_handlers,
+)
 from .inference import (
     evaluation_components,
     evaluation_settings,
@@ -24,10 +31,14 @@ from .training import (
     training_settings,
     training_steps,
     validation_part,
+    window_inferer,
 )
-from .transforms import invert, load_segmentations, segmentation_transforms
+from .transforms import invert, keep_largest, load_segmentations, segmentation_transforms
 
 OUTPUTS = {"num_classes": 4}
+WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
+ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
+SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
@@ -107,11 +118,26 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
 
 
 def evaluation() -> Workflow:
-    """``evaluate.json``, over ``train.json``: all metrics of the test cases."""
+    """``evaluate.json``, over ``train.json``: all metrics of the test cases, predicted or from files."""
+    load = load_weights(_disabled_="$bool(@evaluate_folder)")
     return Workflow(
-        settings=evaluation_settings(),
+        settings={**evaluation_settings(), "overlap": 0.25, **WINDOWS, "evaluate_folder": None},
         components={
-            **evaluation_components(evaluation_handlers(save_case_metrics())),
+            **evaluation_components(evaluation_handlers(save_case_metrics(), load=load)),
+            "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
+            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder)",
+            "validate#inferer": label_windows(argmax=True),
+            "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
+            "validate#postprocessing": one_hot(
+                component(
+                    "flemme_monai.transforms.LoadPredictiond",
+                    _disabled_="$not @evaluate_folder",
+                    keys="pred",
+                    num_classes="@num_classes",
+                ),
+                component("flemme_monai.transforms.LabelMapd", keys="pred"),
+                keep_largest(),
+            ),
             "validate#additional_metrics": {
                 "iou": overlap(score="iou", empty_class="@empty_class"),
                 "absent_class_voxels": absent_class("voxels"),
@@ -138,23 +164,49 @@ def evaluation() -> Workflow:
 
 def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: label maps of the images of a folder."""
+    probabilities = save_predictions(
+        "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
+    )
     return Workflow(
-        settings=inference_settings(name, OUTPUTS),
-        components=inference_components(
-            datalist=inference_list("segmentation", "@num_classes"),
-            network_def=network_def,
-            preprocessing=compose(*load_segmentations(need_label=False)),
-            postprocessing=compose(component("monai.transforms.AsDiscreted", keys="pred", argmax=True), invert()),
-            handlers=inference_handlers(save_predictions("segmentation", "seg")),
-        ),
+        settings={**inference_settings(name, OUTPUTS), **WINDOWS, "save_probabilities": False},
+        components={
+            **inference_components(
+                datalist=inference_list("segmentation", "@num_classes"),
+                network_def=network_def,
+                preprocessing=compose(*load_segmentations(need_label=False)),
+                postprocessing=compose(
+                    component(
+                        "flemme_monai.transforms.LabelMapd",
+                        keys="pred",
+                        probabilities_key=f"$'probabilities' if {SAVE_PROBABILITIES} else None",
+                    ),
+                    keep_largest(),
+                    invert(["pred", "probabilities"], allow_missing_keys=True),
+                ),
+                handlers=inference_handlers(save_predictions("segmentation", "seg"), probabilities),
+                inferer=label_windows(argmax=f"$not {SAVE_PROBABILITIES}"),
+            ),
+            "network": f"${ENSEMBLE}",
+        },
         steps=inference_steps(),
     )
 
 
-def one_hot() -> Config:
-    """Prediction and label, a channel a class."""
+def label_windows(argmax: bool | str) -> Config:
+    """Windows of which the inferer makes label maps; scores of all classes where ``argmax`` is false."""
+    return window_inferer("@overlap", "@sw_batch_size", mirror="@mirror", softmax=True, argmax=argmax, progress=True)
+
+
+def one_hot(*label_map: Config) -> Config:
+    """Prediction and label, a channel a class.
+
+    Args:
+        label_map: what makes a label map of the prediction; the class of the highest score by default.
+    """
+    argmax = {} if label_map else {"argmax": True}
     return compose(
-        component("monai.transforms.AsDiscreted", keys="pred", argmax=True, to_onehot="@num_classes"),
+        *label_map,
+        component("monai.transforms.AsDiscreted", keys="pred", **argmax, to_onehot="@num_classes"),
         component("monai.transforms.AsDiscreted", keys="label", to_onehot="@num_classes"),
     )
 

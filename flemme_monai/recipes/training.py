@@ -144,14 +144,15 @@ def simple_inferer() -> Config:
     return component("monai.inferers.SimpleInferer")
 
 
-def window_inferer(overlap: float | str) -> Config:
-    """Windows of ``image_size`` slide over an image."""
+def window_inferer(overlap: float | str, sw_batch_size: int | str = 4, **more: Any) -> Config:
+    """Windows of ``image_size`` slide over an image; ``more`` are further arguments of the inferer."""
     return component(
         "flemme_monai.inferers.WindowInferer",
         roi_size="@image_size",
-        sw_batch_size=4,
+        sw_batch_size=sw_batch_size,
         overlap=overlap,
         spatial_dims="@spatial_dims",
+        **more,
     )
 
 

@@ -275,6 +275,19 @@ def to_unit_range() -> Config:
     )
 
 
-def invert(keys: str | list[str] = "pred") -> Config:
+def invert(keys: str | list[str] = "pred", **allow_missing_keys: bool) -> Config:
     """Predictions brought back to the orientation of their images."""
-    return component("monai.transforms.Invertd", keys=keys, transform="@preprocessing", orig_keys="image")
+    return component(
+        "monai.transforms.Invertd", keys=keys, transform="@preprocessing", orig_keys="image", **allow_missing_keys
+    )
+
+
+def keep_largest() -> Config:
+    """Label maps without the smaller parts of the classes that the setting of that name has."""
+    return component(
+        "flemme_monai.transforms.KeepLargestd",
+        _disabled_="$@keep_largest is None",
+        keys="pred",
+        labels="@keep_largest",
+        num_classes="@num_classes",
+    )

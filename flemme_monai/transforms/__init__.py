@@ -1,9 +1,10 @@
-"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, outputs of several parts."""
+"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs."""
 
 from functools import partial
 
 from .case import CheckCased
 from .crop import RandAffineCropd
+from .labels import KeepLargestd, LabelMapd, LoadPredictiond
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .mean_std import SplitMeanStdd
 from .noise import AddNoised
@@ -21,9 +22,12 @@ __all__ = [
     "CheckCased",
     "EnsureChannelAxisd",
     "FirstOutputd",
+    "KeepLargestd",
+    "LabelMapd",
     "LoadImageAndLabeld",
     "LoadImageFilesd",
     "LoadLabeld",
+    "LoadPredictiond",
     "OrientVolumesd",
     "RandAffineCropd",
     "ResizeImaged",

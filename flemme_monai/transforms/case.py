@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -73,12 +73,12 @@ class CheckCased(MapTransform):
             )
         if label is not None and self.num_classes is not None:
             try:
-                item["label"] = _cut(self._label(label, self.num_classes, colors, image, name), slab, name)
+                item["label"] = cut_slab(fitting_labels(label, self.num_classes, colors, image, name), slab, name)
             except ValueError as error:
                 if self.need_label:
                     raise
                 report_label(error, self._reported)
-        image = _cut(image, slab, name)
+        image = cut_slab(image, slab, name)
         # the values that become 0 and 1 where the image is scaled, so that a reconstruction can be put back to them
         low, high = image.as_tensor().aminmax()
         image.meta["intensity_range"] = (float(low), float(high))
@@ -100,22 +100,38 @@ class CheckCased(MapTransform):
             )
         return image
 
-    def _label(self, label: MetaTensor, num_classes: int, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
-        label_name = _name(label, "the label")
-        classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, num_classes, colors))
-        if classes.shape[1:] != image.shape[1:]:
+
+def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
+    """The classes of a label map that lies on an image's grid.
+
+    Args:
+        label: (C, *S), in RAS orientation where it is a volume.
+        num_classes: number of classes, background included.
+        colors: of the classes; None without.
+        image: (C, *S), in the same orientation.
+        name: the image's path.
+
+    Returns:
+        The label map (1, *S).
+
+    Raises:
+        ValueError: If a value belongs to no class, or the label map lies elsewhere; the message names the file.
+    """
+    label_name = _name(label, "the label")
+    classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, num_classes, colors))
+    if classes.shape[1:] != image.shape[1:]:
+        raise ValueError(
+            f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "
+            f"its image {name}"
+        )
+    if image.ndim == 4:
+        shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
+        if shift > 0.5:
             raise ValueError(
-                f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "
-                f"its image {name}"
+                f"{label_name}: lies {shift:.1f} voxels off its image {name} (the affines differ); "
+                "resample the mask onto the image, or copy the image's affine when the voxels do match"
             )
-        if image.ndim == 4:
-            shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
-            if shift > 0.5:
-                raise ValueError(
-                    f"{label_name}: lies {shift:.1f} voxels off its image {name} (the affines differ); "
-                    "resample the mask onto the image, or copy the image's affine when the voxels do match"
-                )
-        return _like(label, classes.contiguous())
+    return _like(label, classes.contiguous())
 
 
 def report_label(error: Exception, reported: set[str]) -> None:
@@ -135,7 +151,12 @@ def _name(image: MetaTensor, unknown: str = "the image") -> str:
     return str(image.meta.get("filename_or_obj", unknown))
 
 
-def _cut(image: MetaTensor, slab: tuple[int, int] | None, name: str) -> MetaTensor:
+def cut_slab(image: MetaTensor, slab: Sequence[int] | None, name: str) -> MetaTensor:
+    """The planes ([first, last) along the last axis) of a volume (C, *S) that a case has; None: all.
+
+    Raises:
+        ValueError: If the image is no volume.
+    """
     if slab is None:
         return image
     if image.ndim != 4:

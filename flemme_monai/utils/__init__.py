@@ -3,7 +3,7 @@
 from .bundle import find_bundle_root
 from .device import select_device, use_amp
 from .errors import first_cause, install_one_line_errors, one_line_errors
-from .files import atomic_write, naming, path_in, text_file, user_path, writable_dir
+from .files import atomic_write, naming, path_in, paths_in, text_file, user_path, writable_dir
 from .folder_lock import hold_folder, refuse_used_folders, release_folders
 from .progress import terminal_bar
 from .record import check_trained, trained_network, trained_settings
@@ -27,6 +27,7 @@ __all__ = [
     "naming",
     "one_line_errors",
     "path_in",
+    "paths_in",
     "refuse_used_folders",
     "release_folders",
     "renamed_setting",

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,6 +41,39 @@ def user_path(path: Any) -> Path:
 def path_in(folder: Any, name: str) -> str:
     """The path of a file or folder inside a folder, which is as :func:`user_path` takes it."""
     return f"{user_path(folder)}/{name}"
+
+
+def paths_in(folders: Any, name: str) -> str | list[str]:
+    """The path of a file inside a folder, as :func:`path_in`, or of that file inside each of several.
+
+    Args:
+        folders: a folder; or a list of folders, or a pattern of them such as ``models/fold_*``, unless a folder is
+            called so.
+        name: of the file.
+
+    Returns:
+        The path, or several.
+
+    Raises:
+        FileNotFoundError: If no folder fits the pattern.
+        ValueError: If a folder is named twice.
+    """
+    if isinstance(folders, Path) or user_path(folders).exists():
+        return path_in(folders, name)
+    if isinstance(folders, str):
+        if not any(letter in folders for letter in "*?"):
+            return path_in(folders, name)
+        found = sorted(glob(str(user_path(folders))))
+        if not found:
+            raise FileNotFoundError(f"no folder fits {folders}; expected some with {name}: name them one by one")
+        folders = found
+    if not isinstance(folders, list | tuple):
+        return path_in(folders, name)
+    paths = [path_in(str(folder), name) for folder in folders]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice:
+        raise ValueError(f"{Path(twice).parent} is named twice; expected different folders: name each once")
+    return paths[0] if len(paths) == 1 else paths
 
 
 @contextmanager

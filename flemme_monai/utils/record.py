@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,30 +108,36 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def trained_settings(weights: str | os.PathLike | None) -> dict[str, Any]:
+def trained_settings(weights: str | os.PathLike | Sequence[str] | None) -> dict[str, Any]:
     """The settings that some weights were trained with, which a config takes where the user sets none.
 
     Args:
-        weights: the file, such as ``model.pt``; None for none.
+        weights: the file, such as ``model.pt``; of several the first; None for none.
 
     Returns:
         Settings by name; none where no record lies beside the weights.
     """
-    record = None if weights is None else read_record(weights)
+    record = None if weights is None else read_record(weight_files(weights)[0])
     return {} if record is None else record["settings"]
 
 
-def check_trained(weights: str | os.PathLike, settings: Mapping[str, Any]) -> None:
+def weight_files(weights: str | os.PathLike | Sequence[str]) -> list[str | os.PathLike]:
+    """The files of weights of one network or of several."""
+    return [weights] if isinstance(weights, str | os.PathLike) else list(weights)
+
+
+def check_trained(weights: str | os.PathLike | Sequence[str], settings: Mapping[str, Any]) -> None:
     """Refuse settings under which the weights mean nothing.
 
     Args:
-        weights: the file, such as ``model.pt``.
+        weights: the file, such as ``model.pt``, or several.
         settings: this run's settings by name.
 
     Raises:
         ValueError: If one differs from the record beside the weights; names all that differ.
     """
-    _refuse(_line(_settings_differ(settings, trained_settings(weights)), record_path(weights)))
+    for path in weight_files(weights):
+        _refuse(_line(_settings_differ(settings, trained_settings(path)), record_path(path)))
 
 
 def check_record(
@@ -196,6 +202,10 @@ def trained_network(
     Raises:
         ValueError: If the user has set what contradicts the record, or the recorded network is not of this package.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise ValueError(
+            f"ckpt_dir names {len(weights)} folders; expected one: only of segmentations are several networks averaged"
+        )
     record, path = read_record(weights), record_path(weights)
     if record is None:
         return network

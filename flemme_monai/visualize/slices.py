@@ -38,7 +38,9 @@ def is_volume(image: torch.Tensor) -> bool:
 def label_map(scores: torch.Tensor | np.ndarray) -> np.ndarray:
     """Labels (*S) of a label map (1, *S) or of one channel per class (C, *S)."""
     array = np.asarray(torch.as_tensor(scores).detach().cpu())
-    return array.argmax(0) if array.shape[0] > 1 else np.rint(array[0]).astype(np.int64)
+    if array.shape[0] > 1:
+        return array.argmax(0)
+    return array[0] if array.dtype.kind in "iu" else np.rint(array[0]).astype(np.int64)
 
 
 def plain_image(image: torch.Tensor | np.ndarray) -> torch.Tensor:

@@ -385,5 +385,31 @@ def test_an_inference_saves_mean_and_standard_deviation(tmp_path):
 
 
 def test_an_unknown_task_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"task is 'spread'; expected .*'segmentation'.* or 'uncertainty'"):
+    with pytest.raises(ValueError, match=r"task is 'spread'; expected .*'segmentation'.* or 'probabilities'"):
         SavePredictions(tmp_path, task="spread")
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), LPI, TURNED], ids=["ras", "lps", "turned"])
+def test_probabilities_lie_on_the_grid_of_their_volume(tmp_path, affine):
+    nibabel.save(nibabel.Nifti1Image(random_labels((5, 6, 7)), affine), tmp_path / "brain.nii.gz")
+    image = load(tmp_path / "brain.nii.gz", ras=True)
+    probabilities = torch.rand(3, *image.shape[1:]).softmax(0)
+    handler = SavePredictions(tmp_path, "probabilities", "probabilities")
+    path = handler.save(image, probabilities)
+    assert path == tmp_path / "brain_probabilities.nii.gz"
+    assert not list(tmp_path.glob("*.png"))
+    saved = nibabel.load(path)
+    assert np.allclose(saved.affine, affine)
+    assert saved.shape == (5, 6, 7, 3)
+    turned = np.moveaxis(nibabel.as_closest_canonical(saved).get_fdata(), -1, 0)
+    assert np.abs(turned - probabilities.numpy()).max() < 8e-6
+    assert saved.get_data_dtype() == np.uint16
+
+
+def test_probabilities_of_a_picture_are_nifti(tmp_path):
+    Image.fromarray(random_labels((20, 30))).save(tmp_path / "cell.png")
+    path = SavePredictions(tmp_path, "probabilities", "probabilities").save(
+        load(tmp_path / "cell.png"), torch.full((2, 30, 20), 0.5)
+    )
+    assert nibabel.load(path).shape == (30, 20, 1, 2)
+    assert np.allclose(nibabel.load(path).get_fdata(), 0.5, atol=8e-6)
