@@ -63,7 +63,8 @@ def measured(bundle: TrainedBundle, folder: Path) -> dict[str, Any]:
     history = table(folder / "output" / names[-1] / "metrics.csv")
     metric = next(iter(read_config(folder, names[-1])["validate"]["key_metric"]))
     validated = [row for row in history if row[metric]]
-    best = (min if "loss" in metric else max)(validated, key=lambda row: float(row[metric]))
+    sign = -1 if "loss" in metric or "mse" in metric else 1
+    best = max(validated, key=lambda row: (sign * float(row[metric]), int(row["epoch"])))  # of equal ones the last
     seconds = sum(float(row["seconds"]) for name in names for row in table(folder / "output" / name / "metrics.csv"))
     tested = {}
     for row in table(folder / "output" / "evaluate" / "summary.csv"):  # the last of a metric is its mean over classes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..registry import Encoder, Network
+from ..registry import FAMILIES, Encoder, Network
 from .base import OF_CLASSES, Config, Format, Recipe, Workflow, component, compose
 from .handlers import (
     evaluation_handlers,
@@ -87,7 +87,11 @@ def hae(name: str, row: Encoder | Network) -> Recipe:
 
 def _backbone(row: Encoder | Network) -> Config:
     # all of an image passes the latent of a plain encoder: interpolated positions would have to be told apart again
-    blocks = {"up_mode": "conv"} if is_plain(row) and not is_conv(row) else {}
+    from ..utils.settings import component_parameters  # imports torch, as listing the pairs need not
+
+    by_patches = is_plain(row) and not is_conv(row)
+    takes = isinstance(row, Encoder) and "up_mode" in (component_parameters(FAMILIES[row.family].path) or ())
+    blocks = {"up_mode": "conv"} if by_patches and takes else {}
     return backbone(row, "@in_channels", "@out_channels", blocks=blocks, conditioning=class_conditioning())
 
 

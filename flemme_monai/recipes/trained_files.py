@@ -101,7 +101,7 @@ def _examples(task: str) -> str:
 
 
 def _best(metric: str) -> str:
-    return "lowest" if "loss" in metric else "highest"
+    return "lowest" if "loss" in metric or "mse" in metric else "highest"
 
 
 def _channels(metadata: Config) -> list[str]:

@@ -37,6 +37,7 @@ OWN: dict[str, dict[str, Any]] = {  # of training alone
     },
     "edm_unet": {
         "sigma_data": 0.3,
+        "intensity_range": [0, 255],
         "network_def#backbone#family#self_attention": False,
         "network_def#backbone#conditioning#context": "position",
         "network_def#backbone#conditioning#context_size": 1,
@@ -198,9 +199,14 @@ def test_a_classifier_gives_its_own_network(tmp_path: Path) -> None:
     record = json.loads((classifier / "models" / RECORD).read_text())
     assert parser.get_parsed_content("classifier_classes") == 3
     assert config_of(parser.get_parsed_content("classifier")) == record["network"]
-    with pytest.raises(Exception) as error:  # noqa: PT011
-        parser_of(bundle, "train", "evaluate", classifier_classes=5, **settings).get_parsed_content("classifier")
-    assert "num_classes is 5 here and 3 in " in str(error.value.__cause__ or error.value)
+    others = {
+        "classifier_classes": (5, "num_classes is 5 here and 3 in "),
+        "intensity_range": (None, "is None here and [0"),
+    }
+    for name, (value, message) in others.items():
+        with pytest.raises(Exception) as error:  # noqa: PT011
+            parser_of(bundle, "train", "evaluate", **{name: value}, **settings).get_parsed_content("classifier")
+        assert message in str(error.value.__cause__ or error.value)
 
 
 def test_clients_have_the_network_of_a_bundles_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

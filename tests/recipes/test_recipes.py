@@ -55,7 +55,8 @@ def test_an_encoder_of_a_new_family_has_its_class_s_own_settings(
     monkeypatch.setitem(ENCODERS, "fnet", replace(ENCODERS["cnn"], key="fnet", family="fft"))
     files = make_bundle(f"{architecture}_fnet")
     backbone = json.loads(files["configs/inference.json"])["network_def"]["backbone"]
-    assert backbone["family"] == {"_target_": FAMILIES["conv"].path}
+    upsampling = {"up_mode": "conv"} if architecture in ("ae", "hae") else {}  # of all plain encoders of other families
+    assert backbone["family"] == {"_target_": FAMILIES["conv"].path, **upsampling}
     assert "position_embedding" not in backbone
 
 
