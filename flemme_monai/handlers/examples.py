@@ -134,8 +134,9 @@ class Examples:
 class SaveExamples(Examples):
     """Draws validation cases with their predictions: a segmentation's, a reconstruction's or a classification's.
 
-    The predictions are the validation's own, so nothing is computed twice. Of a volume one slice is shown, that with
-    most foreground for a segmentation, else the middle one. ``TensorBoard`` has pictures of every validation.
+    The predictions are the validation's own, so nothing is computed twice; MONAI's ``TensorBoardImageHandler`` writes
+    events, which need a viewer. Of a volume one slice is shown, that with most foreground for a segmentation, else the
+    middle one.
 
     Args:
         output_dir: folder of the picture.

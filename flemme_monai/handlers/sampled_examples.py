@@ -80,7 +80,7 @@ class SampledExamples(Examples):
 class SaveExampleSamples(SampledExamples):
     """Draws validation images, and samples below them: a row per class where there are classes.
 
-    ``SaveSamples`` writes each sample as a file.
+    MONAI's ``TensorBoardImageHandler`` shows what a validation predicts, which of a denoiser is no sample.
 
     Args:
         output_dir: folder of the picture.
@@ -145,6 +145,8 @@ class SaveExampleSamples(SampledExamples):
 
 class SaveExampleRestorations(SampledExamples):
     """Draws degraded validation cases, their targets and what a denoiser under the degraded image makes of them.
+
+    MONAI's ``TensorBoardImageHandler`` shows what a validation predicts, which of a denoiser is no sample.
 
     Args:
         output_dir: folder of the picture.

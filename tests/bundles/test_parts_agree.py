@@ -19,7 +19,7 @@ from flemme_monai.utils.settings import default_of
 
 SHIPPED = pairs(shipped=True)
 
-SCHEDULE = ("epochs", "learning_rate", "warmup_epochs", "decay", "weight_decay")
+SCHEDULE = ("epochs", "learning_rate", "warmup_epochs", "decay", "weight_decay", "layer_decay")
 OVERLAYS = ("evaluate", "multi_gpu_train", "interpolate")
 # what clients look for in a config (MONAI Label, MonaiAlgo, Deploy and the zoo's tests), used in it or not
 OF_CLIENTS = {"imports", "initialize", "run", "finalize", "network_settings"}
@@ -97,8 +97,16 @@ def test_every_part_of_a_config_is_used(pair):
 
 
 def of_images(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The transforms that images go through: without labels, k-space, crops, and the last one to plain tensors."""
-    others = ("LoadLabeld", "CopyItemsd", "UndersampleKspaced", "SpatialPadd", "CenterSpatialCropd", "EnsureTyped")
+    """The transforms that images go through: without labels, noise of phantoms, k-space, crops, and plain tensors."""
+    others = (
+        "LoadLabeld",
+        "CopyItemsd",
+        "AddNoised",
+        "UndersampleKspaced",
+        "SpatialPadd",
+        "CenterSpatialCropd",
+        "EnsureTyped",
+    )
     out = [t for t in listed if not t["_target_"].endswith(others)]
     out = [{key: value for key, value in t.items() if key not in ("num_classes", "need_label")} for t in out]
     return [{**t, "keys": "image"} if t.get("keys") == ["image", "label"] else t for t in out]
@@ -143,6 +151,7 @@ def test_the_optimizer_and_its_schedule(architecture):
     network.scan.no_weight_decay = ("rate",)
     parser["network"] = network
     parser["imports"] = ["$import flemme_monai"]
+    parser["dataset_dir"] = "images"  # phantoms have a shorter one
     parser["train"] = {"dataloader": [None] * 4}  # batches
     optimizer = parser.get_parsed_content("optimizer")
     schedule = parser.get_parsed_content("lr_scheduler")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -205,12 +206,12 @@ def test_every_override_that_the_pages_name_is_taken(tmp_path: Path) -> None:
     refused = []
     for name, value in dict(given).items():
         errors = []
-        for pair in tmp_path.iterdir():
+        for pair, config in itertools.product(tmp_path.iterdir(), ("train", "inference")):
             try:
-                check(pair / "configs", f"--{name}", value.strip('"'))
+                check(pair / "configs", f"--{name}", value.strip('"'), names=(config,))
             except ValueError as error:
                 errors.append(str(error))
-        if len(errors) == 4:
+        if len(errors) == 8:
             refused.append((name, errors))
     assert refused == []
 
