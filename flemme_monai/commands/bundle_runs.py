@@ -18,7 +18,7 @@ from monai.utils import set_determinism
 from .bundle_files import workflows
 
 PLACES = ("repository's root", "inside the bundle", "elsewhere")
-SHORT_RUN = {"epochs": 1, "batch_size": 6, "num_workers": 0, "val_interval": 1}
+SHORT_RUN = {"epochs": 1, "warmup_epochs": 1, "batch_size": 6, "num_workers": 0, "val_interval": 1}
 SHORT_SAMPLING = {"num_samples": 2, "num_inference_steps": 2}
 SHORT_SPLIT = {"train": range(12), "val": range(12, 16), "test": range(16, 20)}
 SHORT_SIDE = 32
