@@ -320,7 +320,9 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "classification of the kind of a medical picture",
         {**_MEDNIST, "epochs": 15},
         ("accuracy", "auc", "f1"),
-        _THUMBNAILS + "It knows these six kinds only and has no answer for anything else.",
+        _THUMBNAILS
+        + "It knows these six kinds only and has no answer for anything else. Its image size was settled after a "
+        "look at the test part: at 32x32 pixels accuracy is 1.0 in validation too, and 0.931 in the test.",
     ),
     TrainedBundle(
         "mednist_ddpm_unet",
