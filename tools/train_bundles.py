@@ -26,10 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from flemme_monai.commands.bundle_files import AUTOENCODER_WEIGHTS, WEIGHTS, read_config, trainings  # noqa: E402
+from flemme_monai.commands.bundle_files import WEIGHTS, read_config, trainings, weights_files  # noqa: E402
 from flemme_monai.commands.measure import instruction_set  # noqa: E402
-from flemme_monai.commands.places import BUNDLES, environment  # noqa: E402
+from flemme_monai.commands.places import BUNDLES, environment, run_command  # noqa: E402
+from flemme_monai.data.split_record import SPLIT_FILE  # noqa: E402
 from flemme_monai.recipes import TRAINED, TrainedBundle, make_bundle, write  # noqa: E402
+from flemme_monai.utils.record import RECORD  # noqa: E402
+from flemme_monai.utils.weights import LAST, read_checkpoint  # noqa: E402
 
 RESULTS = ROOT / "flemme_monai" / "recipes" / "results"
 PICTURES = ("examples.png", "curves.png")
@@ -37,18 +40,15 @@ PICTURES = ("examples.png", "curves.png")
 
 def run(folder: Path, configs: Sequence[str], data: Path, **settings: Any) -> None:
     """Run configs of a bundle over each other in a process of one thread."""
-    files = [str(folder / "configs" / f"{name}.json") for name in configs]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files) if len(files) > 1 else files[0]]
     settings = {"bundle_root": folder, "dataset_dir": data, "num_workers": 0, **settings}
-    command += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+    command = run_command([folder / "configs" / f"{name}.json" for name in configs], settings)
     subprocess.run(command, cwd=ROOT, env=environment(OMP_NUM_THREADS="1"), check=True)
 
 
 def train(folder: Path, data: Path) -> None:
     """Run each training of a bundle, or go on with it."""
-    for name in trainings(folder):
-        weights = AUTOENCODER_WEIGHTS if name == "train_autoencoder" else WEIGHTS
-        run(folder, [name], data, resume=(folder / weights).with_name("last.pt").is_file())
+    for name, weights in zip(trainings(folder), weights_files(folder), strict=True):
+        run(folder, [name], data, resume=(folder / weights).with_name(LAST).is_file())
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -60,23 +60,24 @@ def table(path: Path) -> list[dict[str, str]]:
 def measured(bundle: TrainedBundle, folder: Path) -> dict[str, Any]:
     """What the runs in a folder have written of a bundle's training and test."""
     names = trainings(folder)
-    history = table(folder / "output" / names[-1] / "metrics.csv")
     metric = next(iter(read_config(folder, names[-1])["validate"]["key_metric"]))
-    validated = [row for row in history if row[metric]]
-    sign = -1 if "loss" in metric or "mse" in metric else 1
-    best = max(validated, key=lambda row: (sign * float(row[metric]), int(row["epoch"])))  # of equal ones the last
+    trainer = read_checkpoint((folder / WEIGHTS).with_name(LAST))["trainer"]
     seconds = sum(float(row["seconds"]) for name in names for row in table(folder / "output" / name / "metrics.csv"))
     tested = {}
     for row in table(folder / "output" / "evaluate" / "summary.csv"):  # the last of a metric is its mean over classes
         found = {"mean": row.get("mean", row.get("value")), "std": row.get("std")}
         tested[row["metric"]] = {name: round(float(value), 4) for name, value in found.items() if value}
-    weights = [folder / name for name in (WEIGHTS, AUTOENCODER_WEIGHTS) if (folder / name).is_file()]
+    weights = [read_checkpoint(folder / name) for name in weights_files(folder)]
     return {
-        "parameters": sum(sum(t.numel() for t in torch.load(path, weights_only=True).values()) for path in weights),
-        "epochs": int(history[-1]["epoch"]),
+        "parameters": sum(tensor.numel() for state in weights for tensor in state.values()),
+        "epochs": trainer["epoch"],
         "minutes": round(seconds / 60),
         "machine": f"{platform.machine()}, {instruction_set()}, torch {torch.__version__}",
-        "chosen": {"metric": metric, "value": round(float(best[metric]), 4), "epoch": int(best["epoch"])},
+        "chosen": {
+            "metric": metric,
+            "value": round(float(trainer["best_metric"]), 4),
+            "epoch": trainer["best_metric_epoch"],
+        },
         "metrics": {name: tested[name] for name in bundle.metrics},
     }
 
@@ -84,11 +85,10 @@ def measured(bundle: TrainedBundle, folder: Path) -> dict[str, Any]:
 def keep(bundle: TrainedBundle, folder: Path) -> None:
     """Copy what is shipped, and write what was measured."""
     target = BUNDLES / bundle.name
-    for name in (WEIGHTS, AUTOENCODER_WEIGHTS):
-        for file in (name, *(f"{os.path.dirname(name)}/{record}" for record in ("network.json", "split.json"))):
-            if (folder / file).is_file():
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / file, target / file)
+    for name in weights_files(folder):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        for file in (name, *(os.path.join(os.path.dirname(name), record) for record in (RECORD, SPLIT_FILE))):
+            shutil.copyfile(folder / file, target / file)
     (target / "docs").mkdir(parents=True, exist_ok=True)
     for picture in PICTURES:
         shutil.copyfile(folder / "output" / trainings(folder)[-1] / picture, target / "docs" / picture)
@@ -100,7 +100,7 @@ def keep(bundle: TrainedBundle, folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, evaluate and keep the bundles named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(TRAINED))
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=list(TRAINED), help=", ".join(TRAINED))
     parser.add_argument("--data_dir", type=Path, required=True, help="the folder of the data sets")
     parser.add_argument("--work_dir", type=Path, default=Path("trained"), help="where runs live (default: trained)")
     parser.add_argument("--train", action=argparse.BooleanOptionalAction, default=True, help="train before")

@@ -30,7 +30,7 @@ from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
 from ..utils.network_config import config_of
 from .benchmark import setting
 from .measure import markdown_table, matched_width
-from .places import environment
+from .places import environment, run_command
 
 WIDTHS = ("patch_channels", "channels", "middle_channels")
 METRICS = {  # task: the means to compare, of which the first is plotted
@@ -95,8 +95,7 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
     Raises:
         ChildProcessError: If it fails; its own messages are in the log.
     """
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([str(c) for c in configs])]
-    command += [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+    command = run_command(configs, settings)
     with log.open("w", encoding="utf-8") as file:
         actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), descriptor) for descriptor in (1, 2)]
         process = os.posix_spawn(command[0], command, environment(), file_actions=actions)

@@ -33,7 +33,8 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from ..handlers import History, TrainingCheckpoint
 from ..recipes import make_bundle, write
 from ..utils.files import PART
-from .run_files import damage, differences, read
+from ..utils.weights import LAST, read_checkpoint
+from .run_files import damage, differences
 
 PAIRS = "sem_unet,ddpm_unet"
 SETTINGS: dict[str, Any] = {
@@ -107,7 +108,7 @@ class Training:
     @property
     def last(self) -> Path:
         """The file that a run is taken up from."""
-        return self.folder / "models" / "last.pt"
+        return self.folder / "models" / LAST
 
     def start(self) -> tuple[int, Progress]:
         """Begin, or take up what is there, in a process group of its own; its id and what it does."""
@@ -157,7 +158,7 @@ class Training:
 
     def epochs_saved(self) -> int:
         """The epoch that a resume goes on from, 0 before the first."""
-        return read(self.last)["trainer"]["epoch"] if self.last.is_file() else 0
+        return read_checkpoint(self.last)["trainer"]["epoch"] if self.last.is_file() else 0
 
     def leftovers(self) -> list[Path]:
         """Half-written files."""

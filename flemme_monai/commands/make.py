@@ -7,7 +7,7 @@ from typing import Any
 
 from ..recipes import differences, make_bundle, make_trained, trained_bundles, write
 from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, pairs
-from .bundle_files import AUTOENCODER_WEIGHTS, WEIGHTS, bundle_name
+from .bundle_files import bundle_name, weights_files
 from .places import BUNDLES
 
 
@@ -25,7 +25,7 @@ def _trained() -> str:
     for bundle in trained_bundles():
         metric = bundle.metrics[0]
         folder = BUNDLES / bundle.name
-        weights = [folder / name for name in (WEIGHTS, AUTOENCODER_WEIGHTS) if (folder / name).is_file()]
+        weights = [folder / name for name in weights_files(folder) if (folder / name).is_file()]
         rows.append(
             {
                 "bundle": bundle.name,

@@ -11,14 +11,10 @@ from typing import Any
 import torch
 
 from ..utils.files import PART
+from ..utils.weights import read_checkpoint
 
 CLOCKS = ("seconds", "waiting")  # of a row of the history, which no other run repeats
 OWN = ("events.", "log.txt")  # of each start of a run
-
-
-def read(path: Path) -> Any:
-    """A checkpoint."""
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def damage(folder: Path) -> list[str]:
@@ -35,7 +31,7 @@ def damage(folder: Path) -> list[str]:
                 raise ValueError("rows of several lengths")
 
     readers: dict[str, Callable[[Path], Any]] = {
-        ".pt": read,
+        ".pt": read_checkpoint,
         ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
         ".png": picture,
         ".csv": table,
@@ -76,7 +72,7 @@ def _content(path: Path) -> Any:
             return _without_clocks(csv.DictReader(file))
     if path.suffix != ".pt":
         return None
-    state = read(path)
+    state = read_checkpoint(path)
     return {**state, "history": _without_clocks(state["history"]["rows"])} if "history" in state else state
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from ..utils import user_path
+from ..utils.files import each_path
 from .class_folders import find_classes
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
@@ -122,8 +123,7 @@ def split_datalist(
     def make(settings: Mapping[str, Any]) -> Split:
         return _split(data_set, **settings)
 
-    paths = [record] if isinstance(record, str | os.PathLike) else record or ()
-    records = [found for path in paths if path and (found := read_split(path)) is not None]
+    records = [found for path in each_path(record or ()) if (found := read_split(path)) is not None]
     split = recorded_split(records[0], source, make, resume) if records else make(settings)
     for other in records[1:]:
         check_ensemble_split(other, split, source)

@@ -12,6 +12,7 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
+from ..backbones.backbone import convolutions_of
 from ..utils.record import contradictions, read_record, record_path
 from .names import grouped
 from .source import read_weights
@@ -38,12 +39,14 @@ class _Fit:
         tensors: the network's new tensors, by name.
         adapted: why a tensor has another form than in the file, by name.
         left: why a tensor stays as it is, by name.
+        left_out: names of the tensors that stay on purpose.
         wrong_head: names of the output layers' tensors that have another shape.
     """
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     adapted: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
     wrong_head: list[str] = field(default_factory=list)
 
 
@@ -74,8 +77,7 @@ def load_what_fits(
     differs = (
         "" if record is None else contradictions(record, record_path(path), network, settings or {}, "network_def")
     )
-    left_out = set() if pretrained_head else set(_head(network, own))
-    share = _share(network, fit, left_out)
+    share = _share(network, fit)
     if share < MIN_SHARE:
         why = differs or "; ".join(f"{name}: {reason}" for name, reason in list(fit.left.items())[:SHOWN])
         raise ValueError(
@@ -89,7 +91,7 @@ def load_what_fits(
             "same number of classes or channels: set it as there, or --pretrained_head false, which starts the output "
             "layers anew"
         )
-    network.load_state_dict({**network.state_dict(), **fit.tensors})
+    network.load_state_dict(fit.tensors, strict=False)
     if idist.get_rank() == 0:
         _report(path, own, state, fit, share, differs)
     return set(fit.tensors)
@@ -113,7 +115,7 @@ def _input_weights(network: nn.Module) -> set[int]:
     ends = _ends(network)
     found = set()
     for layer in [] if ends is None else ends.input_layers():
-        convolutions = [m for m in layer.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+        convolutions = convolutions_of(layer)
         if convolutions and convolutions[0].groups == 1:
             found.add(id(convolutions[0].weight))
     return found
@@ -138,6 +140,7 @@ def _fit(
             fit.left[name] = "of the data, computed anew"
         elif name in head and not pretrained_head:
             fit.left[name] = "an output layer, and pretrained_head is false"
+            fit.left_out.add(name)
         elif there is None:
             fit.left[name] = "not in the file"
         elif there.shape == tensor.shape:
@@ -161,9 +164,9 @@ def _shape(tensor: torch.Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def _share(network: nn.Module, fit: _Fit, left_out: set[str]) -> float:
+def _share(network: nn.Module, fit: _Fit) -> float:
     """The share of the parameters' elements that fit, without those that are left out on purpose."""
-    sizes = {name: p.numel() for name, p in network.named_parameters() if name not in left_out}
+    sizes = {name: p.numel() for name, p in network.named_parameters() if name not in fit.left_out}
     return sum(size for name, size in sizes.items() if name in fit.tensors) / max(sum(sizes.values()), 1)
 
 

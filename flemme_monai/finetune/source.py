@@ -11,14 +11,13 @@ from pathlib import Path
 import ignite.distributed as idist
 import torch
 
+from ..data.split_record import SPLIT_FILE
 from ..utils.bundle import find_config
 from ..utils.files import PART, naming, user_path
 from ..utils.record import RECORD
-from ..utils.weights import read_checkpoint
+from ..utils.weights import BEST, LAST, read_checkpoint
 
 KEPT = "pretrained"
-WEIGHTS = "model.pt"
-LAST = "last.pt"
 SAFETENSORS = ".safetensors"
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +59,7 @@ def find_weights(
         found = next(filter(None, map(_weights_in, folders)), None)
         if found is None:
             raise FileNotFoundError(
-                f"pretrained is true and there is no {WEIGHTS} in {' or '.join(map(str, dict.fromkeys(folders)))}: "
+                f"pretrained is true and there is no {BEST} in {' or '.join(map(str, dict.fromkeys(folders)))}: "
                 "name a file of weights or another bundle"
             )
         return found
@@ -79,14 +78,14 @@ def find_weights(
     weights = _weights_in(bundle / weights_dir)
     if weights is None:
         raise FileNotFoundError(
-            f"pretrained is the bundle {bundle}, which has no {weights_dir}/{WEIGHTS}: train it first, or name another"
+            f"pretrained is the bundle {bundle}, which has no {weights_dir}/{BEST}: train it first, or name another"
         )
     return weights
 
 
 def _weights_in(folder: Path) -> Path | None:
     """The weights in a folder: those that training has kept before its own."""
-    return next((path for path in (folder / KEPT / WEIGHTS, folder / WEIGHTS) if path.is_file()), None)
+    return next((path for path in (folder / KEPT / BEST, folder / BEST) if path.is_file()), None)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -101,11 +100,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     state = _read_safetensors(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
     if not isinstance(state, Mapping):
-        raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {WEIGHTS}")
+        raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {BEST}")
     others = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if others or not state:
         held = ", ".join(others[:5]) or "nothing"
-        raise ValueError(f"{path} holds {held}; expected a network's tensors by name: name a {WEIGHTS}")
+        raise ValueError(f"{path} holds {held}; expected a network's tensors by name: name a {BEST}")
     return dict(state)
 
 
@@ -133,13 +132,13 @@ def keep_weights(folder: Path) -> None:
         folder: folder of the weights, held by this run.
     """
     kept = folder / KEPT
-    if not (folder / WEIGHTS).is_file() or (folder / LAST).exists() or kept.exists():
+    if not (folder / BEST).is_file() or (folder / LAST).exists() or kept.exists():
         return
     part = folder / f"{PART}{os.getpid()}_{KEPT}"
     with naming(kept):
         try:
             part.mkdir(exist_ok=True)
-            for name in (WEIGHTS, RECORD, "split.json"):
+            for name in (BEST, RECORD, SPLIT_FILE):
                 if (folder / name).is_file():
                     shutil.copy2(folder / name, part / name)
             part.rename(kept)

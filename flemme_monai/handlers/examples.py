@@ -21,11 +21,13 @@ from ..visualize import (
     Tile,
     classification_tile,
     example_grid,
+    fullest_slice,
     is_volume,
     label_map,
     plain_image,
     reconstruction_row,
     segmentation_row,
+    upright,
 )
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .history import EXAMPLES, SECONDS_BETWEEN_DRAWINGS
@@ -163,12 +165,11 @@ class SaveExamples(Examples):
         name = str(item.get("case", f"case {number + 1}")) + (
             f", slice {int(item['slice'])}" if "slice" in item else ""
         )
-        shown = Example(name, sliced(image, index), np.zeros(0), None, is_volume(image))
+        picture, volume = sliced(image, index), is_volume(image)
         if self.task == "classification":
-            return shown, classified_case(item, output)
-        shown.pred = self._prediction(sliced(pred, index))
-        shown.label = None if label is None else self._prediction(sliced(label, index))
-        return shown
+            return upright(picture, volume), classified_case(item, output)
+        target = None if label is None else self._prediction(sliced(label, index))
+        return Example(name, picture, self._prediction(sliced(pred, index)), target, volume)
 
     def _prediction(self, image: np.ndarray) -> np.ndarray:
         return label_map(image)[None] if self.task == "segmentation" else image
@@ -178,11 +179,8 @@ class SaveExamples(Examples):
         if image.ndim != 4:
             return None
         if number not in self._slices:
-            index = image.shape[-1] // 2
-            if self.task == "segmentation" and label is not None:
-                counts = (label[1:] if len(label) > 1 else label > 0).sum((0, 1, 2))  # per axial slice
-                index = int(counts.argmax()) if counts.any() else index
-            self._slices[number] = index
+            of_label = self.task == "segmentation" and label is not None
+            self._slices[number] = fullest_slice(label_map(label)) if of_label else image.shape[-1] // 2
         return self._slices[number]
 
     def due(self) -> bool:
@@ -206,12 +204,17 @@ class SaveExamples(Examples):
             known: list[ClassifiedCase] = [case for _, case in cases]
             names = names_of_classes(known, None, len(known[0].probabilities))
             cells = [
-                classification_tile(shown, names[case.predicted], None if case.truth is None else names[case.truth])
-                for shown, case in cases
+                classification_tile(picture, names[case.predicted], None if case.truth is None else names[case.truth])
+                for picture, case in cases
             ]
             return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
         draw = segmentation_row if self.task == "segmentation" else reconstruction_row
         return [draw(case) for case in cases]
+
+
+def middle(image: torch.Tensor) -> int | None:
+    """The index of the middle slice of a volume (C, X, Y, Z); None of an image (C, X, Y)."""
+    return image.shape[-1] // 2 if image.ndim == 4 else None
 
 
 def sliced(image: torch.Tensor, index: int | None) -> np.ndarray:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset, default_collate
 from ..io import write_png
 from ..utils import load_weights, unwrap_model
 from ..visualize import Example, Tile, example_grid, is_volume, plain_image, reconstruction_row, upright
-from .examples import NUM_CASES, Examples, sliced
+from .examples import NUM_CASES, Examples, middle, sliced
 from .history import EXAMPLES
 
 FIRST_DRAWING = 300.0
@@ -39,8 +39,12 @@ class SampledExamples(Examples):
         evaluator: the trainer's; its network samples.
         inferer: samples.
         load_path: the best weights, which are read when the training ends with others.
-        num_cases: how many validation cases are shown.
+
+    Attributes:
+        shown: how many validation cases are.
     """
+
+    shown: ClassVar[int] = NUM_CASES
 
     def __init__(
         self,
@@ -48,9 +52,8 @@ class SampledExamples(Examples):
         evaluator: SupervisedEvaluator,
         inferer: Inferer,
         load_path: str | os.PathLike,
-        num_cases: int,
     ) -> None:
-        super().__init__(output_dir, evaluator, num_cases)
+        super().__init__(output_dir, evaluator, self.shown)
         self.network = evaluator.network
         self.inferer = inferer
         self.load_path = Path(load_path)
@@ -91,6 +94,8 @@ class SaveExampleSamples(SampledExamples):
         condition_key: the network's context; what is no class is that of the validation images.
     """
 
+    shown: ClassVar[int] = COLUMNS
+
     def __init__(
         self,
         output_dir: str | os.PathLike,
@@ -100,16 +105,15 @@ class SaveExampleSamples(SampledExamples):
         load_path: str | os.PathLike,
         condition_key: str | None = None,
     ) -> None:
-        super().__init__(output_dir, evaluator, inferer, load_path, COLUMNS)
+        super().__init__(output_dir, evaluator, inferer, load_path)
         self.noise = noise
         self.condition_key = condition_key
 
     def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
         """The image, its context and the name of its class."""
         image = item["image"]
-        index = image.shape[-1] // 2 if image.ndim == 4 else None
         condition = None if self.condition_key is None else item[self.condition_key]
-        return sliced(image, index), is_volume(image), condition, item.get("class_name")
+        return sliced(image, middle(image)), is_volume(image), condition, item.get("class_name")
 
     def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
         """Validation images and samples."""
@@ -126,10 +130,7 @@ class SaveExampleSamples(SampledExamples):
         real = [upright(image, volume, -1.0, 1.0) for image, volume, *_ in self._seen]
         rows = [[Tile(picture, "" if i else "validation images") for i, picture in enumerate(real)]] if real else []
         volume = bool(self._seen) and self._seen[0][1]
-        pictures = [
-            upright(sliced(sample, sample.shape[-1] // 2 if sample.ndim == 4 else None), volume, -1.0, 1.0)
-            for sample in samples
-        ]
+        pictures = [upright(sliced(sample, middle(sample)), volume, -1.0, 1.0) for sample in samples]
         for label in dict.fromkeys(labels):
             own = [picture for picture, other in zip(pictures, labels) if other == label]
             for start in range(0, len(own), COLUMNS):
@@ -155,15 +156,6 @@ class SaveExampleRestorations(SampledExamples):
         load_path: the best weights.
     """
 
-    def __init__(
-        self,
-        output_dir: str | os.PathLike,
-        evaluator: SupervisedEvaluator,
-        inferer: Inferer,
-        load_path: str | os.PathLike,
-    ) -> None:
-        super().__init__(output_dir, evaluator, inferer, load_path, NUM_CASES)
-
     def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
         """The name, the degraded image and the target of a case."""
         return str(item.get("case", f"case {number + 1}")), item["image"].detach().cpu(), item["label"].detach().cpu()
@@ -174,7 +166,7 @@ class SaveExampleRestorations(SampledExamples):
         rows: list[Sequence[Tile]] = []
         for name, image, label in self._seen:
             mean = self.inferer(plain_image(image)[None].to(device), network)[0].chunk(2)[0]
-            index = image.shape[-1] // 2 if image.ndim == 4 else None
+            index = middle(image)
             shown = Example(name, sliced(image, index), sliced(mean, index), sliced(label, index), is_volume(image))
             rows.append(reconstruction_row(shown))
         return example_grid(self.note("validation cases", epoch), rows)

@@ -18,17 +18,16 @@ from ..data.split_record import save_split, settle_split
 from ..finetune import keep_weights
 from ..inferers import Ensemble
 from ..utils import atomic_write, load_weights, unwrap_model, user_path
-from ..utils.files import write_through
+from ..utils.files import each_path, write_through
 from ..utils.record import (
     check_record,
     checked_record,
     make_record,
     read_record,
     record_path,
-    weight_files,
     write_record,
 )
-from ..utils.weights import check_fit
+from ..utils.weights import BEST, LAST, check_fit
 from .events import EpochEnd, at_epoch_end, hold_while_running
 from .model_selection import EarlyStop
 from .saved_run import EMA, check_frozen, check_optimizer, frozen_names, read_run
@@ -36,9 +35,7 @@ from .saved_run import EMA, check_frozen, check_optimizer, frozen_names, read_ru
 if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
 
-BEST = "model.pt"
 RAW = "model_raw.pt"
-LAST = "last.pt"
 _logger = logging.getLogger(__name__)
 
 
@@ -241,7 +238,7 @@ class CheckpointLoader:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Workflow) -> None:
-        paths, inner = weight_files(self.load_path), unwrap_model(self.network)
+        paths, inner = each_path(self.load_path), unwrap_model(self.network)
         networks = inner.networks if isinstance(inner, Ensemble) else [self.network]
         for path, network in zip(paths, networks, strict=True):
             check_record(read_record(path), record_path(path), network, self.settings)

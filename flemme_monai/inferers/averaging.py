@@ -16,23 +16,26 @@ from ..utils import as_bool, trained_network
 
 def mean_logits(outputs: Iterable[torch.Tensor]) -> torch.Tensor:
     """Logits (B, C, *S) whose softmax is the mean of the softmax of several."""
-    total, count = None, 0
-    for logits in outputs:
-        logs = logits.float().log_softmax(1)
-        total = logs if total is None else torch.logaddexp(total, logs)
-        count += 1
-    assert total is not None, "there is an output"
+    total, count = _total((logits.float().log_softmax(1) for logits in outputs), torch.logaddexp)
     return total - torch.tensor(float(count)).log()
 
 
 def mean(outputs: Iterable[torch.Tensor]) -> torch.Tensor:
     """The mean of several tensors of one shape."""
+    total, count = _total(outputs, torch.add)
+    return total / count
+
+
+def _total(
+    outputs: Iterable[torch.Tensor], add: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, int]:
+    """The sum of tensors that are made one by one, and how many there were."""
     total, count = None, 0
     for output in outputs:
-        total = output if total is None else total + output
+        total = output if total is None else add(total, output)
         count += 1
     assert total is not None, "there is an output"
-    return total / count
+    return total, count
 
 
 class Ensemble(nn.Module):

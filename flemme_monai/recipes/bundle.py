@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
@@ -13,6 +12,7 @@ from ..registry import ARCHITECTURES, ENCODERS, NETWORKS, Encoder, Network, back
 from .base import Config, Recipe, Workflow
 from .dump import dump
 from .metadata import DATA_TYPE, metadata
+from .pages import filled_text, shipped_text, words_of
 from .trained import TrainedBundle
 from .trained_files import data_license, trained_metadata, trained_page
 
@@ -77,8 +77,8 @@ def _files(recipe: Recipe, content: Config) -> dict[str, str]:
     return {
         **{f"configs/{workflow}.json": dump(found.config()) for workflow, found in recipe.workflows.items()},
         "configs/metadata.json": dump(content),
-        "configs/logging.conf": _text("logging.conf"),
-        "LICENSE": _text("LICENSE"),
+        "configs/logging.conf": shipped_text("logging.conf"),
+        "LICENSE": shipped_text("LICENSE"),
     }
 
 
@@ -151,24 +151,7 @@ def _is_kept(name: str, value: Any) -> bool:
 
 def _page(name: str, pair: str, recipe: Recipe) -> str:
     """The bundle's page."""
-    architecture, _, key = pair.partition("_")
-    row = backbone(key)
-    text = _text(f"readme_{recipe.readme}.md")
-    words = {
-        "name": name,
-        "title": recipe.title,
-        "architecture": ARCHITECTURES[architecture].name,
-        "encoder": row.name,
-        "encoder_title": row.title,
-        "data_type": DATA_TYPE,
-    }
-    for word, value in words.items():
-        text = text.replace("{" + word + "}", value)
-    return text
-
-
-def _text(name: str) -> str:
-    return (resources.files(__package__) / "texts" / name).read_text(encoding="utf-8")
+    return filled_text(f"readme_{recipe.readme}.md", {**words_of(name, pair, recipe), "data_type": DATA_TYPE})
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

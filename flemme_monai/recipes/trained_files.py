@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
-from ..registry import ARCHITECTURES, backbone
+from ..registry import ARCHITECTURES
 from .base import Config, Recipe
+from .pages import filled_text, words_of
 from .trained import DATASETS, TrainedBundle
 
-INSTALL = "python -m monai.bundle run --config_file"
+RUN = "python -m monai.bundle run --config_file"
+EXAMPLES = {
+    "segmentation": "Three validation cases: image, label, prediction.",
+    "reconstruction": "Three validation cases: what the network gets, what it should give, what it gives.",
+    "classification": "Validation cases with their class and the class that is predicted.",
+    "generation": "Samples, a row a class.",
+}
 
 
 def trained_metadata(bundle: TrainedBundle, content: Config) -> Config:
@@ -18,9 +23,12 @@ def trained_metadata(bundle: TrainedBundle, content: Config) -> Config:
         bundle: the bundle.
         content: the file of its pair with the same settings.
     """
-    data = DATASETS[bundle.dataset]
-    results = bundle.results
-    own = {
+    data, results = DATASETS[bundle.dataset], bundle.results
+    outputs = content["network_data_format"]["outputs"]["pred"]
+    if outputs["num_channels"] == len(data.channels):
+        outputs["channel_def"] = {str(i): name for i, name in enumerate(data.channels)}
+    return {
+        **content,
         "task": bundle.task,
         "description": f"{content['description'].partition(', in 2D')[0]}, trained on {data.title}: {bundle.task}.",
         "data_source": f"{data.title}; {data.attribution}",
@@ -29,11 +37,6 @@ def trained_metadata(bundle: TrainedBundle, content: Config) -> Config:
         **({"label_classes": data.label_classes} if data.label_classes else {}),
         "eval_metrics": {name: results["metrics"][name]["mean"] for name in bundle.metrics},
     }
-    changed = {**content, **own}
-    outputs = content["network_data_format"]["outputs"]["pred"]
-    if outputs["num_channels"] == len(data.channels):
-        outputs["channel_def"] = {str(i): name for i, name in enumerate(data.channels)}
-    return changed
 
 
 def data_license(bundle: TrainedBundle) -> str:
@@ -54,19 +57,14 @@ def trained_page(bundle: TrainedBundle, recipe: Recipe, metadata: Config) -> str
         recipe: what it is made of.
         metadata: its ``metadata.json``.
     """
-    architecture, _, key = bundle.pair.partition("_")
-    row, data, results = backbone(key), DATASETS[bundle.dataset], bundle.results
+    data, results = DATASETS[bundle.dataset], bundle.results
     chosen = results["chosen"]
     trainings = [name for name in recipe.workflows if name.startswith("train")]
     words = {
-        "name": bundle.name,
+        **words_of(bundle.name, bundle.pair, recipe),
         "task": bundle.task,
-        "architecture": ARCHITECTURES[architecture].name,
-        "title": recipe.title,
-        "encoder": row.name,
-        "encoder_title": row.title,
         "parameters": f"{results['parameters']:,}",
-        "examples": _examples(ARCHITECTURES[architecture].task),
+        "examples": EXAMPLES[_kind(bundle)],
         "data": data.title,
         "data_description": data.description,
         "split": data.split,
@@ -74,9 +72,9 @@ def trained_page(bundle: TrainedBundle, recipe: Recipe, metadata: Config) -> str
         "epochs": results["epochs"],
         "minutes": results["minutes"],
         "machine": results["machine"],
-        "chosen": f"The weights are those of epoch {chosen['epoch']}, with the {_best(chosen['metric'])} "
-        f"{chosen['metric']} on the validation part, {chosen['value']}.",
-        "train": "\n".join(f"{INSTALL} configs/{name}.json --dataset_dir DIR" for name in trainings),
+        "chosen": f"The weights are those of epoch {chosen['epoch']}, with the best {chosen['metric']} on the "
+        f"validation part, {chosen['value']}.",
+        "train": "\n".join(f"{RUN} configs/{name}.json --dataset_dir DIR" for name in trainings),
         "input": _shape(metadata["network_data_format"]["inputs"]["image"], data.image_classes),
         "output": _shape(metadata["network_data_format"]["outputs"]["pred"], ", ".join(_channels(metadata))),
         "table": _table(bundle),
@@ -85,23 +83,12 @@ def trained_page(bundle: TrainedBundle, recipe: Recipe, metadata: Config) -> str
         "limits": bundle.limits,
         "references": "\n".join(f"- {reference}" for reference in metadata["references"]),
     }
-    text = (resources.files(__package__) / "texts" / "readme_trained.md").read_text(encoding="utf-8")
-    for word, value in words.items():
-        text = text.replace("{" + word + "}", str(value))
-    return text
+    return filled_text("readme_trained.md", words)
 
 
-def _examples(task: str) -> str:
-    return {
-        "segmentation": "Three validation cases: image, label, prediction.",
-        "reconstruction": "Three validation cases: what the network gets, what it should give, what it gives.",
-        "classification": "Validation cases with their class and the class that is predicted.",
-        "generation": "Samples, a row a class.",
-    }[task]
-
-
-def _best(metric: str) -> str:
-    return "lowest" if "loss" in metric or "mse" in metric else "highest"
+def _kind(bundle: TrainedBundle) -> str:
+    """The task of a bundle's architecture."""
+    return ARCHITECTURES[bundle.pair.partition("_")[0]].task
 
 
 def _channels(metadata: Config) -> list[str]:
@@ -109,8 +96,8 @@ def _channels(metadata: Config) -> list[str]:
 
 
 def _shape(entry: Config, what: str) -> str:
-    low, high = entry["value_range"] or ("", "")
-    values = f", values from about {low} to {high}" if entry["value_range"] else ""
+    bounds = entry["value_range"]
+    values = f", values from about {bounds[0]} to {bounds[1]}" if bounds else ""
     sides = " x ".join(side.replace("*n", "n") for side in entry["spatial_shape"])
     channels = "one channel" if entry["num_channels"] == 1 else f"{entry['num_channels']} channels"
     return f"{channels} ({what}), {sides} for any n > 0{values}"
@@ -127,16 +114,16 @@ def _table(bundle: TrainedBundle) -> str:
 
 def _evaluate(bundle: TrainedBundle, training: str) -> str:
     options = "".join(f" --{name} {value}" for name, value in bundle.evaluation.items())
-    return f"{INSTALL} \"['configs/{training}.json','configs/evaluate.json']\" --dataset_dir DIR{options}"
+    return f"{RUN} \"['configs/{training}.json','configs/evaluate.json']\" --dataset_dir DIR{options}"
 
 
 def _commands(bundle: TrainedBundle, training: str) -> str:
-    if ARCHITECTURES[bundle.pair.partition("_")[0]].task == "generation":
-        lines = [f"{INSTALL} configs/inference.json --num_samples 48 --guidance_scale 2 --output_dir OUT"]
-        lines += [f"{INSTALL} configs/inference.json --num_samples 8 --class_label 4 --output_dir OUT"]
+    if _kind(bundle) == "generation":
+        lines = [f"{RUN} configs/inference.json --num_samples 48 --guidance_scale 2 --output_dir OUT"]
+        lines += [f"{RUN} configs/inference.json --num_samples 8 --class_label 4 --output_dir OUT"]
     else:
-        lines = [f"{INSTALL} configs/inference.json --dataset_dir MY_IMAGES --output_dir OUT"]
-    lines += [f"{INSTALL} configs/{training}.json --dataset_dir MINE --pretrained true --epochs 10"]
+        lines = [f"{RUN} configs/inference.json --dataset_dir MY_IMAGES --output_dir OUT"]
+    lines += [f"{RUN} configs/{training}.json --dataset_dir MINE --pretrained true --epochs 10"]
     export = "python -m monai.bundle ckpt_export network_def --filepath models/model.ts --ckpt_file models/model.pt"
     lines += [f"{export} --meta_file configs/metadata.json --config_file configs/inference.json --bundle_root ."]
     return "\n".join(lines)

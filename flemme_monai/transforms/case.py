@@ -73,7 +73,7 @@ class CheckCased(MapTransform):
             )
         if label is not None and self.num_classes is not None:
             try:
-                item["label"] = cut_slab(fitting_labels(label, self.num_classes, colors, image, name), slab, name)
+                item["label"] = cut_slab(fitting_labels(label, self.num_classes, colors, image), slab, name)
             except ValueError as error:
                 if self.need_label:
                     raise
@@ -101,7 +101,7 @@ class CheckCased(MapTransform):
         return image
 
 
-def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: MetaTensor, name: str) -> MetaTensor:
+def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: MetaTensor) -> MetaTensor:
     """The classes of a label map that lies on an image's grid.
 
     Args:
@@ -109,7 +109,6 @@ def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: Meta
         num_classes: number of classes, background included.
         colors: of the classes; None without.
         image: (C, *S), in the same orientation.
-        name: the image's path.
 
     Returns:
         The label map (1, *S).
@@ -117,7 +116,7 @@ def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: Meta
     Raises:
         ValueError: If a value belongs to no class, or the label map lies elsewhere; the message names the file.
     """
-    label_name = _name(label, "the label")
+    name, label_name = _name(image), _name(label, "the label")
     classes = torch.from_numpy(to_label_map(label.cpu().numpy(), label_name, num_classes, colors))
     if classes.shape[1:] != image.shape[1:]:
         raise ValueError(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import LoadImage, MapTransform
+from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
-from ..data.reader import CheckedReader
+from ..inferers.slabs import label_dtype
 from .case import cut_slab, fitting_labels
-from .load import EnsureChannelAxisd, OrientVolumesd
+from .load import EnsureChannelAxisd, LoadLabeld, OrientVolumesd
 
 
 class LabelMapd(MapTransform):
@@ -43,7 +43,7 @@ class LabelMapd(MapTransform):
             given = convert_to_tensor(out[key], track_meta=True)
             scores = given.as_tensor()
             if scores.is_floating_point():
-                dtype = torch.uint8 if len(scores) <= 256 else torch.int32
+                dtype = label_dtype(len(scores))
                 labels = torch.empty(1, *scores.shape[1:], dtype=dtype, device=scores.device)
                 for plane in range(scores.shape[1]):  # argmax is of int64
                     labels[:, plane] = scores[:, plane].argmax(0)
@@ -141,7 +141,7 @@ class LoadPredictiond(MapTransform):
         super().__init__(keys, allow_missing_keys=True)
         self.num_classes = num_classes
         self.image_key = image_key
-        self.load = LoadImage(CheckedReader(labels=True), dtype=None)
+        self.load = LoadLabeld("prediction")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """``data`` with the label map (1, *S) of ``data["prediction"]``.
@@ -152,14 +152,13 @@ class LoadPredictiond(MapTransform):
         """
         out = dict(data)
         image, slab = out[self.image_key], out.get("prediction_slab")
+        add_axis = EnsureChannelAxisd("prediction", image.ndim - 1)
         for key in self.keys:
-            loaded = {key: self.load(out["prediction"])}
-            for transform in (EnsureChannelAxisd(key, image.ndim - 1), OrientVolumesd(key)):
-                loaded = transform(loaded)
-            given: MetaTensor = loaded[key]
+            loaded: dict[Hashable, Any] = {"prediction": out["prediction"]}
+            loaded = add_axis(self.load(loaded))
+            given = cast("MetaTensor", OrientVolumesd("prediction")(loaded)["prediction"])
             if slab is not None:
                 given = cut_slab(given, [int(plane) for plane in slab], str(out["prediction"]))
-            name = str(image.meta.get("filename_or_obj", "the image"))
-            labels = fitting_labels(given, self.num_classes, None, image, name)
+            labels = fitting_labels(given, self.num_classes, None, image)
             out[key] = convert_to_dst_type(labels.as_tensor(), image, dtype=labels.dtype)[0]
         return out

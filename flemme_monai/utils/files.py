@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import glob
 from pathlib import Path
@@ -74,6 +74,11 @@ def paths_in(folders: Any, name: str) -> str | list[str]:
     if twice:
         raise ValueError(f"{Path(twice).parent} is named twice; expected different folders: name each once")
     return paths[0] if len(paths) == 1 else paths
+
+
+def each_path(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str | os.PathLike]:
+    """One path, or each of several, as :func:`paths_in` gives them."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .bundle import find_config
-from .files import atomic_write, user_path
+from .files import atomic_write, each_path, user_path
 from .network_config import SEP, Difference, build_like, config_of, differences, without_settings
 from .weights import unwrap_model
 
@@ -117,13 +117,8 @@ def trained_settings(weights: str | os.PathLike | Sequence[str] | None) -> dict[
     Returns:
         Settings by name; none where no record lies beside the weights.
     """
-    record = None if weights is None else read_record(weight_files(weights)[0])
+    record = None if weights is None else read_record(each_path(weights)[0])
     return {} if record is None else record["settings"]
-
-
-def weight_files(weights: str | os.PathLike | Sequence[str]) -> list[str | os.PathLike]:
-    """The files of weights of one network or of several."""
-    return [weights] if isinstance(weights, str | os.PathLike) else list(weights)
 
 
 def check_trained(weights: str | os.PathLike | Sequence[str], settings: Mapping[str, Any]) -> None:
@@ -136,7 +131,7 @@ def check_trained(weights: str | os.PathLike | Sequence[str], settings: Mapping[
     Raises:
         ValueError: If one differs from the record beside the weights; names all that differ.
     """
-    for path in weight_files(weights):
+    for path in each_path(weights):
         _refuse(_line(_settings_differ(settings, trained_settings(path)), record_path(path)))
 
 

@@ -12,6 +12,8 @@ import torch
 
 from .files import user_path
 
+BEST = "model.pt"
+LAST = "last.pt"
 SHOWN = 3
 Model = TypeVar("Model", bound=torch.nn.Module)
 

@@ -16,7 +16,7 @@ from .examples import (
     upright,
 )
 from .grids import captioned_rows, denoising_frames, image_grid, sample_tile, there_and_back
-from .slices import is_volume, label_map, middle_slice, overlay_labels, plain_image
+from .slices import fullest_slice, is_volume, label_map, middle_slice, overlay_labels, plain_image
 from .tsne import enough_points, plot_tsne
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "denoising_frames",
     "enough_points",
     "example_grid",
+    "fullest_slice",
     "image_grid",
     "is_volume",
     "label_map",

@@ -44,9 +44,8 @@ class Example:
     Args:
         name: of the case.
         image: the network's input (C, X, Y).
-        pred: its output (C, X, Y), a label map (1, X, Y) of a segmentation, class probabilities (K,) of a
-            classification.
-        label: the target, as ``pred``; of a classification None.
+        pred: its output (C, X, Y), a label map (1, X, Y) of a segmentation.
+        label: the target, as ``pred``.
         volume: whether it is an axial slice of a volume.
     """
 
@@ -85,9 +84,8 @@ def reconstruction_row(example: Example) -> list[Tile]:
     return [*cells, Tile(upright(error, example.volume, 0.0, high - low), f"error x {ERROR_GAIN:g}")]
 
 
-def classification_tile(example: Example, predicted: str, truth: str | None) -> Tile:
-    """An image under its true and its predicted class, green where they agree."""
-    picture = upright(example.image, example.volume)
+def classification_tile(picture: np.ndarray, predicted: str, truth: str | None) -> Tile:
+    """A picture under its true and its predicted class, green where they agree."""
     if truth is None:
         return Tile(picture, f"predicted {predicted}")
     return Tile(picture, f"is {truth}, predicted {predicted}", RIGHT_COLOUR if truth == predicted else WRONG_COLOUR)

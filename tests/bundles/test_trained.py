@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ckpt_export
 
 from flemme_monai.cli import main
-from flemme_monai.commands.bundle_files import AUTOENCODER_WEIGHTS, WEIGHTS, read_config
+from flemme_monai.commands.bundle_files import WEIGHTS, read_config, weights_files
 from flemme_monai.commands.bundle_runs import read_stack
 from flemme_monai.commands.check import check_bundle
 from flemme_monai.commands.onnx_checks import load_network
@@ -30,7 +30,7 @@ MEASURED = ["nuclei_hsem_unet", "mednist_clm_cnn"]  # one a task
 
 
 def weights(name: str) -> list[Path]:
-    return [path for file in (WEIGHTS, AUTOENCODER_WEIGHTS) if (path := BUNDLES / name / file).is_file()]
+    return [BUNDLES / name / file for file in weights_files(BUNDLES / name)]
 
 
 def slow_but(fast: str, names: list[str]) -> list:
