@@ -155,6 +155,7 @@ _NUCLEI = {
     "learning_rate": 0.002,
     "val_interval": 5,
 }
+_NUCLEI_AUGMENTATION = {"augmentation#rotate": 0.5, "augmentation#scale": 0.5, "augmentation#intensity": 0.6}
 _HIPPOCAMPUS = {
     "spatial_dims": 3,
     "num_classes": 3,
@@ -163,6 +164,10 @@ _HIPPOCAMPUS = {
     "learning_rate": 0.002,
     "val_interval": 5,
     "augmentation#flip": 0.0,
+    "augmentation#rotate": 0.5,
+    "augmentation#scale": 0.5,
+    "augmentation#elastic": 0.3,
+    "augmentation#intensity": 0.5,
 }
 _BRAIN = {
     "split_by": "slab",
@@ -211,7 +216,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "sem_unet",
         "nuclei",
         "segmentation of nuclei in microscopy",
-        {**_NUCLEI, "epochs": 60, **_FINE_2D},
+        {**_NUCLEI, "epochs": 80, **_NUCLEI_AUGMENTATION, **_FINE_2D},
         _OVERLAP_METRICS,
         _OTHER_MICROSCOPES,
     ),
@@ -223,9 +228,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         {
             **_NUCLEI,
             "epochs": 80,
-            "augmentation#rotate": 0.5,
-            "augmentation#scale": 0.5,
-            "augmentation#intensity": 0.6,
+            **_NUCLEI_AUGMENTATION,
             **_FINE_2D,
         },
         _OVERLAP_METRICS,
@@ -262,7 +265,7 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "hierarchical segmentation of the hippocampus in MR",
         {
             **_HIPPOCAMPUS,
-            "epochs": 40,
+            "epochs": 60,
             **_FINE,
             "network_def#backbone#channels": [16, 32, 48],
             "network_def#backbone#middle_channels": [64],
