@@ -68,11 +68,13 @@ class Network(_Row):
         reference: the paper that it is from.
         architectures: keys of those that it can serve.
         shipped: keys of those of which ``bundles/`` holds a bundle.
+        deep_supervision: whether it can have side outputs that are supervised, as its bundles of segmentation have.
     """
 
     reference: str
     architectures: tuple[str, ...]
     shipped: tuple[str, ...] = ()
+    deep_supervision: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,25 @@ FAMILIES: dict[str, Family] = _table(
     ),
 )
 
-NETWORKS: dict[str, Network] = _table()
+_FEATURES = ("sem", "hsem", "ae", "hae", "clm")  # what needs an output, a latent, and features for a pyramid
+_DENOISERS = ("ddpm", "edm", "sdm")  # what needs an output layer at the image's resolution too
+_LATENT_ALONE = ("vae", "ldm")  # what needs a decoder that sees the latent alone
+
+NETWORKS: dict[str, Network] = _table(
+    # A
+    Network(
+        "classicunet",
+        "flemme_monai.backbones.networks.ClassicUNet",
+        "U-Net as published, padded and with norms",
+        "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    # B
+    # C
+    # D
+    # E
+)
 
 ARCHITECTURES: dict[str, Architecture] = _table(
     Architecture(

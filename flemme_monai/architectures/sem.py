@@ -18,13 +18,14 @@ class SeM(Predictor):
 
     Attributes:
         num_levels: the backbone's side outputs in training.
+        level_weights: the weights of their losses, where the output's is 1.
     """
 
     supervises_sides: ClassVar[bool] = True
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(backbone)
-        self.num_levels = backbone.num_sides
+        self.num_levels, self.level_weights = backbone.num_sides, backbone.side_weights
 
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None

@@ -70,7 +70,7 @@ class EncoderAttributes(Protocol):
 
 class DecoderAttributes(Protocol):
     """What a decoder has beside its ``forward``: the last convolution of ``output_layer`` makes the output; a decoder
-    without one serves no denoiser."""
+    without one serves no denoiser. It may have ``side_weights``, see :class:`Backbone`."""
 
     feature_channels: Sequence[int]
     num_sides: int
@@ -198,11 +198,12 @@ class Backbone(ImageEncoder):
         family: as given.
         feature_channels: channels of the decoder's features, coarse to fine.
         num_sides: outputs of side heads in training.
+        side_weights: weights of their losses where the output's is 1: the decoder's, or equal ones whose sum is 1.
         refusals: as given.
 
     Raises:
-        ValueError: If a half has no stage to inject the conditions into, a refusal has another name, or the
-            family is missing.
+        ValueError: If a half has no stage to inject the conditions into, a refusal has another name, the family is
+            missing, or side outputs and their weights differ in number.
     """
 
     def __init__(
@@ -238,6 +239,12 @@ class Backbone(ImageEncoder):
         self.decoder, self.out_channels, self.family = decoder, out_channels, family
         self.feature_channels: list[int] = list(cast(DecoderAttributes, decoder).feature_channels)
         self.num_sides: int = cast(DecoderAttributes, decoder).num_sides
+        equal = [1.0 / max(self.num_sides, 1)] * self.num_sides
+        self.side_weights: list[float] = list(getattr(decoder, "side_weights", equal))
+        if len(self.side_weights) != self.num_sides:
+            raise ValueError(
+                f"{name} has {self.num_sides} side outputs and side_weights {self.side_weights}; expected one for each."
+            )
         self.refusals = refusals
         for module in self.modules():
             if isinstance(module, Stage):

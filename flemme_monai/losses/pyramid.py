@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -44,21 +44,28 @@ class PyramidLoss(DeepSupervisionLoss):
 
 
 def pyramid_loss(
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], num_levels: int, interp_mode: str = "nearest-exact"
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    num_levels: int,
+    interp_mode: str = "nearest-exact",
+    level_weights: Sequence[float] | None = None,
 ) -> PyramidLoss:
-    """L(final, y) + the mean over the levels of L(level_i, y resized to level_i).
+    """L(final, y) + the sum over the levels of w_i L(level_i, y resized to level_i).
 
     Args:
         loss: the loss L of a prediction (B, C, *s) and a target (B, C', *s), or classes (B, *s).
         num_levels: levels beside the final output; 0 for networks that have none.
         interp_mode: how the target is resized: ``nearest-exact`` for labels (of any type), ``area`` for images.
+        level_weights: the weight w_i of each level; None takes the mean over the levels.
 
     Returns:
         a loss of ``[final, level_0, ...]`` or of one tensor, and a target at full size.
 
     Raises:
-        ValueError: If the number is negative.
+        ValueError: If the number is negative, or there are more or fewer weights than levels.
     """
     if num_levels < 0:
         raise ValueError(f"num_levels is {num_levels}; expected the network's num_levels, which is 0 or more.")
-    return PyramidLoss(loss, [1.0] + [1.0 / max(num_levels, 1)] * num_levels, interp_mode)
+    weights = [1.0 / max(num_levels, 1)] * num_levels if level_weights is None else list(level_weights)
+    if len(weights) != num_levels:
+        raise ValueError(f"level_weights are {weights}; expected {num_levels}, one for each level of the network.")
+    return PyramidLoss(loss, [1.0, *weights], interp_mode)

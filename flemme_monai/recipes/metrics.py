@@ -21,6 +21,14 @@ def pyramid(loss: Config, **interp_mode: str) -> Config:
     )
 
 
+def deeply_supervised(loss: Config) -> Config:
+    """A loss of the output and of every side output, in the weights of the network's paper."""
+    weights = "$@network_def.level_weights"
+    return component(
+        "flemme_monai.losses.pyramid_loss", loss=loss, num_levels="$@network_def.num_levels", level_weights=weights
+    )
+
+
 def overlap(**arguments: str) -> Config:
     """Dice or IoU of the foreground."""
     return _metric(component("flemme_monai.metrics.OverlapMetric", **arguments), FROM_BATCH)

@@ -22,7 +22,16 @@ from .inference import (
     inference_steps,
     multi_gpu_training,
 )
-from .metrics import FROM_BATCH, absent_class, confusion, dice_ce, overlap, pyramid, training_dice
+from .metrics import (
+    FROM_BATCH,
+    absent_class,
+    confusion,
+    deeply_supervised,
+    dice_ce,
+    overlap,
+    pyramid,
+    training_dice,
+)
 from .networks import backbone, network
 from .training import (
     optimization,
@@ -42,9 +51,10 @@ SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
-    """Segmentation; of a network from elsewhere the loss is also that of its side outputs."""
-    loss = dice_ce() if isinstance(row, Encoder) else pyramid(dice_ce())
-    return segmentation(name, network("sem", _backbone(row)), loss, "segmentation")
+    """Segmentation; of a network with side outputs the loss is also theirs."""
+    sides = isinstance(row, Network) and row.deep_supervision
+    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})))
+    return segmentation(name, network_def, deeply_supervised(dice_ce()) if sides else dice_ce(), "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
@@ -53,8 +63,8 @@ def hsem(name: str, row: Encoder | Network) -> Recipe:
     return segmentation(name, network_def, pyramid(dice_ce()), "hierarchical segmentation")
 
 
-def _backbone(row: Encoder | Network) -> Config:
-    return backbone(row, "@in_channels", "@num_classes")
+def _backbone(row: Encoder | Network, **more: bool) -> Config:
+    return backbone(row, "@in_channels", "@num_classes", **more)
 
 
 def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Recipe:
