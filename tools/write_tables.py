@@ -1,4 +1,4 @@
-"""Write the tables of encoders, architectures and trained bundles into the pages, between marks.
+"""Write the tables of encoders, networks, architectures and trained bundles into the pages, between marks.
 
 python tools/write_tables.py            # write them
 python tools/write_tables.py --check    # fail when they are not what the registry says
@@ -11,15 +11,29 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from pydoc import locate
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from flemme_monai.commands.measure import markdown_table  # noqa: E402
+import torch  # noqa: E402
+
+from flemme_monai.backbones import Backbone  # noqa: E402
+from flemme_monai.backbones.backbone import ABILITIES  # noqa: E402
+from flemme_monai.commands.measure import count_flops, markdown_table  # noqa: E402
+from flemme_monai.published import PUBLISHED  # noqa: E402
 from flemme_monai.recipes import trained_bundles  # noqa: E402
 from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS  # noqa: E402
 
 SHOWN = 2  # metrics of a bundle
+SIDES = {2: 256, 3: 128}  # of the images whose operations are counted
+ABILITIES_OF = {  # what an architecture needs of a network, by names of ABILITIES
+    **dict.fromkeys(("hsem", "hae"), "pyramid"),
+    "clm": "encode",
+    **dict.fromkeys(("ddpm", "edm", "sdm"), "denoise"),
+    **dict.fromkeys(("vae", "ldm"), "decode"),
+}
 
 
 def encoders() -> str:
@@ -29,14 +43,59 @@ def encoders() -> str:
     for family in FAMILIES.values():
         cells = {title: found.get((family.key, connection), "") for connection, title in CONNECTIONS.items()}
         rows.append({"family": f"`{family.name}`, {family.title}", **cells})
-    text = markdown_table(rows)
-    if NETWORKS:
-        rows = []
-        for network in NETWORKS.values():
-            served = ", ".join(f"`{ARCHITECTURES[key].name}`" for key in network.architectures)
-            rows.append({"network": f"`{network.name}`", "what it is": network.title, "architectures": served})
-        text += f"\n\n{markdown_table(rows)}"
-    return text
+    return markdown_table(rows)
+
+
+def networks() -> str:
+    """Which architectures each network from elsewhere serves, which are shipped, and why others are refused."""
+    reasons: list[str] = []
+    rows = []
+    for row in NETWORKS.values():
+        refusals = built(row.key).refusals
+        cells = {"network": f"`{row.key}`", "what it is": row.title}
+        for architecture in ARCHITECTURES.values():
+            if architecture.key in row.architectures:
+                cells[architecture.name] = "**yes**" if architecture.key in row.shipped else "yes"
+            else:
+                ability = ABILITIES_OF[architecture.key]
+                reason = f"needs {ABILITIES[ability]}: {refusals[ability]}"
+                reasons += [reason] if reason not in reasons else []
+                cells[architecture.name] = f"no ({reasons.index(reason) + 1})"
+        rows.append(cells)
+    notes = "\n".join(f"{i}. {reason}" for i, reason in enumerate(reasons, start=1))
+    return f"{markdown_table(rows)}\n\n{notes}"
+
+
+def network_sizes() -> str:
+    """The networks at published settings: parameters here and there, and multiply-adds here."""
+    rows = []
+    for size in PUBLISHED:
+        network = built(size.key, size.spatial_dims, size.in_channels, size.out_channels, **size.settings).eval()
+        image = torch.empty(1, size.in_channels, *[SIDES[size.spatial_dims]] * size.spatial_dims, device="meta")
+        settings = ", ".join(f"{name}={value!r}" for name, value in size.settings.items())
+        rows.append(
+            {
+                "network": f"`{size.key}`" + (f" {settings}" if settings else ""),
+                "form": f"{size.spatial_dims}D, {size.in_channels} → {size.out_channels}",
+                "parameters": f"{size.parameters:,}",
+                "GFLOP": f"{count_flops(lambda n=network, x=image: n(x)) / 1e9:,.1f}",
+                "published": "unknown" if size.figure is None else f"{size.figure:,}",
+                "of": size.source,
+                "difference": size.difference or "none",
+            }
+        )
+    return markdown_table(rows)
+
+
+def papers() -> str:
+    """The papers that the networks are from."""
+    return "\n".join(f"- `{row.key}`: {row.reference}" for row in NETWORKS.values())
+
+
+def built(key: str, spatial_dims: int = 2, in_channels: int = 3, out_channels: int = 2, **settings: Any) -> Backbone:
+    """A network of published size without memory for its weights."""
+    with torch.device("meta"):
+        return cast(Any, locate(NETWORKS[key].path))(spatial_dims, in_channels, out_channels, **settings)
 
 
 def architectures() -> str:
@@ -79,8 +138,19 @@ def filled(page: str, text: str) -> str:
     return text
 
 
-TABLES = {"encoders": encoders, "architectures": architectures, "trained": trained}
-PAGES = {"README.md": ("encoders", "architectures"), "docs/results.md": ("trained",)}
+TABLES = {
+    "encoders": encoders,
+    "architectures": architectures,
+    "trained": trained,
+    "networks": networks,
+    "network_sizes": network_sizes,
+    "papers": papers,
+}
+PAGES = {
+    "README.md": ("encoders", "architectures"),
+    "docs/results.md": ("trained",),
+    "docs/networks.md": ("networks", "network_sizes", "papers"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
