@@ -2,10 +2,12 @@
 
     flemme-monai compare --output comparison --epochs 20 --set dataset_dir=DIR num_classes=2 \
         "image_size=[128,128]" --pair_set "*_vit*:network_def#backbone#family#spatial_reduction=[4,2,1]"
+    flemme-monai compare --output leaderboard --architectures sem --encoders networks \
+        --at_most --parameters 2000000 --epochs 20 --set dataset_dir=DIR num_classes=2 "image_size=[128,128]"
 
-The widths of every network are scaled to one number of parameters. Each bundle trains and is evaluated in processes
-of its own. A bundle that has its `result.json` is not run again, so a comparison may be stopped and continued. It ends
-with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
+The channels of every network are scaled to one number of parameters, or only of those that have more. Each bundle
+trains and is evaluated in processes of its own. A bundle that has its `result.json` is not run again, so a comparison
+may be stopped and continued. It ends with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
 """
 
 from __future__ import annotations
@@ -21,20 +23,22 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
 from ..recipes import make_bundle, write
 from ..recipes.networks import built_backbone
-from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, serves
+from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
 from ..utils.network_config import config_of
 from .benchmark import setting
-from .measure import markdown_table, matched_width
+from .measure import alternating_seconds, count_flops, count_parameters, markdown_table, matched_width
 from .places import environment, run_command
 
-WIDTHS = ("patch_channels", "channels", "middle_channels")
+NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
+TIMED = 5  # forward passes
 METRICS = {  # task: the means to compare, of which the first is plotted
-    "segmentation": ("dice", "iou"),
+    "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
     "reconstruction": ("psnr", "ssim"),
 }
@@ -64,26 +68,61 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def scaled(widths: Any, factor: float) -> Any:
-    """Widths times a factor, as multiples of 4."""
-    if isinstance(widths, list):
-        return [scaled(width, factor) for width in widths]
-    return max(4, 4 * round(widths * factor / 4))
+def scaled(channels: Any, factor: float) -> Any:
+    """Numbers of channels times a factor, as multiples of 4."""
+    if isinstance(channels, list):
+        return [scaled(value, factor) for value in channels]
+    return max(4, 4 * round(channels * factor / 4))
 
 
-def matched_settings(pair: str, settings: dict[str, Any], parameters: int) -> tuple[dict[str, Any], int]:
-    """The settings of a pair with widths that give a number of parameters, and the number that they give."""
-    usual = config_of(built_backbone(json.loads(make_bundle(pair, settings=settings)["configs/train.json"])))
+def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a backbone's settings says how many channels it has inside."""
+    ends = ("in_channels", "out_channels")
+    return {k: v for k, v in config.items() if k.endswith("channels") and k not in ends and v is not None}
 
-    def widths(factor: float) -> dict[str, Any]:
-        return {f"network_def#backbone#{name}": scaled(usual[name], factor) for name in WIDTHS}
+
+def matched_settings(
+    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False
+) -> tuple[dict[str, Any], float, int]:
+    """The settings of a pair with channels that give a number of parameters.
+
+    Args:
+        pair: ``<architecture>_<backbone>``.
+        settings: of the bundle.
+        parameters: the number.
+        at_most: leave a network that has fewer as it is.
+
+    Returns:
+        The settings, the factor of the channels and the number of parameters that they give.
+    """
+    usual = channel_settings(config_of(built_backbone(_training(pair, settings))))
+
+    def channels(factor: float) -> dict[str, Any]:
+        return {f"network_def#backbone#{name}": scaled(value, factor) for name, value in usual.items()}
 
     def build(factor: float) -> nn.Module:
-        config = json.loads(make_bundle(pair, settings={**settings, **widths(factor)})["configs/train.json"])
-        return ConfigParser(config).get_parsed_content("network_def")
+        chosen = {} if factor == 1 else channels(factor)
+        return ConfigParser(_training(pair, {**settings, **chosen})).get_parsed_content("network_def")
 
+    if at_most and (found := count_parameters(build(1))) <= parameters:
+        return settings, 1.0, found
     factor, found = matched_width(build, parameters, tolerance=0.075)
-    return {**settings, **widths(factor)}, found
+    return {**settings, **channels(factor)}, factor, found
+
+
+def _training(pair: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(make_bundle(pair, settings=settings)["configs/train.json"])
+
+
+def cost(pair: str, settings: dict[str, Any]) -> dict[str, float]:
+    """What one image of the training's size costs: operations, and the median time of a forward pass."""
+    parser = ConfigParser(_training(pair, settings))
+    network = parser.get_parsed_content("network_def").eval()
+    image = torch.rand(1, network.backbone.in_channels, *parser.get_parsed_content("image_size"))
+    with torch.inference_mode():
+        flops = count_flops(lambda: network(image))
+        seconds = alternating_seconds({pair: lambda: network(image)}, TIMED, 1, image.device)[pair]
+    return {"GFLOP": flops / 1e9, "inference ms": 1e3 * statistics.median(seconds)}
 
 
 def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
@@ -116,8 +155,8 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     """Train and evaluate one bundle, or read what was found before."""
     folder = args.output / pair
     folder.mkdir(parents=True, exist_ok=True)
-    settings, parameters = matched_settings(pair, settings_of(pair, args), args.parameters)
-    settings |= {"epochs": args.epochs, "seed": args.seed}
+    settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
+    settings = {**settings, "epochs": args.epochs, "seed": args.seed}
     budget = {"settings": settings, "parameters": parameters}
     result = folder / "result.json"
     if result.exists():
@@ -136,8 +175,10 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
         metrics = summary(file)
     row = {
         "bundle": pair,
+        "channels": f"x {factor:g}",
         "parameters": parameters,
         **{name: metrics[name] for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
+        **cost(pair, settings),
         "seconds an epoch": seconds,
         "peak MiB": memory / 2**20,
     }
@@ -146,7 +187,10 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
-    """A metric over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical."""
+    """A metric over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical.
+
+    Networks from elsewhere are grey, with their names.
+    """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
@@ -154,8 +198,8 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     for row in rows:
         encoders.setdefault(row["bundle"].partition("_")[2], []).append(row)
     for encoder, found in encoders.items():
-        of = ENCODERS[encoder]
-        color, marker = COLORS[of.family], MARKERS[of.connection]
+        of = ENCODERS.get(encoder)
+        color, marker = ("0.4", ".") if of is None else (COLORS[of.family], MARKERS[of.connection])
         axes.plot([r["seconds an epoch"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
         for row in found:
             axes.plot(
@@ -166,7 +210,11 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
                 markersize=7,
                 markerfacecolor=color if ARCHITECTURES[row["bundle"].partition("_")[0]].hierarchical else "white",
             )
-        axes.plot([], [], marker, color=color, label=of.name)
+        if of is None:
+            best = max(found, key=lambda row: row[metric])
+            axes.annotate(encoder, (best["seconds an epoch"], best[metric]), fontsize=7, color=color)
+        else:
+            axes.plot([], [], marker, color=color, label=of.name)
     axes.set(xlabel="seconds an epoch", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
@@ -179,8 +227,14 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs and of the comparison")
     parser.add_argument("--architectures", nargs="+", choices=tuple(ARCHITECTURES), default=["sem", "hsem"])
-    parser.add_argument("--encoders", nargs="+", choices=tuple(ENCODERS), help="all of the architecture")
+    parser.add_argument(
+        "--encoders",
+        nargs="+",
+        choices=(*ENCODERS, *NETWORKS, NETWORK_ROWS),
+        help=f"encoders and networks, {NETWORK_ROWS!r} for all of the latter (default: all encoders)",
+    )
     parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
+    parser.add_argument("--at_most", action="store_true", help="leave networks with fewer parameters as they are")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="NAME=VALUE", help="for all bundles")
@@ -198,9 +252,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     if len(set(tasks.values())) > 1 or not set(tasks.values()) <= METRICS.keys():
         found = ", ".join(f"{architecture} is for {task}" for architecture, task in tasks.items())
         parser.error(f"{found}: name architectures of one task, which is {' or '.join(METRICS)}.")
-    pairs = [(e, a) for e in args.encoders or ENCODERS for a in tasks if args.encoders or serves(e, a)]
+    chosen = [k for key in args.encoders or ENCODERS for k in (NETWORKS if key == NETWORK_ROWS else [key])]
+    shipped = set(pairs(shipped=True))
+    todo = [(e, a) for e in chosen for a in tasks if e in (args.encoders or ()) or f"{a}_{e}" in shipped]
     rows = []
-    for encoder, architecture in pairs:
+    for encoder, architecture in todo:
         rows.append(compare_pair(f"{architecture}_{encoder}", args))
         print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
     with (args.output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:

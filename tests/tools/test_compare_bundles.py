@@ -19,9 +19,18 @@ def test_widths_are_scaled_in_fours() -> None:
 
 @pytest.mark.parametrize("pair", ["sem_unet", "hsem_swind", "ae_vit", "hae_vmamba"])
 def test_every_network_gets_the_same_number_of_parameters(pair: str) -> None:
-    settings, parameters = matched_settings(pair, {}, 300_000)
+    settings, factor, parameters = matched_settings(pair, {}, 300_000)
     assert parameters == pytest.approx(300_000, rel=0.075)
-    assert settings.keys() == {f"network_def#backbone#{name}" for name in compare_bundles.WIDTHS}
+    names = ("patch_channels", "channels", "middle_channels")
+    assert settings.keys() - {"network_def#backbone#final_channels"} == {f"network_def#backbone#{n}" for n in names}
+    assert factor != 1
+
+
+def test_a_network_that_has_fewer_parameters_stays_as_published() -> None:
+    assert matched_settings("sem_classicunet", {}, 20_000_000, at_most=True) == ({}, 1.0, 17_262_020)
+    settings, factor, parameters = matched_settings("sem_classicunet", {}, 300_000, at_most=True)
+    assert settings["network_def#backbone#channels"] == scaled([64, 128, 256, 512], factor)
+    assert parameters == pytest.approx(300_000, rel=0.075)
 
 
 def test_settings_may_be_for_some_bundles_only(tmp_path: Path) -> None:
@@ -35,7 +44,7 @@ def test_settings_may_be_for_some_bundles_only(tmp_path: Path) -> None:
 
     def remember(pair, args):
         seen[pair] = settings_of(pair, args)
-        return {"bundle": pair, "parameters": 1, "dice": 0.5, "iou": 0.5, "seconds an epoch": 1.0, "peak MiB": 1.0}
+        return {"bundle": pair, "parameters": 1, "dice": 0.5, "seconds an epoch": 1.0}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compare_bundles, "compare_pair", remember)
@@ -84,8 +93,11 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
     assert 0 <= row["iou"] <= row["dice"] <= 1
     assert row["seconds an epoch"] > 0
     assert row["peak MiB"] > 100
+    assert row["surface_distance"] >= 0
+    assert row["GFLOP"] > 0
     monkeypatch.setattr(compare_bundles, "run", lambda *args: pytest.fail("it ran again"))
     assert compare_bundles.main([*command, "unet"]) == 0
+    assert row["inference ms"] > 0
     with (tmp_path / "comparison.csv").open(newline="") as file:
         assert [r["bundle"] for r in csv.DictReader(file)] == ["sem_unet"]
     assert (tmp_path / "comparison.png").stat().st_size > 1000
