@@ -34,6 +34,7 @@ class Published:
 
 
 _NO_BIAS = "convolutions before a batch norm have no bias here, which that norm would take away"
+_SCALES = "channels of norms, which have a scale and a shift here and neither there; there the biases stand before them"
 
 PUBLISHED: tuple[Published, ...] = (
     # A
@@ -46,6 +47,19 @@ PUBLISHED: tuple[Published, ...] = (
         f"5,888 biases: {_NO_BIAS}",
         {"up": "conv"},
     ),
+    Published(
+        "scsenet",
+        17_354_695,
+        17_359_111,
+        "JMedSeg, whose gates reduce by 16",
+        f"4,416 biases: {_NO_BIAS}",
+        {"reduction": 16},
+    ),
+    Published("scsenet", 17_968_427, None, "reduction 2 of the paper", "the paper prints no count of this U-Net"),
+    Published("simpleunet", 3_014_594, 3_014_594, "JMedSeg", ""),
+    Published("attentionunet", 34_870_826, 34_878_638, "JMedSeg", f"7,812 biases: {_NO_BIAS}"),
+    Published("r2unet", 39_084_610, 39_077_762, "JMedSeg", f"6,848 {_SCALES}", {"steps": 3}),
+    Published("r2attentionunet", 39_435_178, 39_427_366, "JMedSeg", f"7,812 {_SCALES}", {"steps": 3}),
     # B
     # C
     # D

@@ -147,6 +147,47 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS),
         ("sem", "hsem"),
     ),
+    Network(
+        "scsenet",
+        "flemme_monai.backbones.networks.SCSENet",
+        "U-Net with concurrent squeeze and excitation",
+        "Roy et al., Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks, MICCAI 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "simpleunet",
+        "flemme_monai.backbones.networks.SimpleUNet",
+        "JMedSeg's small U-Net, whose skips are multiplied",
+        "JMedSeg: models of medical image segmentation in Jittor; no paper",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "attentionunet",
+        "flemme_monai.backbones.networks.AttentionUNet",
+        "U-Net whose skips pass attention gates",
+        "Oktay et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "r2unet",
+        "flemme_monai.backbones.networks.R2UNet",
+        "U-Net of recurrent residual convolutions",
+        "Alom et al., Recurrent residual U-Net for medical image segmentation, Journal of Medical Imaging 2019",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "r2attentionunet",
+        "flemme_monai.backbones.networks.R2AttentionUNet",
+        "U-Net of recurrent residual convolutions, whose skips pass attention gates",
+        "Alom et al., Recurrent residual U-Net for medical image segmentation, Journal of Medical Imaging 2019; Oktay "
+        "et al., Attention U-Net: Learning Where to Look for the Pancreas, MIDL 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # B
     # C
     # D

@@ -15,6 +15,11 @@ from flemme_monai.registry import ARCHITECTURES, NETWORKS
 SMALL: dict[str, dict[str, Any]] = {
     # A
     "classicunet": {"channels": [4, 4, 6, 8]},
+    "scsenet": {"channels": [4, 4, 6, 8]},
+    "simpleunet": {"channels": [8, 8, 16, 32]},
+    "attentionunet": {"channels": [4, 4, 6, 8, 8]},
+    "r2unet": {"channels": [4, 4, 6, 8, 8]},
+    "r2attentionunet": {"channels": [4, 4, 6, 8, 8]},
     # B
     # C
     # D

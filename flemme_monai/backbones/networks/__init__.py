@@ -1,7 +1,9 @@
 """Published networks in the two halves of a backbone."""
 
 # A
-from .unet import ClassicUNet
+from .attention_unet import AttentionUNet
+from .r2unet import R2AttentionUNet, R2UNet
+from .unet import ClassicUNet, SCSENet, SimpleUNet
 
 # B
 
@@ -12,5 +14,10 @@ from .unet import ClassicUNet
 # E
 
 __all__ = [
+    "AttentionUNet",
     "ClassicUNet",
+    "R2AttentionUNet",
+    "R2UNet",
+    "SCSENet",
+    "SimpleUNet",
 ]
