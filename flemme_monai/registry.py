@@ -188,6 +188,24 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS),
         ("sem", "hsem"),
     ),
+    Network(
+        "unetpp",
+        "flemme_monai.backbones.networks.UNetPlusPlus",
+        "U-Net with nested, dense skips",
+        "Zhou et al., UNet++: Redesigning Skip Connections to Exploit Multiscale Features, IEEE TMI 2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "unet3p",
+        "flemme_monai.backbones.networks.UNet3Plus",
+        "U-Net with full-scale skips",
+        "Huang et al., UNet 3+: A Full-Scale Connected UNet for Medical Image Segmentation, ICASSP 2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
     # B
     # C
     # D

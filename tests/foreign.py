@@ -20,6 +20,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "attentionunet": {"channels": [4, 4, 6, 8, 8]},
     "r2unet": {"channels": [4, 4, 6, 8, 8]},
     "r2attentionunet": {"channels": [4, 4, 6, 8, 8]},
+    "unetpp": {"channels": [4, 4, 6, 8, 8]},
+    "unet3p": {"channels": [4, 4, 6, 8, 8], "skip_channels": 2},
     # B
     # C
     # D

@@ -4,6 +4,8 @@
 from .attention_unet import AttentionUNet
 from .r2unet import R2AttentionUNet, R2UNet
 from .unet import ClassicUNet, SCSENet, SimpleUNet
+from .unet3p import UNet3Plus
+from .unetpp import UNetPlusPlus
 
 # B
 
@@ -20,4 +22,6 @@ __all__ = [
     "R2UNet",
     "SCSENet",
     "SimpleUNet",
+    "UNet3Plus",
+    "UNetPlusPlus",
 ]
