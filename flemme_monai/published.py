@@ -93,6 +93,30 @@ PUBLISHED: tuple[Published, ...] = (
         f"6,528 biases: {_NO_BIAS}",
         {"deep_supervision": True},
     ),
+    Published(
+        "multiresunet",
+        7_244_826,
+        7_244_828,
+        "JMedSeg",
+        "the last convolution has 2 biases here, and there a norm of 4 parameters",
+    ),
+    Published(
+        "multiresunet",
+        7_244_774,
+        7_262_750,
+        "the paper, one class",
+        "Keras counts 24,522 running statistics; norms after convolutions have no scale there, 6,547 fewer; the last "
+        "convolution has one bias here, and there a norm, which has two parameters before the scale is taken away",
+        out_channels=1,
+    ),
+    Published(
+        "csnet",
+        8_397_764,
+        8_925_636,
+        "JMedSeg",
+        f"3,072 biases: {_NO_BIAS}; a convolution after the attention there, which the paper does not have: 524,800",
+    ),
+    Published("unext", 1_471_426, 1_471_938, "the paper, rounded to 1.47 M, and JMedSeg", f"512 biases: {_NO_BIAS}"),
     # B
     # C
     # D

@@ -206,6 +206,31 @@ NETWORKS: dict[str, Network] = _table(
         ("sem", "hsem"),
         deep_supervision=True,
     ),
+    Network(
+        "multiresunet",
+        "flemme_monai.backbones.networks.MultiResUNet",
+        "U-Net of multi-resolution blocks and residual paths",
+        "Ibtehaz and Rahman, MultiResUNet: Rethinking the U-Net Architecture for Multimodal Biomedical Image "
+        "Segmentation, Neural Networks 2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "csnet",
+        "flemme_monai.backbones.networks.CSNet",
+        "residual U-Net with attention among positions and among channels",
+        "Mou et al., CS-Net: Channel and Spatial Attention Network for Curvilinear Structure Segmentation, MICCAI 2019",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "unext",
+        "flemme_monai.backbones.networks.UNeXt",
+        "small U-Net of convolutions and shifted MLPs",
+        "Valanarasu and Patel, UNeXt: MLP-based Rapid Medical Image Segmentation Network, MICCAI 2022",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
     # B
     # C
     # D

@@ -22,6 +22,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "r2attentionunet": {"channels": [4, 4, 6, 8, 8]},
     "unetpp": {"channels": [4, 4, 6, 8, 8]},
     "unet3p": {"channels": [4, 4, 6, 8, 8], "skip_channels": 2},
+    "multiresunet": {"channels": [4, 4, 6, 8, 8]},
+    "csnet": {"channels": [4, 4, 6, 8, 8]},
+    "unext": {"channels": [8, 8, 10, 10, 12]},
     # B
     # C
     # D

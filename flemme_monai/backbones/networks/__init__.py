@@ -2,10 +2,13 @@
 
 # A
 from .attention_unet import AttentionUNet
+from .csnet import CSNet
+from .multiresunet import MultiResUNet
 from .r2unet import R2AttentionUNet, R2UNet
 from .unet import ClassicUNet, SCSENet, SimpleUNet
 from .unet3p import UNet3Plus
 from .unetpp import UNetPlusPlus
+from .unext import UNeXt
 
 # B
 
@@ -17,11 +20,14 @@ from .unetpp import UNetPlusPlus
 
 __all__ = [
     "AttentionUNet",
+    "CSNet",
     "ClassicUNet",
+    "MultiResUNet",
     "R2AttentionUNet",
     "R2UNet",
     "SCSENet",
     "SimpleUNet",
+    "UNeXt",
     "UNet3Plus",
     "UNetPlusPlus",
 ]
