@@ -47,6 +47,7 @@ PUBLISHED: tuple[Published, ...] = (
         {"up": "conv"},
     ),
     # B
+    Published("segnet", 29_436_226, 29_444_162, "JMedSeg", f"7,936 biases: {_NO_BIAS}"),
     # C
     # D
     # E

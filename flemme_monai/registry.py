@@ -148,6 +148,15 @@ NETWORKS: dict[str, Network] = _table(
         ("sem", "hsem"),
     ),
     # B
+    Network(
+        "segnet",
+        "flemme_monai.backbones.networks.SegNet",
+        "VGG16 and its mirror image, which unpools where the encoder pooled",
+        "Badrinarayanan et al., SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation, "
+        "TPAMI 2017",
+        (*_FEATURES, *_DENOISERS),
+        ("sem",),
+    ),
     # C
     # D
     # E

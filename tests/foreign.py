@@ -16,6 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     # A
     "classicunet": {"channels": [4, 4, 6, 8]},
     # B
+    "segnet": {"channels": [4, 4, 6, 6, 8]},
     # C
     # D
     # E

@@ -4,6 +4,7 @@
 from .unet import ClassicUNet
 
 # B
+from .segnet import SegNet
 
 # C
 
@@ -13,4 +14,5 @@ from .unet import ClassicUNet
 
 __all__ = [
     "ClassicUNet",
+    "SegNet",
 ]

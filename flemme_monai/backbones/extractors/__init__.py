@@ -1,0 +1,1 @@
+"""Trunks of published classifiers, which networks of segmentation begin with."""
