@@ -48,6 +48,28 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     # B
     Published("segnet", 29_436_226, 29_444_162, "JMedSeg", f"7,936 biases: {_NO_BIAS}"),
+    Published(
+        "ternausnet",
+        22_927_393,
+        22_927_393,
+        "paper's network for one class, counted from its layers",
+        "",
+        out_channels=1,
+    ),
+    Published("ternausnet", 29_306_498, 29_306_498, "JMedSeg, VGG16", "", {"depth": 16}),
+    Published(
+        "u2net", 43_995_469, 44_009_869, "authors' network for one class", f"14,400 biases: {_NO_BIAS}", out_channels=1
+    ),
+    Published("u2net", 44_009_318, 44_023_718, "JMedSeg", f"14,400 biases: {_NO_BIAS}"),
+    Published(
+        "u2netsmall",
+        1_128_333,
+        1_131_181,
+        "authors' network for one class",
+        f"2,848 biases: {_NO_BIAS}",
+        out_channels=1,
+    ),
+    Published("u2netsmall", 1_131_814, 1_134_662, "JMedSeg", f"2,848 biases: {_NO_BIAS}"),
     # C
     # D
     # E

@@ -157,6 +157,35 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS),
         ("sem",),
     ),
+    Network(
+        "ternausnet",
+        "flemme_monai.backbones.networks.TernausNet",
+        "U-Net whose encoder is VGG11 or VGG16",
+        "Iglovikov, Shvets, TernausNet: U-Net with VGG11 Encoder Pre-Trained on ImageNet for Image Segmentation, "
+        "arXiv 1801.05746, 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "u2net",
+        "flemme_monai.backbones.networks.U2Net",
+        "a U of residual U-blocks",
+        "Qin et al., U2-Net: Going Deeper with Nested U-Structure for Salient Object Detection, Pattern Recognition "
+        "2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "u2netsmall",
+        "flemme_monai.backbones.networks.U2NetSmall",
+        "a U of residual U-blocks, small",
+        "Qin et al., U2-Net: Going Deeper with Nested U-Structure for Salient Object Detection, Pattern Recognition "
+        "2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
     # C
     # D
     # E

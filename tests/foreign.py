@@ -17,6 +17,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "classicunet": {"channels": [4, 4, 6, 8]},
     # B
     "segnet": {"channels": [4, 4, 6, 6, 8]},
+    "ternausnet": {"channels": [4, 4, 6, 6, 8], "decoder_channels": 1},
+    "u2net": {"channels": [3, 3, 3, 4, 4, 4], "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "u2netsmall": {"channels": [2] * 6, "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
     # C
     # D
     # E

@@ -1,10 +1,11 @@
 """Published networks in the two halves of a backbone."""
 
 # A
-from .unet import ClassicUNet
-
 # B
 from .segnet import SegNet
+from .ternausnet import TernausNet
+from .u2net import U2Net, U2NetSmall
+from .unet import ClassicUNet
 
 # C
 
@@ -15,4 +16,7 @@ from .segnet import SegNet
 __all__ = [
     "ClassicUNet",
     "SegNet",
+    "TernausNet",
+    "U2Net",
+    "U2NetSmall",
 ]
