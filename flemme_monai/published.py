@@ -49,5 +49,7 @@ PUBLISHED: tuple[Published, ...] = (
     # B
     # C
     # D
+    Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
+    Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),
     # E
 )

@@ -8,9 +8,13 @@ from .unet import ClassicUNet
 # C
 
 # D
+# isort: split
+from .shiftnet import LightNet, OneNet
 
 # E
 
 __all__ = [
     "ClassicUNet",
+    "LightNet",
+    "OneNet",
 ]
