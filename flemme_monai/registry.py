@@ -166,6 +166,14 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS, *_LATENT_ALONE),
         ("sem",),
     ),
+    Network(
+        "lrfeanet",
+        "flemme_monai.backbones.networks.LRFEANet",
+        "large receptive fields and external attention",
+        "THU-CVLab, JMedSeg, https://github.com/THU-CVlab/JMedSeg, 2021 (code, no paper)",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+    ),
     # E
 )
 

@@ -59,3 +59,9 @@ class ConvNormAct(nn.Sequential):
         if act is not None:
             layers["act"] = get_act_layer(act)
         super().__init__(OrderedDict(layers))
+
+
+def groups_of_16(channels: int, most: int = 32) -> int:
+    """How many groups a group norm has whose groups are 16 channels wide, or more above ``most`` groups."""
+    wanted = min(most, max(1, channels // 16))
+    return next(groups for groups in range(wanted, 0, -1) if channels % groups == 0)

@@ -9,12 +9,14 @@ from .unet import ClassicUNet
 
 # D
 # isort: split
+from .lrfeanet import LRFEANet
 from .shiftnet import LightNet, OneNet
 
 # E
 
 __all__ = [
     "ClassicUNet",
+    "LRFEANet",
     "LightNet",
     "OneNet",
 ]
