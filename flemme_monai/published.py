@@ -49,5 +49,8 @@ PUBLISHED: tuple[Published, ...] = (
     # B
     # C
     # D
+    Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
+    Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),
+    Published("lrfeanet", 51_193_770, 51_193_770, "JMedSeg, counted: its comment says 34.8 M of another trunk", ""),
     # E
 )

@@ -8,9 +8,15 @@ from .unet import ClassicUNet
 # C
 
 # D
+# isort: split
+from .lrfeanet import LRFEANet
+from .shiftnet import LightNet, OneNet
 
 # E
 
 __all__ = [
     "ClassicUNet",
+    "LRFEANet",
+    "LightNet",
+    "OneNet",
 ]
