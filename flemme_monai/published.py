@@ -72,5 +72,8 @@ PUBLISHED: tuple[Published, ...] = (
     Published("u2netsmall", 1_131_814, 1_134_662, "JMedSeg", f"2,848 biases: {_NO_BIAS}"),
     # C
     # D
+    Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
+    Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),
+    Published("lrfeanet", 51_193_770, 51_193_770, "JMedSeg, counted: its comment says 34.8 M of another trunk", ""),
     # E
 )

@@ -188,6 +188,30 @@ NETWORKS: dict[str, Network] = _table(
     ),
     # C
     # D
+    Network(
+        "onenet",
+        "flemme_monai.backbones.networks.OneNet",
+        "shift-group convolutions at a quarter of the resolution, features concatenated",
+        "THU-CVLab, JMedSeg, https://github.com/THU-CVlab/JMedSeg, 2021 (code, no paper)",
+        (*_FEATURES, *_DENOISERS, *_LATENT_ALONE),
+        ("sem",),
+    ),
+    Network(
+        "lightnet",
+        "flemme_monai.backbones.networks.LightNet",
+        "shift-group convolutions at a quarter of the resolution, features multiplied",
+        "THU-CVLab, JMedSeg, https://github.com/THU-CVlab/JMedSeg, 2021 (code, no paper)",
+        (*_FEATURES, *_DENOISERS, *_LATENT_ALONE),
+        ("sem",),
+    ),
+    Network(
+        "lrfeanet",
+        "flemme_monai.backbones.networks.LRFEANet",
+        "large receptive fields and external attention",
+        "THU-CVLab, JMedSeg, https://github.com/THU-CVlab/JMedSeg, 2021 (code, no paper)",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+    ),
     # E
 )
 

@@ -22,6 +22,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "u2netsmall": {"channels": [2] * 6, "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
     # C
     # D
+    "onenet": {
+        "channels": [4, 8],
+        "group_width": 2,
+        "dilations": [[1], [2, 4]],
+        "taps": [0, 1, 1],
+        "head_channels": 8,
+    },
+    "lightnet": {"channels": [4, 16], "group_width": 2, "dilations": [[1], [2, 4]], "taps": [0, 1, 1]},
+    "lrfeanet": {"channels": [4, 4, 4, 8, 8], "dilations": [[1], [1], [1], [1, 2], [1, 4]], "memories": 4},
     # E
 }
 DIMS_2_ONLY: tuple[str, ...] = ()  # networks that refuse 3D, with the reason

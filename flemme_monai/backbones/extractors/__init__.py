@@ -1,1 +1,1 @@
-"""Trunks of published classifiers, which networks of segmentation begin with."""
+"""Trunks of published networks: encoders that keep their publishers' names inside, so that their weights can be loaded."""
