@@ -70,6 +70,8 @@ PUBLISHED: tuple[Published, ...] = (
         out_channels=1,
     ),
     Published("u2netsmall", 1_131_814, 1_134_662, "JMedSeg", f"2,848 biases: {_NO_BIAS}"),
+    Published("hardnet", 17_423_934, 17_423_934, "JMedSeg", ""),
+    Published("hardnetalter", 17_836_094, 17_836_094, "JMedSeg", ""),
     # C
     # D
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),

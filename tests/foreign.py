@@ -20,6 +20,20 @@ SMALL: dict[str, dict[str, Any]] = {
     "ternausnet": {"channels": [4, 4, 6, 6, 8], "decoder_channels": 1},
     "u2net": {"channels": [3, 3, 3, 4, 4, 4], "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
     "u2netsmall": {"channels": [2] * 6, "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "hardnet": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
+    "hardnetalter": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
     # C
     # D
     "onenet": {

@@ -39,7 +39,8 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
 
     Args:
         trunk: an encoder, before conditions are attached; it has ``spatial_dims`` and ``weight_names``
-            (:class:`PublishedNames`).
+            (:class:`PublishedNames`), and may have a method ``adapt_weights`` from a file's tensors, by its own names,
+            to those that it takes.
         path: a file ``.pt``, ``.pth`` or ``.safetensors``; None leaves the trunk as it is.
 
     Raises:
@@ -56,6 +57,8 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
             "fetch them first, since nothing is downloaded here, or leave encoder_weights out"
         )
     state = renamed(read_weights(file), cast(PublishedNames, trunk).weight_names)
+    if hasattr(trunk, "adapt_weights"):
+        state = trunk.adapt_weights(state)  # type: ignore[operator]  # a method of some trunks
     own = trunk.state_dict(keep_vars=True)
     _refuse_other_dimensions(state, own, cast(EncoderAttributes, trunk).spatial_dims, f"encoder_weights: {file}")
     first = convolutions_of(trunk)[0].weight

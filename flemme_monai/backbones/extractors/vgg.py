@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Pool
 from torch import nn
 
 from ...blocks import ConditionEmbeddings, ConvBlock, Stage
-from ..backbone import check_image
+from ..backbone import check_image, convolutions_of
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # in each stage, by depth
 
@@ -40,7 +40,7 @@ class IndexPool(nn.Module):
 
 
 class VGGEncoder(nn.Module):
-    """[stage -> pool -> keep] x 5 (VGG: Simonyan, Zisserman, ICLR 2015).
+    """[stage -> pool -> keep] x 5 (VGG: Simonyan, Zisserman, ICLR 2015); takes torchvision's weights of that depth.
 
     Args:
         spatial_dims: 2 or 3.
@@ -52,6 +52,9 @@ class VGGEncoder(nn.Module):
         dropout: probability that a channel is dropped after a convolution.
         keep_indices: keep the indices of the pools' maxima instead of the features before the pools.
         min_latent_positions: positions that the latent needs in training; 2 under instance norm.
+
+    Attributes:
+        weight_names: torchvision's names, by numbers of all layers in a row, and those here.
 
     Raises:
         ValueError: If the depth is another, or there are not five widths.
@@ -78,16 +81,42 @@ class VGGEncoder(nn.Module):
         self.size_divisor = [32] * spatial_dims
         self.min_latent_positions = min_latent_positions
         self.stages = nn.ModuleList()
-        before = in_channels
-        for convolutions, width in zip(CONVOLUTIONS[depth], channels):
+        self.weight_names: list[tuple[str, str]] = []
+        before, number = in_channels, 0
+        for i, (convolutions, width) in enumerate(zip(CONVOLUTIONS[depth], channels)):
             blocks = [
-                ConvBlock(spatial_dims, width if i else before, width, norm, act, dropout=dropout)
-                for i in range(convolutions)
+                ConvBlock(spatial_dims, width if j else before, width, norm, act, dropout=dropout)
+                for j in range(convolutions)
             ]
             self.stages.append(Stage(blocks, [width] * convolutions))
             before = width
+            for j in range(convolutions):
+                for layer in ("conv",) if norm is None else ("conv", "norm"):
+                    self.weight_names.append((rf"^features\.{number}\.", f"stages.{i}.blocks.{j}.{layer}."))
+                    number += 1
+                number += 1  # an activation
+            number += 1  # a pool
         pool = IndexPool if keep_indices else FeaturePool
         self.pools = nn.ModuleList([pool(spatial_dims) for _ in channels])
+        for layer in convolutions_of(self):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def adapt_weights(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Published weights, with biases before batch norms, for this trunk, where they have none.
+
+        The mean that the norm takes away is smaller by the bias.
+
+        Args:
+            state: tensors by the names here.
+        """
+        adapted = dict(state)
+        for key in state:
+            mean = key.replace(".conv.bias", ".norm.running_mean")
+            if mean != key and mean in state and key not in self.state_dict():
+                adapted[mean] = state[mean] - adapted.pop(key)
+        return adapted
 
     def forward(
         self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None

@@ -5,6 +5,7 @@ from .unet import ClassicUNet
 
 # B
 # isort: split
+from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
 from .segnet import SegNet
 from .ternausnet import TernausNet
 from .u2net import U2Net, U2NetSmall
@@ -20,6 +21,8 @@ from .shiftnet import LightNet, OneNet
 
 __all__ = [
     "ClassicUNet",
+    "HarDNetAlter",
+    "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
     "OneNet",

@@ -11,6 +11,7 @@ from ...blocks import ConvBlock, Stage
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
+from ..encoder_weights import load_encoder_weights
 from ..extractors.vgg import CONVOLUTIONS, VGGEncoder
 from ..fuses import Unpool
 from ..stages import StageDecoder
@@ -27,6 +28,7 @@ class SegNet(Backbone):
         norm: ``batch``, ``instance``, ``group``, ``layer`` or None.
         act: any activation MONAI names.
         dropout: probability that a channel is dropped after a convolution.
+        encoder_weights: file of weights of vgg16_bn by torchvision's names; None: not used.
         conditioning: its conditions; None: not used.
         checkpointing: recompute the activations of every stage in the backward pass.
     """
@@ -40,6 +42,7 @@ class SegNet(Backbone):
         norm: str | None = "batch",
         act: str | tuple = "relu",
         dropout: float = 0.0,
+        encoder_weights: str | None = None,
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
@@ -55,6 +58,7 @@ class SegNet(Backbone):
             keep_indices=True,
             min_latent_positions=family.min_latent_positions,
         )
+        load_encoder_weights(encoder, encoder_weights)
         stages: list[Stage] = []
         features: list[int] = []
         for i in range(4, -1, -1):

@@ -13,6 +13,7 @@ from ...blocks import ConvBlock, InterpolateUp, Stage, make_norm
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
+from ..encoder_weights import load_encoder_weights
 from ..extractors.vgg import VGGEncoder
 from ..fuses import Cat
 from ..stages import StageDecoder
@@ -38,6 +39,7 @@ class TernausNet(Backbone):
         norm: None (as published), ``batch``, ``instance``, ``group`` or ``layer``.
         act: any activation MONAI names.
         dropout: probability that a channel is dropped after a convolution.
+        encoder_weights: file of weights of the VGG of that depth by torchvision's names; None: not used.
         conditioning: its conditions; None: not used.
         checkpointing: recompute the activations of every stage in the backward pass.
 
@@ -56,6 +58,7 @@ class TernausNet(Backbone):
         norm: str | None = None,
         act: str | tuple = "relu",
         dropout: float = 0.0,
+        encoder_weights: str | None = None,
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
@@ -80,6 +83,7 @@ class TernausNet(Backbone):
             dropout,
             min_latent_positions=family.min_latent_positions,
         )
+        load_encoder_weights(encoder, encoder_weights)
         inner = [factor * decoder_channels for factor in INNER]
         raised = [factor * decoder_channels for factor in RAISED[depth]]
         joined = [width + skip for width, skip in zip(raised, reversed(channels))]
