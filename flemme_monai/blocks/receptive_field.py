@@ -76,17 +76,29 @@ class PartialDecoder(nn.Module):
         def conv(width: int) -> ConvBlock:
             return ConvBlock(spatial_dims, width, width, norm, None)
 
-        self.factors = nn.ModuleList([nn.ModuleList([conv(channels) for _ in range(count)]) for count in factors])
+        self.products = nn.ModuleList([_Product([conv(channels) for _ in range(count)]) for count in factors])
         self.raises = nn.ModuleList([conv((i + 1) * channels) for i in range(len(factors))])
         self.joins = nn.ModuleList([conv((i + 2) * channels) for i in range(len(factors))])
 
     def forward(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Features (B, C, *s_i), coarse to fine, to what is joined up to each: (B, (i + 1) C, *s_i)."""
         joined = [inputs[0]]
-        for i, (factors, up, join) in enumerate(zip(self.factors, self.raises, self.joins)):
-            product = inputs[i + 1]
-            size = list(product.shape[2:])
-            for j, factor in enumerate(factors):
-                product = product * factor(linear_resize(inputs[j], size))
-            joined.append(join(torch.cat([product, up(linear_resize(joined[i], size))], 1)))
+        for i, (product, up, join) in enumerate(zip(self.products, self.raises, self.joins)):
+            own = product(inputs[i + 1], inputs)
+            raised = up(linear_resize(joined[i], list(own.shape[2:])))
+            joined.append(join(torch.cat([own, raised], 1)))
         return joined
+
+
+class _Product(nn.Module):
+    """A feature times coarser ones, each resized and through a module of its own."""
+
+    def __init__(self, factors: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.factors = nn.ModuleList(factors)
+
+    def forward(self, x: torch.Tensor, coarser: list[torch.Tensor]) -> torch.Tensor:
+        size = list(x.shape[2:])
+        for i, factor in enumerate(self.factors):
+            x = x * factor(linear_resize(coarser[i], size))
+        return x

@@ -115,7 +115,7 @@ class HarDNetEncoder(StageEncoder):
             before = width
         stem = [
             ConvBlock(spatial_dims, in_channels, stem_channels[0], norm, act, stride=2),
-            ConvBlock(spatial_dims, *stem_channels, norm, act),
+            ConvBlock(spatial_dims, stem_channels[0], stem_channels[1], norm, act),
         ]
         stages = [Stage(stem, stem_channels)]
         for members in ((0,), (1, 2), (3,), (4,)):

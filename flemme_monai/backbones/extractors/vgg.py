@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 from monai.networks.layers.factories import Pool
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from ...blocks import ConditionEmbeddings, ConvBlock, Stage
-from ..backbone import check_image, convolutions_of
+from ..backbone import check_image
 
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # in each stage, by depth
 
@@ -91,32 +93,34 @@ class VGGEncoder(nn.Module):
             self.stages.append(Stage(blocks, [width] * convolutions))
             before = width
             for j in range(convolutions):
-                for layer in ("conv",) if norm is None else ("conv", "norm"):
-                    self.weight_names.append((rf"^features\.{number}\.", f"stages.{i}.blocks.{j}.{layer}."))
+                for part in ("conv",) if norm is None else ("conv", "norm"):
+                    self.weight_names.append((rf"^features\.{number}\.", f"stages.{i}.blocks.{j}.{part}."))
                     number += 1
                 number += 1  # an activation
             number += 1  # a pool
         pool = IndexPool if keep_indices else FeaturePool
         self.pools = nn.ModuleList([pool(spatial_dims) for _ in channels])
-        for layer in convolutions_of(self):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        for module in self.modules():
+            if isinstance(module, _ConvNd):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
-    def adapt_weights(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Published weights, with biases before batch norms, for this trunk, where they have none.
+    def converted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A file's tensors, whose convolutions have biases before norms too, for a trunk where they have none there.
 
         The mean that the norm takes away is smaller by the bias.
 
         Args:
-            state: tensors by the names here.
+            state: tensors by torchvision's names.
         """
-        adapted = dict(state)
+        found = dict(state)
         for key in state:
-            mean = key.replace(".conv.bias", ".norm.running_mean")
-            if mean != key and mean in state and key not in self.state_dict():
-                adapted[mean] = state[mean] - adapted.pop(key)
-        return adapted
+            match = re.fullmatch(r"features\.(\d+)\.bias", key)
+            mean = f"features.{int(match[1]) + 1}.running_mean" if match else ""
+            if mean in state:
+                found[mean] = state[mean] - found.pop(key)
+        return found
 
     def forward(
         self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
