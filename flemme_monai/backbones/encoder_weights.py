@@ -56,7 +56,7 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
             "fetch them first, since nothing is downloaded here, or leave encoder_weights out"
         )
     state = renamed(read_weights(file), cast(PublishedNames, trunk).weight_names)
-    own = trunk.state_dict(keep_vars=True)
+    own: dict[str, torch.Tensor] = trunk.state_dict(keep_vars=True)
     _refuse_other_dimensions(state, own, cast(EncoderAttributes, trunk).spatial_dims, f"encoder_weights: {file}")
     first = convolutions_of(trunk)[0].weight
     fit: dict[str, torch.Tensor] = {}
