@@ -113,5 +113,5 @@ def test_weights_of_another_trunk_are_refused_and_change_nothing(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_not_fetched(tmp_path):
-    with pytest.raises(FileNotFoundError, match="encoder_weights is .*resnet34.pth, and there is no such file; expected"):
+    with pytest.raises(FileNotFoundError, match=r"encoder_weights is \S+resnet34.pth, and there is no such"):
         load_encoder_weights(resnet(), tmp_path / "resnet34.pth")

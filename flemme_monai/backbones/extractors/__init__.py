@@ -1,1 +1,1 @@
-"""Trunks of published networks: encoders that keep their publishers' names inside, so that their weights can be loaded."""
+"""Trunks of published networks: encoders with their publishers' names inside, for which there are weights."""

@@ -10,9 +10,9 @@ import torch
 from monai.networks.layers.factories import Conv, Pool
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from ...blocks import Stage, make_norm
-from ..backbone import convolutions_of
 from ..stages import StageEncoder
 
 # blocks of each stage, and whether they are bottlenecks; 10, 14 and 26 are the shortest of either kind
@@ -94,9 +94,7 @@ class Bottleneck(nn.Module):
         conv, after, bias = Conv["conv", spatial_dims], channels * self.expansion, _has_bias(norm)
         self.conv1 = conv(in_channels, channels, 1, bias=bias)
         self.bn1 = make_norm(norm, spatial_dims, channels)
-        self.conv2 = conv(
-            channels, channels, 3, stride=stride, padding=dilation[0], dilation=dilation[0], bias=bias
-        )
+        self.conv2 = conv(channels, channels, 3, stride=stride, padding=dilation[0], dilation=dilation[0], bias=bias)
         self.bn2 = make_norm(norm, spatial_dims, channels)
         self.conv3 = conv(channels, after, 1, bias=bias)
         self.bn3 = make_norm(norm, spatial_dims, after)
@@ -205,5 +203,6 @@ class ResNet(StageEncoder):
             min_latent_positions=2 if norm == "instance" else 1,
         )
         self.feature_channels = feature_channels
-        for layer in convolutions_of(self):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # He et al., ICCV 2015
+        for layer in self.modules():
+            if isinstance(layer, _ConvNd):  # He et al., ICCV 2015
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,7 +1,11 @@
 """Published networks in the two halves of a backbone."""
 
 # A
-from .unet import ClassicUNet
+from .attention_unet import AttentionUNet
+from .r2unet import R2AttentionUNet, R2UNet
+from .unet import ClassicUNet, SCSENet, SimpleUNet
+from .unet3p import UNet3Plus
+from .unetpp import UNetPlusPlus
 
 # B
 # isort: split
@@ -11,6 +15,8 @@ from .ternausnet import TernausNet
 from .u2net import U2Net, U2NetSmall
 
 # C
+# isort: split
+from .linknet import CENet, DLinkNet
 
 # D
 # isort: split
@@ -20,14 +26,23 @@ from .shiftnet import LightNet, OneNet
 # E
 
 __all__ = [
+    "AttentionUNet",
+    "CENet",
     "ClassicUNet",
+    "DLinkNet",
     "HarDNetAlter",
     "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
     "OneNet",
+    "R2AttentionUNet",
+    "R2UNet",
+    "SCSENet",
     "SegNet",
+    "SimpleUNet",
     "TernausNet",
     "U2Net",
     "U2NetSmall",
+    "UNet3Plus",
+    "UNetPlusPlus",
 ]
