@@ -119,6 +119,14 @@ PUBLISHED: tuple[Published, ...] = (
     Published("u2netsmall", 1_131_814, 1_134_662, "JMedSeg", f"2,848 biases: {_NO_BIAS}"),
     Published("hardnet", 17_423_934, 17_423_934, "JMedSeg", ""),
     Published("hardnetalter", 17_836_094, 17_836_094, "JMedSeg", ""),
+    Published(
+        "denseunet",
+        49_526_435,
+        49_527_843,
+        "authors' network, counted from its layers without Keras' separate scales and biases after batch norms",
+        f"1,408 biases: {_NO_BIAS}",
+        out_channels=3,
+    ),
     # C
     # D
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),

@@ -263,6 +263,15 @@ NETWORKS: dict[str, Network] = _table(
         _FEATURES,
         ("sem", "hsem"),
     ),
+    Network(
+        "denseunet",
+        "flemme_monai.backbones.networks.DenseUNet",
+        "DenseNet-161 whose features a decoder adds",
+        "Li et al., H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation From CT Volumes, TMI "
+        "2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # C
     # D
     Network(

@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "layers": [4, 4, 2, 2, 2],
         "decoder_channels": 3,
     },
+    "denseunet": {"stem_channels": 4, "growth": 2, "layers": [2, 2, 2, 2], "decoder_channels": 4},
     # C
     # D
     "onenet": {

@@ -9,6 +9,7 @@ from .unetpp import UNetPlusPlus
 
 # B
 # isort: split
+from .denseunet import DenseUNet
 from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
 from .segnet import SegNet
 from .ternausnet import TernausNet
@@ -30,6 +31,7 @@ __all__ = [
     "CENet",
     "ClassicUNet",
     "DLinkNet",
+    "DenseUNet",
     "HarDNetAlter",
     "HarDNetMSEG",
     "LRFEANet",
