@@ -127,6 +127,15 @@ PUBLISHED: tuple[Published, ...] = (
         f"1,408 biases: {_NO_BIAS}",
         out_channels=3,
     ),
+    Published("hrnet", 9_636_242, 9_636_512, "HRNetV2-W18, counted from the paper's layers", f"270 biases: {_NO_BIAS}"),
+    Published(
+        "hrnet",
+        65_846_402,
+        65_847_122,
+        "HRNetV2-W48, counted from the paper's layers, which has 65.8 to 65.9 M",
+        f"720 biases: {_NO_BIAS}",
+        {"channels": 48},
+    ),
     # C
     # D
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),

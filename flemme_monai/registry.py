@@ -272,6 +272,14 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS),
         ("sem", "hsem"),
     ),
+    Network(
+        "hrnet",
+        "flemme_monai.backbones.networks.HRNet",
+        "branches at four resolutions that exchange their features",
+        "Wang et al., Deep High-Resolution Representation Learning for Visual Recognition, TPAMI 2020",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
     # C
     # D
     Network(

@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "decoder_channels": 3,
     },
     "denseunet": {"stem_channels": 4, "growth": 2, "layers": [2, 2, 2, 2], "decoder_channels": 4},
+    "hrnet": {"channels": 2, "units": [1, 1, 1], "blocks": 1, "stem_channels": 2},
     # C
     # D
     "onenet": {

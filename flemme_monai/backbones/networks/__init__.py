@@ -11,6 +11,7 @@ from .unetpp import UNetPlusPlus
 # isort: split
 from .denseunet import DenseUNet
 from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
+from .hrnet_seg import HRNet
 from .segnet import SegNet
 from .ternausnet import TernausNet
 from .u2net import U2Net, U2NetSmall
@@ -32,6 +33,7 @@ __all__ = [
     "ClassicUNet",
     "DLinkNet",
     "DenseUNet",
+    "HRNet",
     "HarDNetAlter",
     "HarDNetMSEG",
     "LRFEANet",
