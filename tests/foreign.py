@@ -26,8 +26,37 @@ SMALL: dict[str, dict[str, Any]] = {
     "csnet": {"channels": [4, 4, 6, 8, 8]},
     "unext": {"channels": [8, 8, 10, 10, 12]},
     # B
+    "segnet": {"channels": [4, 4, 6, 6, 8]},
+    "ternausnet": {"channels": [4, 4, 6, 6, 8], "decoder_channels": 1},
+    "u2net": {"channels": [3, 3, 3, 4, 4, 4], "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "u2netsmall": {"channels": [2] * 6, "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "hardnet": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
+    "hardnetalter": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
+    "denseunet": {"stem_channels": 4, "growth": 2, "layers": [2, 2, 2, 2], "decoder_channels": 4},
+    "hrnet": {"channels": 2, "units": [1, 1, 1], "blocks": 1, "stem_channels": 2},
     # C
     # D
+    "onenet": {
+        "channels": [4, 8],
+        "group_width": 2,
+        "dilations": [[1], [2, 4]],
+        "taps": [0, 1, 1],
+        "head_channels": 8,
+    },
+    "lightnet": {"channels": [4, 16], "group_width": 2, "dilations": [[1], [2, 4]], "taps": [0, 1, 1]},
+    "lrfeanet": {"channels": [4, 4, 4, 8, 8], "dilations": [[1], [1], [1], [1, 2], [1, 4]], "memories": 4},
     # E
 }
 DIMS_2_ONLY: tuple[str, ...] = ()  # networks that refuse 3D, with the reason

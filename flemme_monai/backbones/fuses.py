@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from ..blocks import ConvBlock, make_norm
+from ..blocks import ConvBlock, linear_resize, make_norm
 
 
 class Cat(nn.Module):
@@ -115,3 +116,30 @@ class ResPath(nn.Module):
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) and ``skip`` (B, K, *s) to (B, P + C, *s)."""
         return torch.cat([self.units(skip), x], 1)
+
+
+class CatUp(nn.Module):
+    """The channels of both, those of the encoder first, at twice the resolution (JMedSeg's ResUNet)."""
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) and ``skip`` (B, K, *s) to (B, K + C, *(2 s)), interpolated linearly."""
+        return linear_resize(torch.cat([skip, x], 1), [2 * n for n in x.shape[2:]])
+
+
+class Unpool(nn.Module):
+    """Max unpooling: values return to where a pool of 2 found its maxima, all else is 0 (SegNet, Badrinarayanan et al.
+    2017)."""
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x`` and the pool's indices ``skip``, both (B, C, *s), to (B, C, *(2 s))."""
+        if x.dim() == 4:  # functions, since scripting fails on the modules
+            return F.max_unpool2d(x, skip, [2, 2])
+        return F.max_unpool3d(x, skip, [2, 2, 2])
+
+
+class NoSkip(nn.Module):
+    """The decoder's feature alone, at a level that the encoder keeps no feature of."""
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x``."""
+        return x

@@ -1,32 +1,45 @@
 """Published networks in the two halves of a backbone."""
 
-# A
 from .attention_unet import AttentionUNet
 from .csnet import CSNet
+from .denseunet import DenseUNet
+from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
+from .hrnet_seg import HRNet
+from .linknet import CENet, DLinkNet
+from .lrfeanet import LRFEANet
 from .multiresunet import MultiResUNet
 from .r2unet import R2AttentionUNet, R2UNet
+from .segnet import SegNet
+from .shiftnet import LightNet, OneNet
+from .ternausnet import TernausNet
+from .u2net import U2Net, U2NetSmall
 from .unet import ClassicUNet, SCSENet, SimpleUNet
 from .unet3p import UNet3Plus
 from .unetpp import UNetPlusPlus
 from .unext import UNeXt
 
-# B
-
-# C
-
-# D
-
-# E
-
 __all__ = [
     "AttentionUNet",
+    "CENet",
     "CSNet",
     "ClassicUNet",
+    "DLinkNet",
+    "DenseUNet",
+    "HRNet",
+    "HarDNetAlter",
+    "HarDNetMSEG",
+    "LRFEANet",
+    "LightNet",
     "MultiResUNet",
+    "OneNet",
     "R2AttentionUNet",
     "R2UNet",
     "SCSENet",
+    "SegNet",
     "SimpleUNet",
+    "TernausNet",
+    "U2Net",
+    "U2NetSmall",
     "UNeXt",
     "UNet3Plus",
     "UNetPlusPlus",
