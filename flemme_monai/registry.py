@@ -208,6 +208,93 @@ NETWORKS: dict[str, Network] = _table(
     ),
     # B
     # C
+    Network(
+        "deeplabv2",
+        "flemme_monai.backbones.networks.DeepLabV2",
+        "dilated ResNet, four dilated convolutions summed",
+        "Chen et al., DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully "
+        "Connected CRFs, TPAMI 2018",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+    ),
+    Network(
+        "deeplabv3plus",
+        "flemme_monai.backbones.networks.DeepLabV3Plus",
+        "dilated ResNet, atrous spatial pyramid pooling, refined by an early feature",
+        "Chen et al., Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation, ECCV 2018",
+        _FEATURES,
+        ("sem",),
+    ),
+    Network(
+        "pspnet",
+        "flemme_monai.backbones.networks.PSPNet",
+        "dilated ResNet, means over grids of several sizes",
+        "Zhao et al., Pyramid Scene Parsing Network, CVPR 2017",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+        deep_supervision=True,
+    ),
+    Network(
+        "danet",
+        "flemme_monai.backbones.networks.DANet",
+        "dilated ResNet, attention among positions and among channels",
+        "Fu et al., Dual Attention Network for Scene Segmentation, CVPR 2019",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+        deep_supervision=True,
+    ),
+    Network(
+        "ocnet",
+        "flemme_monai.backbones.networks.OCNet",
+        "dilated ResNet, attention among positions of the same object",
+        "Yuan et al., OCNet: Object Context for Semantic Segmentation, IJCV 2021",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+        deep_supervision=True,
+    ),
+    Network(
+        "ocrnet",
+        "flemme_monai.backbones.networks.OCRNet",
+        "dilated ResNet, attention to soft regions of the classes",
+        "Yuan, Chen and Wang, Object-Contextual Representations for Semantic Segmentation, ECCV 2020",
+        _FEATURES,
+        ("sem",),
+        deep_supervision=True,
+    ),
+    Network(
+        "eanet",
+        "flemme_monai.backbones.networks.EANet",
+        "dilated ResNet, external attention",
+        "Guo et al., Beyond Self-attention: External Attention using Two Linear Layers for Visual Tasks, TPAMI 2023",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem",),
+    ),
+    Network(
+        "resunet",
+        "flemme_monai.backbones.networks.ResUNet",
+        "U-Net on three stages of a ResNet",
+        "JMedSeg: models of medical image segmentation in Jittor; no paper. He et al., Deep Residual Learning for "
+        "Image Recognition, CVPR 2016",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "dlinknet",
+        "flemme_monai.backbones.networks.DLinkNet",
+        "LinkNet on a ResNet, a cascade of dilated convolutions between",
+        "Zhou, Zhang and Wu, D-LinkNet: LinkNet with Pretrained Encoder and Dilated Convolution for High Resolution "
+        "Satellite Imagery Road Extraction, CVPR workshops 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "cenet",
+        "flemme_monai.backbones.networks.CENet",
+        "LinkNet on a ResNet, dense atrous convolutions and pooling of several kernels between",
+        "Gu et al., CE-Net: Context Encoder Network for 2D Medical Image Segmentation, TMI 2019",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # D
     Network(
         "onenet",

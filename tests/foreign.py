@@ -24,6 +24,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "unet3p": {"channels": [4, 4, 6, 8, 8], "skip_channels": 2},
     # B
     # C
+    "deeplabv2": {"depth": 14, "channels": 2},
+    "deeplabv3plus": {"depth": 14, "channels": 2, "head_channels": 8, "low_level_channels": 4},
+    "pspnet": {"depth": 14, "channels": 2, "head_channels": 8, "auxiliary_channels": 8},
+    "danet": {"depth": 14, "channels": 2, "head_channels": 8},
+    "ocnet": {"depth": 14, "channels": 2, "head_channels": 8, "key_channels": 4},
+    "ocrnet": {"depth": 14, "channels": 2, "head_channels": 8, "key_channels": 4},
+    "eanet": {"depth": 14, "channels": 2, "attention_channels": 8, "memories": 4, "head_channels": 8},
+    "resunet": {"depth": 14, "channels": 2},
+    "dlinknet": {"depth": 10, "channels": 4, "head_channels": 4},
+    "cenet": {"depth": 10, "channels": 4, "head_channels": 4},
     # D
     "onenet": {
         "channels": [4, 8],

@@ -11,7 +11,13 @@ from .unetpp import UNetPlusPlus
 
 # C
 # isort: split
+from .danet import DANet
+from .deeplab import DeepLabV2, DeepLabV3Plus
+from .eanet import EANet
 from .linknet import CENet, DLinkNet
+from .ocnet import OCNet, OCRNet
+from .pspnet import PSPNet
+from .resunet import ResUNet
 
 # D
 # isort: split
@@ -24,12 +30,20 @@ __all__ = [
     "AttentionUNet",
     "CENet",
     "ClassicUNet",
+    "DANet",
     "DLinkNet",
+    "DeepLabV2",
+    "DeepLabV3Plus",
+    "EANet",
     "LRFEANet",
     "LightNet",
+    "OCNet",
+    "OCRNet",
     "OneNet",
+    "PSPNet",
     "R2AttentionUNet",
     "R2UNet",
+    "ResUNet",
     "SCSENet",
     "SimpleUNet",
     "UNet3Plus",
