@@ -2,13 +2,19 @@
 
 from .attention_unet import AttentionUNet
 from .csnet import CSNet
+from .danet import DANet
+from .deeplab import DeepLabV2, DeepLabV3Plus
 from .denseunet import DenseUNet
+from .eanet import EANet
 from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
 from .hrnet_seg import HRNet
 from .linknet import CENet, DLinkNet
 from .lrfeanet import LRFEANet
 from .multiresunet import MultiResUNet
+from .ocnet import OCNet, OCRNet
+from .pspnet import PSPNet
 from .r2unet import R2AttentionUNet, R2UNet
+from .resunet import ResUNet
 from .segnet import SegNet
 from .shiftnet import LightNet, OneNet
 from .ternausnet import TernausNet
@@ -23,17 +29,25 @@ __all__ = [
     "CENet",
     "CSNet",
     "ClassicUNet",
+    "DANet",
     "DLinkNet",
+    "DeepLabV2",
+    "DeepLabV3Plus",
     "DenseUNet",
+    "EANet",
     "HRNet",
     "HarDNetAlter",
     "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
     "MultiResUNet",
+    "OCNet",
+    "OCRNet",
     "OneNet",
+    "PSPNet",
     "R2AttentionUNet",
     "R2UNet",
+    "ResUNet",
     "SCSENet",
     "SegNet",
     "SimpleUNet",
