@@ -52,5 +52,13 @@ PUBLISHED: tuple[Published, ...] = (
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
     Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),
     Published("lrfeanet", 51_193_770, 51_193_770, "JMedSeg, counted: its comment says 34.8 M of another trunk", ""),
+    Published(
+        "mepdnet",
+        4_717_698,
+        4_721_922,
+        "JMedSeg, counted",
+        "4,224 of a 1x1 convolution and its norm after the selection among kernels, which are never called there",
+        in_channels=9,
+    ),
     # E
 )

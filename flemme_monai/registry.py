@@ -174,6 +174,14 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_LATENT_ALONE),
         ("sem",),
     ),
+    Network(
+        "mepdnet",
+        "flemme_monai.backbones.networks.MEPDNet",
+        "a slice beside its two neighbours, selected by channel",
+        "Shi et al., Multi-Encoder Parse-Decoder Network for Sequential Medical Image Segmentation, ICIP 2021",
+        _FEATURES,
+        ("sem",),
+    ),
     # E
 )
 

@@ -10,6 +10,7 @@ from .unet import ClassicUNet
 # D
 # isort: split
 from .lrfeanet import LRFEANet
+from .mepdnet import MEPDNet
 from .shiftnet import LightNet, OneNet
 
 # E
@@ -18,5 +19,6 @@ __all__ = [
     "ClassicUNet",
     "LRFEANet",
     "LightNet",
+    "MEPDNet",
     "OneNet",
 ]
