@@ -34,6 +34,7 @@ class Published:
 
 
 _NO_BIAS = "convolutions before a batch norm have no bias here, which that norm would take away"
+_SCALES = "channels of norms, which have a scale and a shift here and neither there; there the biases stand before them"
 
 PUBLISHED: tuple[Published, ...] = (
     # A
@@ -45,6 +46,52 @@ PUBLISHED: tuple[Published, ...] = (
         "the same, transposed",
         f"5,888 biases: {_NO_BIAS}",
         {"up": "conv"},
+    ),
+    Published(
+        "scsenet",
+        17_354_695,
+        17_359_111,
+        "JMedSeg, whose gates reduce by 16",
+        f"4,416 biases: {_NO_BIAS}",
+        {"reduction": 16},
+    ),
+    Published("scsenet", 17_968_427, None, "reduction 2 of the paper", "the paper prints no count of this U-Net"),
+    Published("simpleunet", 3_014_594, 3_014_594, "JMedSeg", ""),
+    Published("attentionunet", 34_870_826, 34_878_638, "JMedSeg", f"7,812 biases: {_NO_BIAS}"),
+    Published("r2unet", 39_084_610, 39_077_762, "JMedSeg", f"6,848 {_SCALES}", {"steps": 3}),
+    Published("r2attentionunet", 39_435_178, 39_427_366, "JMedSeg", f"7,812 {_SCALES}", {"steps": 3}),
+    Published(
+        "unetpp",
+        9_041_700,
+        9_040_000,
+        "the paper, rounded to 9.04 M: one channel, one class, no norms, four heads",
+        "the paper rounds",
+        {"norm": None, "deep_supervision": True},
+        in_channels=1,
+        out_channels=1,
+    ),
+    Published(
+        "unetpp",
+        36_622_402,
+        36_629_698,
+        "JMedSeg, of twice the width",
+        f"7,296 biases: {_NO_BIAS}",
+        {"channels": (64, 128, 256, 512, 1024), "up": "interpolate"},
+    ),
+    Published(
+        "unet3p",
+        26_968_130,
+        26_969_538,
+        "JMedSeg; the paper rounds to 26.97 M",
+        f"6,528 biases: {_NO_BIAS}; the last convolution is 3x3 here, as in the paper, and 1x1 there: 5,120 more",
+    ),
+    Published(
+        "unet3p",
+        27_003_850,
+        27_010_378,
+        "JMedSeg with five heads",
+        f"6,528 biases: {_NO_BIAS}",
+        {"deep_supervision": True},
     ),
     # B
     # C

@@ -15,6 +15,13 @@ from flemme_monai.registry import ARCHITECTURES, NETWORKS
 SMALL: dict[str, dict[str, Any]] = {
     # A
     "classicunet": {"channels": [4, 4, 6, 8]},
+    "scsenet": {"channels": [4, 4, 6, 8]},
+    "simpleunet": {"channels": [8, 8, 16, 32]},
+    "attentionunet": {"channels": [4, 4, 6, 8, 8]},
+    "r2unet": {"channels": [4, 4, 6, 8, 8]},
+    "r2attentionunet": {"channels": [4, 4, 6, 8, 8]},
+    "unetpp": {"channels": [4, 4, 6, 8, 8]},
+    "unet3p": {"channels": [4, 4, 6, 8, 8], "skip_channels": 2},
     # B
     # C
     # D

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
+from monai.networks.layers.factories import Pool
 from torch import nn
 
-from ..blocks import ConditionEmbeddings, Stage
+from ..blocks import ConditionEmbeddings, ConvBlock, Stage
 from .backbone import DecoderOutput, check_image
 
 
@@ -139,3 +141,52 @@ class StageDecoder(nn.Module):
         """The centre; each level."""
         center: list[list[nn.Module]] = [] if self.center is None else [[self.center]]
         return center + [list(level) for level in zip(self.ups, self.fuses, self.stages)]
+
+
+def conv_stage(
+    spatial_dims: int,
+    channels: Sequence[int],
+    norm: str | None,
+    act: str | tuple,
+    dropout: float = 0.0,
+    after: Sequence[nn.Module] = (),
+) -> Stage:
+    """3x3 convolutions in a row, each with its norm and activation, as U-Nets have them.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels before the first convolution and after each.
+        norm: a name of :func:`flemme_monai.blocks.make_norm`.
+        act: any activation MONAI names.
+        dropout: probability that a channel is dropped after a convolution.
+        after: modules that keep the shape, after the convolutions.
+    """
+    pairs = list(pairwise(channels))
+    blocks = [ConvBlock(spatial_dims, a, b, norm, act, dropout=dropout) for a, b in pairs]
+    return Stage([*blocks, *after], [b for _, b in pairs] + [0] * len(after))
+
+
+def pooled_encoder(
+    spatial_dims: int,
+    in_channels: int,
+    stages: Sequence[Stage],
+    latent_channels: int,
+    min_latent_positions: int = 1,
+    first_stride: int = 1,
+) -> StageEncoder:
+    """Stages with max-pooling by two before each but the first.
+
+    Args:
+        first_stride: the factor by which the first stage itself lowers the resolution.
+        others: as of :class:`StageEncoder`.
+    """
+    pool = Pool["max", spatial_dims]
+    return StageEncoder(
+        spatial_dims,
+        in_channels,
+        downs=[nn.Identity(), *(pool(2) for _ in stages[1:])],
+        stages=stages,
+        strides=[first_stride, *[2] * (len(stages) - 1)],
+        latent_channels=latent_channels,
+        min_latent_positions=min_latent_positions,
+    )

@@ -14,8 +14,8 @@ from torch import nn
 
 from ..backbones.backbone import convolutions_of
 from ..utils.record import contradictions, read_record, record_path
+from ..utils.weights import differ_in_input_channels, read_weights, with_input_channels
 from .names import grouped
-from .source import read_weights
 
 MIN_SHARE = 0.5
 SHOWN = 3
@@ -145,19 +145,14 @@ def _fit(
             fit.left[name] = "not in the file"
         elif there.shape == tensor.shape:
             fit.tensors[name] = there
-        elif id(tensor) in inputs and _differ_in_channels(there, tensor):
-            fit.tensors[name] = there.sum(1, keepdim=True).div(tensor.shape[1]).expand_as(tensor)
+        elif id(tensor) in inputs and differ_in_input_channels(there, tensor):
+            fit.tensors[name] = with_input_channels(there, tensor.shape[1])
             fit.adapted[name] = f"input channels {there.shape[1]} in the file and {tensor.shape[1]} here"
         else:
             fit.left[name] = f"{_shape(there)} in the file and {_shape(tensor)} here"
             if name in head:
                 fit.wrong_head.append(name)
     return fit
-
-
-def _differ_in_channels(there: torch.Tensor, here: torch.Tensor) -> bool:
-    """Whether two weights of convolutions (C_out, C_in, *k) differ in their input channels alone."""
-    return there.ndim == here.ndim and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -1,24 +1,21 @@
-"""Where the weights that a training begins with are found and how they are read."""
+"""Where the weights that a training begins with are found."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import ignite.distributed as idist
-import torch
 
 from ..data.split_record import SPLIT_FILE
 from ..utils.bundle import find_config
 from ..utils.files import PART, naming, user_path
 from ..utils.record import RECORD
-from ..utils.weights import BEST, LAST, read_checkpoint
+from ..utils.weights import BEST, LAST, SAFETENSORS
 
 KEPT = "pretrained"
-SAFETENSORS = ".safetensors"
 _logger = logging.getLogger(__name__)
 
 
@@ -86,40 +83,6 @@ def find_weights(
 def _weights_in(folder: Path) -> Path | None:
     """The weights in a folder: those that training has kept before its own."""
     return next((path for path in (folder / KEPT / BEST, folder / BEST) if path.is_file()), None)
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of weights, on the CPU, by name.
-
-    Args:
-        path: a state dict ``.pt``, read with ``weights_only=True``, or a file ``.safetensors``.
-
-    Raises:
-        ValueError: If it is damaged, or holds other things than tensors by name.
-        ModuleNotFoundError: If the package safetensors is needed and not installed.
-    """
-    state = _read_safetensors(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {BEST}")
-    others = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
-    if others or not state:
-        held = ", ".join(others[:5]) or "nothing"
-        raise ValueError(f"{path} holds {held}; expected a network's tensors by name: name a {BEST}")
-    return dict(state)
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{path} needs the package safetensors, which is not installed: pip install safetensors, or name a file .pt"
-        ) from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no file of safetensors ({error}): it is damaged or cut short") from error
 
 
 def keep_weights(folder: Path) -> None:

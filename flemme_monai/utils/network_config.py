@@ -16,11 +16,16 @@ from torch import nn
 
 _OWN = re.compile(r"flemme_monai\.(architectures|backbones)(\.[A-Za-z]\w*){1,3}")
 SPEED = ("checkpointing", "channels_last")  # arguments that change no value of an output
+INITIAL = ("encoder_weights",)  # arguments that say where training begins, which trained weights have no use for
 SEP = "#"  # between the levels of a config, as on the command line
 
 
 class ConfiguredModule(nn.Module):
-    """A network that keeps the arguments it was built with, those left to their defaults included."""
+    """A network that keeps the arguments it was built with, those left to their defaults included.
+
+    What says where its training begins is not kept: the network of a record takes trained weights, and must not need
+    the file that they began with.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -48,7 +53,8 @@ def _keeping_config(init: Callable[..., None]) -> Callable[..., None]:
             except TypeError:  # init itself says it better
                 return init(self, *args, **kwargs)
             bound.apply_defaults()
-            arguments = {name: config_of(value) for name, value in list(bound.arguments.items())[1:]}
+            given = list(bound.arguments.items())[1:]
+            arguments = {name: config_of(value) for name, value in given if name not in INITIAL}
             self.__dict__["_config"] = {"_target_": class_path(type(self)), **arguments}
         return init(self, *args, **kwargs)
 

@@ -14,6 +14,7 @@ from .files import user_path
 
 BEST = "model.pt"
 LAST = "last.pt"
+SAFETENSORS = ".safetensors"
 SHOWN = 3
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -72,6 +73,54 @@ def _damaged_record(path: Path) -> str | None:
         return None
     with zipfile.ZipFile(path) as archive:
         return archive.testzip()
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file of weights, on the CPU, by name.
+
+    Args:
+        path: a state dict ``.pt``, read with ``weights_only=True``, or a file ``.safetensors``.
+
+    Raises:
+        ValueError: If it is damaged, or holds other things than tensors by name.
+        ModuleNotFoundError: If the package safetensors is needed and not installed.
+    """
+    state = _read_safetensors(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {BEST}")
+    others = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
+    if others or not state:
+        held = ", ".join(others[:5]) or "nothing"
+        raise ValueError(f"{path} holds {held}; expected a network's tensors by name: name a {BEST}")
+    return dict(state)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{path} needs the package safetensors, which is not installed: pip install safetensors, or name a file .pt"
+        ) from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no file of safetensors ({error}): it is damaged or cut short") from error
+
+
+def differ_in_input_channels(there: torch.Tensor, here: torch.Tensor) -> bool:
+    """Whether two weights of convolutions (C_out, C_in, *k) differ in their input channels alone."""
+    return there.ndim == here.ndim and there.shape[0] == here.shape[0] and there.shape[2:] == here.shape[2:]
+
+
+def with_input_channels(weight: torch.Tensor, channels: int) -> torch.Tensor:
+    """A convolution's weight (C_out, C_in, *k) for another number of input channels: (C_out, channels, *k).
+
+    Each channel gets the mean over the channels, times C_in over ``channels``, so that the response to equal channels
+    is the same; one channel gets their sum.
+    """
+    return weight.sum(1, keepdim=True).div(channels).expand(-1, channels, *weight.shape[2:])
 
 
 def check_fit(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:

@@ -1,11 +1,17 @@
 """Published networks in the two halves of a backbone."""
 
 # A
-from .unet import ClassicUNet
+from .attention_unet import AttentionUNet
+from .r2unet import R2AttentionUNet, R2UNet
+from .unet import ClassicUNet, SCSENet, SimpleUNet
+from .unet3p import UNet3Plus
+from .unetpp import UNetPlusPlus
 
 # B
 
 # C
+# isort: split
+from .linknet import CENet, DLinkNet
 
 # D
 # isort: split
@@ -16,9 +22,18 @@ from .shiftnet import LightNet, OneNet
 # E
 
 __all__ = [
+    "AttentionUNet",
+    "CENet",
     "ClassicUNet",
+    "DLinkNet",
     "LRFEANet",
     "LightNet",
     "MEPDNet",
     "OneNet",
+    "R2AttentionUNet",
+    "R2UNet",
+    "SCSENet",
+    "SimpleUNet",
+    "UNet3Plus",
+    "UNetPlusPlus",
 ]

@@ -1,0 +1,1 @@
+"""Trunks of published networks: encoders with their publishers' names inside, for which there are weights."""

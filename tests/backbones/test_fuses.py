@@ -1,0 +1,44 @@
+"""How a decoder takes a feature of the encoder in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from flemme_monai.backbones.fuses import Add, AttentionGate, Cat, Multiply
+
+SIZES = {2: (3, 5), 3: (3, 2, 4)}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_sums_products_and_channels_side_by_side(dims):
+    x, skip = torch.randn(2, 2, 4, *SIZES[dims])
+    for fuse, expected in (Add(), x + skip), (Multiply(), x * skip), (Cat(), torch.cat([skip, x], 1)):
+        assert torch.equal(fuse(x, skip), expected)
+        assert torch.equal(torch.jit.script(fuse)(x, skip), expected)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_gate_weighs_positions_of_the_skip_by_both(dims):
+    x, skip = torch.randn(2, 3, *SIZES[dims]), torch.randn(2, 4, *SIZES[dims])
+    gate = AttentionGate(dims, 3, 4, 2, norm=None)
+    maps = [
+        torch.einsum("bcn,oc->bon", t.flatten(2), conv.conv.weight.flatten(1)) + conv.conv.bias[:, None]
+        for t, conv in ((x, gate.signal), (skip, gate.skip))
+    ]
+    psi = gate.psi.conv
+    open_by = torch.sigmoid(torch.einsum("bcn,oc->bon", sum(maps).relu(), psi.weight.flatten(1)) + psi.bias)
+    found = gate(x, skip)
+    torch.testing.assert_close(found[:, :4].flatten(2), skip.flatten(2) * open_by)
+    assert torch.equal(found[:, 4:], x)
+    torch.testing.assert_close(torch.jit.script(gate)(x, skip), found)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance", "layer", None])
+def test_no_norm_fixes_how_far_a_gate_is_open_on_every_image(norm):
+    gate = AttentionGate(2, 8, 8, 8, norm=norm).eval()
+    nn.init.constant_(gate.psi.conv.weight, 10.0)  # an instance norm would take the mean of the hidden channels away
+    nn.init.constant_(gate.skip[0].weight, 1.0)
+    opened = gate(torch.rand(2, 8, 8, 8), torch.rand(2, 8, 8, 8))[:, :8]
+    assert opened.flatten(1).mean(1).min() > 0.4
