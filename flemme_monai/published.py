@@ -107,5 +107,25 @@ PUBLISHED: tuple[Published, ...] = (
         "4,224 of a 1x1 convolution and its norm after the selection among kernels, which are never called there",
         in_channels=9,
     ),
+    Published("setr", 89_338_626, None, "base, without side outputs", "its number is printed with side outputs alone"),
+    Published(
+        "setr",
+        96_448_607,
+        97_640_000,
+        "the paper's base with side outputs, Cityscapes",
+        "a table of 2,304 positions, for crops of 768 pixels, has 1,618,944 more: 98,067,551; which 0.4 M of it the "
+        "paper's rounded number leaves out is not said",
+        {"deep_supervision": True},
+        out_channels=19,
+    ),
+    Published(
+        "setr",
+        316_902_239,
+        318_310_000,
+        "the paper's large one with side outputs, Cityscapes",
+        "with 2,304 positions 319,060,831; which 0.8 M of it the paper's rounded number leaves out is not said",
+        {"channels": 1024, "depth": 24, "num_heads": 16, "taps": (9, 14, 19, 23), "deep_supervision": True},
+        out_channels=19,
+    ),
     # E
 )

@@ -241,6 +241,16 @@ NETWORKS: dict[str, Network] = _table(
         _FEATURES,
         ("sem",),
     ),
+    Network(
+        "setr",
+        "flemme_monai.backbones.networks.SETR",
+        "a Vision Transformer with progressive upsampling",
+        "Zheng et al., Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with Transformers, "
+        "CVPR 2021",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
     # E
 )
 

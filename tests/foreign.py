@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lightnet": {"channels": [4, 16], "group_width": 2, "dilations": [[1], [2, 4]], "taps": [0, 1, 1]},
     "lrfeanet": {"channels": [4, 4, 4, 8, 8], "dilations": [[1], [1], [1], [1, 2], [1, 4]], "memories": 4},
     "mepdnet": {"channels": [4, 8, 16], "groups": 2},
+    "setr": {"channels": 16, "depth": 3, "num_heads": 2, "decoder_channels": 8, "grid_size": 3, "taps": [0, 2]},
     # E
 }
 DIMS_2_ONLY: tuple[str, ...] = ("mepdnet",)  # networks that refuse 3D, with the reason

@@ -17,11 +17,13 @@ from .linknet import CENet, DLinkNet
 # isort: split
 from .lrfeanet import LRFEANet
 from .mepdnet import MEPDNet
+from .setr import SETR
 from .shiftnet import LightNet, OneNet
 
 # E
 
 __all__ = [
+    "SETR",
     "AttentionUNet",
     "CENet",
     "ClassicUNet",
