@@ -127,5 +127,6 @@ PUBLISHED: tuple[Published, ...] = (
         {"channels": 1024, "depth": 24, "num_heads": 16, "taps": (9, 14, 19, 23), "deep_supervision": True},
         out_channels=19,
     ),
+    Published("transunet", 105_276_066, 105_276_066, "JMedSeg, counted at 224 pixels with three skips", ""),
     # E
 )

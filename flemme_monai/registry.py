@@ -251,6 +251,15 @@ NETWORKS: dict[str, Network] = _table(
         ("sem", "hsem"),
         deep_supervision=True,
     ),
+    Network(
+        "transunet",
+        "flemme_monai.backbones.networks.TransUNet",
+        "a ResNet, a Vision Transformer on its feature, and a U-Net's decoder",
+        "Chen et al., TransUNet: Transformers Make Strong Encoders for Medical Image Segmentation, arXiv 2102.04306, "
+        "2021",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # E
 )
 

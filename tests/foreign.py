@@ -36,6 +36,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "lrfeanet": {"channels": [4, 4, 4, 8, 8], "dilations": [[1], [1], [1], [1, 2], [1, 4]], "memories": 4},
     "mepdnet": {"channels": [4, 8, 16], "groups": 2},
     "setr": {"channels": 16, "depth": 3, "num_heads": 2, "decoder_channels": 8, "grid_size": 3, "taps": [0, 2]},
+    "transunet": {
+        "resnet_channels": 4,
+        "units": [1, 1, 2],
+        "channels": 16,
+        "depth": 2,
+        "num_heads": 2,
+        "decoder_channels": [8, 8, 8, 8, 8],
+        "grid_size": 3,
+    },
     # E
 }
 DIMS_2_ONLY: tuple[str, ...] = ("mepdnet",)  # networks that refuse 3D, with the reason

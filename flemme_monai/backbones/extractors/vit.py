@@ -88,7 +88,8 @@ class ViTTrunk(nn.Module):
             raise ValueError(f"taps is {list(taps)}; expected blocks from 0 to {depth - 1} in ascending order.")
         self.spatial_dims, self.in_channels, self.latent_channels = spatial_dims, in_channels, channels
         self.size_divisor = [patch_size] * spatial_dims
-        self.taps, self.min_latent_positions = list(taps), min_latent_positions
+        self.is_tapped = [i in taps for i in range(depth)]
+        self.min_latent_positions = min_latent_positions
         self.patch_embed = PatchEmbedding(spatial_dims, in_channels, channels, patch_size)
         self.pos_embed = PositionEmbedding(spatial_dims, channels, grid_size)
         self.pos_drop = nn.Dropout(dropout)
@@ -118,7 +119,7 @@ class ViTTrunk(nn.Module):
         features: list[torch.Tensor] = []
         for i, stage in enumerate(self.stages):
             x = stage(x) if conditions is None else stage(x, conditions)
-            if i in self.taps:
+            if self.is_tapped[i]:
                 features.append(x)
         return self.norm(x.movedim(1, -1)).movedim(-1, 1), features
 

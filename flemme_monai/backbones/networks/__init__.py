@@ -19,6 +19,7 @@ from .lrfeanet import LRFEANet
 from .mepdnet import MEPDNet
 from .setr import SETR
 from .shiftnet import LightNet, OneNet
+from .transunet import TransUNet
 
 # E
 
@@ -36,6 +37,7 @@ __all__ = [
     "R2UNet",
     "SCSENet",
     "SimpleUNet",
+    "TransUNet",
     "UNet3Plus",
     "UNetPlusPlus",
 ]

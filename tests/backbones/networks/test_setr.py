@@ -39,7 +39,7 @@ def test_the_published_blocks_are_tapped(size):
     depth, taps = size
     with torch.device("meta"):
         net = SETR(2, 3, 2, depth=depth, taps=taps, deep_supervision=True)
-    assert net.encoder.taps == list(taps)
+    assert net.encoder.is_tapped == [i in taps for i in range(depth)]
     assert net.num_sides == 4
 
 
@@ -64,3 +64,9 @@ def test_weights_of_the_trunk_are_loaded(tmp_path):
     here = backbone("setr", 2, encoder_weights=str(tmp_path / "vit.pth"))
     x = image(here)
     torch.testing.assert_close(here.encoder(x)[0], there.encoder(x)[0])
+
+
+def test_without_side_outputs_it_scripts_too():
+    net = backbone("setr", 2).eval()
+    x = image(net)
+    torch.testing.assert_close(torch.jit.script(net)(x).output, net(x).output)
