@@ -226,5 +226,34 @@ PUBLISHED: tuple[Published, ...] = (
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
     Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),
     Published("lrfeanet", 51_193_770, 51_193_770, "JMedSeg, counted: its comment says 34.8 M of another trunk", ""),
+    Published(
+        "mepdnet",
+        4_717_698,
+        4_721_922,
+        "JMedSeg, counted",
+        "4,224 of a 1x1 convolution and its norm after the selection among kernels, which are never called there",
+        in_channels=9,
+    ),
+    Published("setr", 89_338_626, None, "base, without side outputs", "its number is printed with side outputs alone"),
+    Published(
+        "setr",
+        96_448_607,
+        97_640_000,
+        "the paper's base with side outputs, Cityscapes",
+        "a table of 2,304 positions, for crops of 768 pixels, has 1,618,944 more: 98,067,551; which 0.4 M of it the "
+        "paper's rounded number leaves out is not said",
+        {"deep_supervision": True},
+        out_channels=19,
+    ),
+    Published(
+        "setr",
+        316_902_239,
+        318_310_000,
+        "the paper's large one with side outputs, Cityscapes",
+        "with 2,304 positions 319,060,831; which 0.8 M of it the paper's rounded number leaves out is not said",
+        {"channels": 1024, "depth": 24, "num_heads": 16, "taps": (9, 14, 19, 23), "deep_supervision": True},
+        out_channels=19,
+    ),
+    Published("transunet", 105_276_066, 105_276_066, "JMedSeg, counted at 224 pixels with three skips", ""),
     # E
 )

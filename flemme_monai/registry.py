@@ -418,6 +418,33 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_LATENT_ALONE),
         ("sem",),
     ),
+    Network(
+        "mepdnet",
+        "flemme_monai.backbones.networks.MEPDNet",
+        "a slice beside its two neighbours, selected by channel",
+        "Shi et al., Multi-Encoder Parse-Decoder Network for Sequential Medical Image Segmentation, ICIP 2021",
+        _FEATURES,
+        ("sem",),
+    ),
+    Network(
+        "setr",
+        "flemme_monai.backbones.networks.SETR",
+        "a Vision Transformer with progressive upsampling",
+        "Zheng et al., Rethinking Semantic Segmentation from a Sequence-to-Sequence Perspective with Transformers, "
+        "CVPR 2021",
+        (*_FEATURES, *_LATENT_ALONE),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "transunet",
+        "flemme_monai.backbones.networks.TransUNet",
+        "a ResNet, a Vision Transformer on its feature, and a U-Net's decoder",
+        "Chen et al., TransUNet: Transformers Make Strong Encoders for Medical Image Segmentation, arXiv 2102.04306, "
+        "2021",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # E
 )
 

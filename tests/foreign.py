@@ -67,14 +67,27 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "lightnet": {"channels": [4, 16], "group_width": 2, "dilations": [[1], [2, 4]], "taps": [0, 1, 1]},
     "lrfeanet": {"channels": [4, 4, 4, 8, 8], "dilations": [[1], [1], [1], [1, 2], [1, 4]], "memories": 4},
+    "mepdnet": {"channels": [4, 8, 16], "groups": 2},
+    "setr": {"channels": 16, "depth": 3, "num_heads": 2, "decoder_channels": 8, "grid_size": 3, "taps": [0, 2]},
+    "transunet": {
+        "resnet_channels": 4,
+        "units": [1, 1, 2],
+        "channels": 16,
+        "depth": 2,
+        "num_heads": 2,
+        "decoder_channels": [8, 8, 8, 8, 8],
+        "grid_size": 3,
+    },
     # E
 }
-DIMS_2_ONLY: tuple[str, ...] = ()  # networks that refuse 3D, with the reason
+DIMS_2_ONLY: tuple[str, ...] = ("mepdnet",)  # networks that refuse 3D, with the reason
+SLICES = {"mepdnet": 3}  # neighbouring slices that a network takes as channels
 TIME_AND_CLASS = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)
 
 
 def backbone(key: str, spatial_dims: int, in_channels: int = 1, out_channels: int = 2, **settings: Any) -> Backbone:
     """A small network."""
+    in_channels *= SLICES.get(key, 1)
     return locate(NETWORKS[key].path)(spatial_dims, in_channels, out_channels, **{**SMALL[key], **settings})
 
 

@@ -49,7 +49,7 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
     Args:
         trunk: an encoder, before conditions are attached; it has ``spatial_dims`` and ``weight_names``
             (:class:`PublishedNames`).
-        path: a file ``.pt``, ``.pth`` or ``.safetensors``; None leaves the trunk as it is.
+        path: a file ``.pt``, ``.pth``, ``.safetensors`` or ``.npz``; None leaves the trunk as it is.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -61,8 +61,8 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
     file, name = user_path(path), type(trunk).__name__
     if not file.is_file():
         raise FileNotFoundError(
-            f"encoder_weights is {file}, and there is no such file; expected weights of {name}, .pt or .safetensors: "
-            "fetch them first, since nothing is downloaded here, or leave encoder_weights out"
+            f"encoder_weights is {file}, and there is no such file; expected weights of {name}, .pt, .safetensors or "
+            ".npz: fetch them first, since nothing is downloaded here, or leave encoder_weights out"
         )
     state = read_weights(file)
     if isinstance(trunk, PublishedForms):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from .files import user_path
@@ -15,6 +16,7 @@ from .files import user_path
 BEST = "model.pt"
 LAST = "last.pt"
 SAFETENSORS = ".safetensors"
+ARRAYS = ".npz"
 SHOWN = 3
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -79,13 +81,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file of weights, on the CPU, by name.
 
     Args:
-        path: a state dict ``.pt``, read with ``weights_only=True``, or a file ``.safetensors``.
+        path: a state dict ``.pt``, read with ``weights_only=True``, a file ``.safetensors``, or NumPy's ``.npz``.
 
     Raises:
         ValueError: If it is damaged, or holds other things than tensors by name.
         ModuleNotFoundError: If the package safetensors is needed and not installed.
     """
-    state = _read_safetensors(path) if path.suffix == SAFETENSORS else read_checkpoint(path)
+    others_than_torch = {SAFETENSORS: _read_safetensors, ARRAYS: _read_arrays}
+    state = others_than_torch.get(path.suffix, read_checkpoint)(path)
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} holds a {type(state).__name__}; expected a network's state dict: name a {BEST}")
     others = [str(name) for name, value in state.items() if not isinstance(value, torch.Tensor)]
@@ -107,6 +110,14 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} is no file of safetensors ({error}): it is damaged or cut short") from error
+
+
+def _read_arrays(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no file of arrays ({error}): it is damaged, or holds more than numbers") from error
 
 
 def differ_in_input_channels(there: torch.Tensor, here: torch.Tensor) -> bool:

@@ -10,14 +10,17 @@ from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
 from .hrnet_seg import HRNet
 from .linknet import CENet, DLinkNet
 from .lrfeanet import LRFEANet
+from .mepdnet import MEPDNet
 from .multiresunet import MultiResUNet
 from .ocnet import OCNet, OCRNet
 from .pspnet import PSPNet
 from .r2unet import R2AttentionUNet, R2UNet
 from .resunet import ResUNet
 from .segnet import SegNet
+from .setr import SETR
 from .shiftnet import LightNet, OneNet
 from .ternausnet import TernausNet
+from .transunet import TransUNet
 from .u2net import U2Net, U2NetSmall
 from .unet import ClassicUNet, SCSENet, SimpleUNet
 from .unet3p import UNet3Plus
@@ -40,6 +43,7 @@ __all__ = [
     "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
+    "MEPDNet",
     "MultiResUNet",
     "OCNet",
     "OCRNet",
@@ -49,9 +53,11 @@ __all__ = [
     "R2UNet",
     "ResUNet",
     "SCSENet",
+    "SETR",
     "SegNet",
     "SimpleUNet",
     "TernausNet",
+    "TransUNet",
     "U2Net",
     "U2NetSmall",
     "UNeXt",
