@@ -35,6 +35,9 @@ class Published:
 
 _NO_BIAS = "convolutions before a batch norm have no bias here, which that norm would take away"
 
+_HEAD_OF_WEIGHT_0 = "the head of the coarsest decoder stage, whose loss has the weight 0, is not built here"
+_EIGHT_STAGES = {"channels": [32, 64, 128, 256, 512, 512, 512, 512], "deep_supervision": True}  # patches of 512 x 512
+
 PUBLISHED: tuple[Published, ...] = (
     # A
     Published("classicunet", 17_263_042, 17_267_458, "PyTorch port of JMedSeg", f"4,416 biases: {_NO_BIAS}"),
@@ -50,4 +53,42 @@ PUBLISHED: tuple[Published, ...] = (
     # C
     # D
     # E
+    Published(
+        "nnunet",
+        31_194_952,
+        31_195_594,
+        "dynamic-network-architectures, six stages in 3D",
+        f"642: {_HEAD_OF_WEIGHT_0}",
+        {"deep_supervision": True},
+        spatial_dims=3,
+        in_channels=1,
+    ),
+    Published(
+        "nnunet",
+        46_323_532,
+        46_324_558,
+        "dynamic-network-architectures, eight stages in 2D",
+        f"1,026: {_HEAD_OF_WEIGHT_0}",
+        _EIGHT_STAGES,
+        in_channels=1,
+    ),
+    Published(
+        "resenc",
+        102_349_128,
+        102_349_770,
+        "dynamic-network-architectures, six stages in 3D",
+        f"642: {_HEAD_OF_WEIGHT_0}",
+        {"deep_supervision": True},
+        spatial_dims=3,
+        in_channels=1,
+    ),
+    Published(
+        "resenc",
+        140_016_012,
+        140_017_038,
+        "dynamic-network-architectures, eight stages in 2D",
+        f"1,026: {_HEAD_OF_WEIGHT_0}",
+        {**_EIGHT_STAGES, "num_blocks": [1, 3, 4, 6, 6, 6, 6, 6]},
+        in_channels=1,
+    ),
 )

@@ -151,6 +151,26 @@ NETWORKS: dict[str, Network] = _table(
     # C
     # D
     # E
+    Network(
+        "nnunet",
+        "flemme_monai.backbones.networks.PlainConvUNet",
+        "nnU-Net's plain network, with strides and kernels per axis",
+        "Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, "
+        "Nature Methods 2021",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "resenc",
+        "flemme_monai.backbones.networks.ResEncUNet",
+        "nnU-Net's network with a residual encoder",
+        "Isensee et al., nnU-Net Revisited: A Call for Rigorous Validation in 3D Medical Image Segmentation, "
+        "MICCAI 2024",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
 )
 
 ARCHITECTURES: dict[str, Architecture] = _table(

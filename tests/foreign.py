@@ -19,6 +19,8 @@ SMALL: dict[str, dict[str, Any]] = {
     # C
     # D
     # E
+    "nnunet": {"channels": [4, 4, 4, 6, 6, 8]},
+    "resenc": {"channels": [4, 4, 4, 6, 6, 8], "num_blocks": [1, 2, 1, 1, 1, 1]},
 }
 DIMS_2_ONLY: tuple[str, ...] = ()  # networks that refuse 3D, with the reason
 TIME_AND_CLASS = ConditioningConfig(timesteps=True, context="class", context_size=3, channels=8)

@@ -1,16 +1,15 @@
 """Published networks in the two halves of a backbone."""
 
 # A
-from .unet import ClassicUNet
-
 # B
-
 # C
-
 # D
-
 # E
+from .nnunet import PlainConvUNet, ResEncUNet
+from .unet import ClassicUNet
 
 __all__ = [
     "ClassicUNet",
+    "PlainConvUNet",
+    "ResEncUNet",
 ]
