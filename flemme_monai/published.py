@@ -91,4 +91,27 @@ PUBLISHED: tuple[Published, ...] = (
         {**_EIGHT_STAGES, "num_blocks": [1, 3, 4, 6, 6, 6, 6, 6]},
         in_channels=1,
     ),
+    Published("segresnet", 1_176_186, 1_176_186, "MONAI", "", spatial_dims=3, in_channels=1),
+    Published(
+        "segresnet",
+        4_702_227,
+        4_702_227,
+        "MONAI",
+        "",
+        {"init_filters": 16},
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=3,
+    ),
+    Published(
+        "unetr",
+        92_811_694,
+        92_802_478,
+        "MONAI, crops of 96 x 96 x 96",
+        "27,648 biases of queries, keys and values, which MONAI leaves out, less 18,432 of norms for a cross-attention "
+        "that MONAI makes and never uses",
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=14,
+    ),
 )

@@ -6,10 +6,14 @@
 # D
 # E
 from .nnunet import PlainConvUNet, ResEncUNet
+from .segresnet import SegResNet
 from .unet import ClassicUNet
+from .unetr import UNETR
 
 __all__ = [
+    "UNETR",
     "ClassicUNet",
     "PlainConvUNet",
     "ResEncUNet",
+    "SegResNet",
 ]

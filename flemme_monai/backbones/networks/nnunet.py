@@ -15,7 +15,7 @@ from ...blocks import Stage, TransposedConv, make_norm
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
-from ..fuses import Cat
+from ..fuses import CatLast
 from ..stages import StageDecoder, StageEncoder
 from .unet import SKIPS_PASS_THE_LATENT
 
@@ -185,7 +185,7 @@ class PlainConvUNet(Backbone):
         conv, supervised = Conv["conv", spatial_dims], up_to[1:-1] if deep_supervision else []
         decoder = StageDecoder(
             ups=[TransposedConv(spatial_dims, levels[i + 1], levels[i], stride[i + 1], overlap=False) for i in up_to],
-            fuses=[Cat() for _ in up_to],
+            fuses=[CatLast() for _ in up_to],
             stages=[stage(NNUNetConv, number, 2 * levels[i], i, one) for i, number in zip(up_to, decoder_blocks)],
             feature_channels=[levels[i] for i in up_to],
             output_layer=conv(levels[0], out_channels, 1),

@@ -90,7 +90,7 @@ def test_the_numbers_are_those_of_dynamic_network_architectures(residual, dims):
 
 
 def _renamed(weights: dict[str, torch.Tensor], net: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of dynamic-network-architectures under our names; there the upsampled channels come first."""
+    """Weights of dynamic-network-architectures under our names."""
     renamed: dict[str, torch.Tensor] = {}
     last = len(net.decoder.stages) - 1
     for key, value in weights.items():
@@ -106,7 +106,5 @@ def _renamed(weights: dict[str, torch.Tensor], net: nn.Module) -> dict[str, torc
             (r"decoder\.seg_layers\.", "decoder.side_heads."),
         ):
             key = re.sub(pattern, name, key)
-        if re.fullmatch(r"decoder\.stages\.\d+\.blocks\.0\.conv\.weight", key):
-            value = torch.cat(value.chunk(2, 1)[::-1], 1)
         renamed[key] = value
     return renamed
