@@ -37,6 +37,9 @@ _NO_BIAS = "convolutions before a batch norm have no bias here, which that norm 
 _SCALES = "channels of norms, which have a scale and a shift here and neither there; there the biases stand before them"
 _STEM = "123,520: its stem of three 3x3 convolutions is 128 wide, torchvision's of 7x7, whose weights there are, 64"
 
+_HEAD_OF_WEIGHT_0 = "the head of the coarsest decoder stage, whose loss has the weight 0, is not built here"
+_EIGHT_STAGES = {"channels": [32, 64, 128, 256, 512, 512, 512, 512], "deep_supervision": True}  # patches of 512 x 512
+
 PUBLISHED: tuple[Published, ...] = (
     # A
     Published("classicunet", 17_263_042, 17_267_458, "PyTorch port of JMedSeg", f"4,416 biases: {_NO_BIAS}"),
@@ -256,4 +259,65 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published("transunet", 105_276_066, 105_276_066, "JMedSeg, counted at 224 pixels with three skips", ""),
     # E
+    Published(
+        "nnunet",
+        31_194_952,
+        31_195_594,
+        "dynamic-network-architectures, six stages in 3D",
+        f"642: {_HEAD_OF_WEIGHT_0}",
+        {"deep_supervision": True},
+        spatial_dims=3,
+        in_channels=1,
+    ),
+    Published(
+        "nnunet",
+        46_323_532,
+        46_324_558,
+        "dynamic-network-architectures, eight stages in 2D",
+        f"1,026: {_HEAD_OF_WEIGHT_0}",
+        _EIGHT_STAGES,
+        in_channels=1,
+    ),
+    Published(
+        "resenc",
+        102_349_128,
+        102_349_770,
+        "dynamic-network-architectures, six stages in 3D",
+        f"642: {_HEAD_OF_WEIGHT_0}",
+        {"deep_supervision": True},
+        spatial_dims=3,
+        in_channels=1,
+    ),
+    Published(
+        "resenc",
+        140_016_012,
+        140_017_038,
+        "dynamic-network-architectures, eight stages in 2D",
+        f"1,026: {_HEAD_OF_WEIGHT_0}",
+        {**_EIGHT_STAGES, "num_blocks": [1, 3, 4, 6, 6, 6, 6, 6]},
+        in_channels=1,
+    ),
+    Published("segresnet", 1_176_186, 1_176_186, "MONAI", "", spatial_dims=3, in_channels=1),
+    Published(
+        "segresnet",
+        4_702_227,
+        4_702_227,
+        "MONAI",
+        "",
+        {"init_filters": 16},
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=3,
+    ),
+    Published(
+        "unetr",
+        92_811_694,
+        92_802_478,
+        "MONAI, crops of 96 x 96 x 96",
+        "27,648 biases of queries, keys and values, which MONAI leaves out, less 18,432 of norms for a cross-attention "
+        "that MONAI makes and never uses",
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=14,
+    ),
 )

@@ -131,6 +131,14 @@ FAMILIES: dict[str, Family] = _table(
         "Liu et al., VMamba: Visual State Space Model, NeurIPS 2024",
         {"none": "VMamba", "skip": "VMambaU", "dense": "VMambaD"},
     ),
+    Family(
+        "mednext",
+        "flemme_monai.backbones.MedNeXtFamily",
+        "inverted bottlenecks of convolutions",
+        "MedNeXt",
+        "Roy et al., MedNeXt: Transformer-driven Scaling of ConvNets for Medical Image Segmentation, MICCAI 2023",
+        {"none": "MedNeXt", "skip": "MedNeXtU", "dense": "MedNeXtD"},
+    ),
 )
 
 _FEATURES = ("sem", "hsem", "ae", "hae", "clm")  # what needs an output, a latent, and features for a pyramid
@@ -446,6 +454,42 @@ NETWORKS: dict[str, Network] = _table(
         ("sem", "hsem"),
     ),
     # E
+    Network(
+        "nnunet",
+        "flemme_monai.backbones.networks.PlainConvUNet",
+        "nnU-Net's plain network, with strides and kernels per axis",
+        "Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, "
+        "Nature Methods 2021",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "resenc",
+        "flemme_monai.backbones.networks.ResEncUNet",
+        "nnU-Net's network with a residual encoder",
+        "Isensee et al., nnU-Net Revisited: A Call for Rigorous Validation in 3D Medical Image Segmentation, "
+        "MICCAI 2024",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "segresnet",
+        "flemme_monai.backbones.networks.SegResNet",
+        "MONAI's SegResNet",
+        "Myronenko, 3D MRI Brain Tumor Segmentation Using Autoencoder Regularization, BrainLes 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "unetr",
+        "flemme_monai.backbones.networks.UNETR",
+        "MONAI's UNETR: a Vision Transformer with a convolutional decoder",
+        "Hatamizadeh et al., UNETR: Transformers for 3D Medical Image Segmentation, WACV 2022",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
 )
 
 ARCHITECTURES: dict[str, Architecture] = _table(

@@ -79,6 +79,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "grid_size": 3,
     },
     # E
+    "nnunet": {"channels": [4, 4, 4, 6, 6, 8]},
+    "segresnet": {"init_filters": 4, "blocks_down": [1, 1, 1, 1], "num_groups": 4},
+    "unetr": {"feature_size": 2, "hidden_size": 16, "mlp_dim": 16, "num_heads": 2, "depths": [1, 1, 1, 1]},
+    "resenc": {"channels": [4, 4, 4, 6, 6, 8], "num_blocks": [1, 2, 1, 1, 1, 1]},
 }
 DIMS_2_ONLY: tuple[str, ...] = ("mepdnet",)  # networks that refuse 3D, with the reason
 SLICES = {"mepdnet": 3}  # neighbouring slices that a network takes as channels

@@ -8,6 +8,7 @@ from .conv import CNN, ConvFamily, DNet, UNet
 from .encoder_decoder import Decoder, Encoder, EncoderDecoder
 from .family import BlockFamily
 from .layout import StageLayout
+from .mednext import MedNeXt, MedNeXtD, MedNeXtFamily, MedNeXtU
 from .sequence import SequenceFamily
 from .swin import Swin, SwinD, SwinFamily, SwinU
 from .vit import ViT, ViTD, ViTFamily, ViTU
@@ -34,6 +35,10 @@ __all__ = [
     "EncoderDecoder",
     "ImageEncoder",
     "MambaFamily",
+    "MedNeXt",
+    "MedNeXtD",
+    "MedNeXtFamily",
+    "MedNeXtU",
     "NoConnection",
     "SequenceFamily",
     "SkipConnection",

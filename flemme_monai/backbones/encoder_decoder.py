@@ -56,13 +56,14 @@ class Encoder(nn.Module):
         self.input_conditioning: nn.Module | None = None
         self.fuse, self.stages, self.down = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.features: list[FeatureSpec] = []
+        following = [*layout.channels[1:], layout.middle_channels[0]]
         for level, channels in enumerate(layout.channels):
             fuse, fused = connection.encoder_fuse(dims, layout.feature(width, level), self.features[:-1])
             self.fuse.append(fuse)
             self.stages.append(family.stage(dims, fused, channels, level, rates[level]))
-            self.down.append(family.down(dims, channels, layout.stage_strides[level]))
+            down, width = family.down_to_next(dims, channels, following[level], layout.stage_strides[level], level)
+            self.down.append(down)
             self.features.append(layout.feature(channels, level))
-            width = channels
         self.middle_fuse, width = connection.encoder_fuse(dims, layout.feature(width, layout.depth), self.features[:-1])
         self.middle = nn.ModuleList()
         for channels, rate in zip(layout.middle_channels, rates[layout.depth :]):
@@ -144,7 +145,7 @@ class Decoder(nn.Module):
         made = list(features)
         for level, rate in zip(reversed(range(layout.depth)), rates):
             channels = layout.channels[level]
-            self.up.append(family.up(dims, width, channels, layout.stage_strides[level]))
+            self.up.append(family.up_to_level(dims, width, channels, layout.stage_strides[level], level))
             fuse, fused = connection.decoder_fuse(dims, layout.feature(channels, level), made[:-1], level)
             self.fuse.append(fuse)
             self.stages.append(family.stage(dims, fused, channels, level, rate))

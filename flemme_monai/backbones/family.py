@@ -61,6 +61,19 @@ class BlockFamily(ABC):
     def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
         """From (B, in_channels, *s) to (B, out_channels, *(s * stride))."""
 
+    def down_to_next(
+        self, spatial_dims: int, channels: int, next_channels: int, stride: Sequence[int], level: int
+    ) -> tuple[nn.Module, int]:
+        """What follows a stage on the way down, and the channels after it: those of the stage, whose successor changes
+        the width, where a family does not say otherwise."""
+        return self.down(spatial_dims, channels, stride), channels
+
+    def up_to_level(
+        self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int], level: int
+    ) -> nn.Module:
+        """As :meth:`up`, for families whose settings differ from level to level there too."""
+        return self.up(spatial_dims, in_channels, out_channels, stride)
+
     @abstractmethod
     def patch_recovery(
         self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: Sequence[int]

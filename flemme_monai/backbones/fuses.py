@@ -18,6 +18,14 @@ class Cat(nn.Module):
         return torch.cat([skip, x], 1)
 
 
+class CatLast(nn.Module):
+    """The channels of both, those of the encoder last (nnU-Net; UNETR, Hatamizadeh et al. 2022)."""
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) and ``skip`` (B, K, *s) to (B, C + K, *s)."""
+        return torch.cat([x, skip], 1)
+
+
 class Add(nn.Module):
     """The sum of both, of the same channels."""
 

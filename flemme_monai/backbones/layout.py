@@ -80,12 +80,12 @@ class StageLayout:
     def encoder_drop_path_rates(self, largest: float) -> list[list[float]]:
         """Drop-path rates of the blocks of each encoder stage and each group of middle blocks, growing."""
         depths = self.blocks[:-1] + [self.blocks[-1]] * len(self.middle_channels)
-        return _grouped(torch.linspace(0.0, largest, sum(depths)).tolist(), depths)
+        return _grouped(torch.linspace(0.0, largest, sum(depths), device="cpu").tolist(), depths)
 
     def decoder_drop_path_rates(self, largest: float) -> list[list[float]]:
         """Drop-path rates of the blocks of each decoder stage and each group of final blocks, falling."""
         depths = self.blocks[:-1][::-1] + [self.blocks[0]] * len(self.final_channels)
-        return _grouped(torch.linspace(largest, 0.0, sum(depths)).tolist(), depths)
+        return _grouped(torch.linspace(largest, 0.0, sum(depths), device="cpu").tolist(), depths)
 
 
 def _per_axis(value: int | Sequence[int], spatial_dims: int, name: str) -> list[int]:

@@ -18,6 +18,7 @@ from .context import (
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
 from .layers import ChannelLayerNorm, Linear, PositionEmbedding, make_norm
 from .mamba import MambaMixer, SelectiveScan, StateSpaceDuality
+from .mednext import MedNeXtBlock, MedNeXtDown, MedNeXtUp
 from .metaformer import MLP, MetaFormerBlock
 from .resampling import InterpolateDown, InterpolateUp, PatchExpand, PoolDown, StridedConv, TransposedConv
 from .scan_order import SCANS, num_orders, scan_orders
@@ -45,6 +46,9 @@ __all__ = [
     "InterpolateUp",
     "Linear",
     "MambaMixer",
+    "MedNeXtBlock",
+    "MedNeXtDown",
+    "MedNeXtUp",
     "MetaFormerBlock",
     "PatchExpand",
     "PoolDown",

@@ -59,15 +59,22 @@ class TransposedConv(nn.Module):
         out_channels: channels of the output.
         stride: factor along each axis.
         overlap: a kernel of about twice the stride (no checkerboard); otherwise each position becomes one patch.
+        bias: whether the convolution has a bias.
     """
 
     def __init__(
-        self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int], overlap: bool = True
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        stride: Sequence[int],
+        overlap: bool = True,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         kernel, padding = _overlapping(stride) if overlap else (list(stride), [0] * spatial_dims)
         self.conv = Conv["convtrans", spatial_dims](
-            in_channels, out_channels, tuple(kernel), tuple(stride), tuple(padding)
+            in_channels, out_channels, tuple(kernel), tuple(stride), tuple(padding), bias=bias
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,13 @@ from .linknet import CENet, DLinkNet
 from .lrfeanet import LRFEANet
 from .mepdnet import MEPDNet
 from .multiresunet import MultiResUNet
+from .nnunet import PlainConvUNet, ResEncUNet
 from .ocnet import OCNet, OCRNet
 from .pspnet import PSPNet
 from .r2unet import R2AttentionUNet, R2UNet
 from .resunet import ResUNet
 from .segnet import SegNet
+from .segresnet import SegResNet
 from .setr import SETR
 from .shiftnet import LightNet, OneNet
 from .ternausnet import TernausNet
@@ -25,9 +27,12 @@ from .u2net import U2Net, U2NetSmall
 from .unet import ClassicUNet, SCSENet, SimpleUNet
 from .unet3p import UNet3Plus
 from .unetpp import UNetPlusPlus
+from .unetr import UNETR
 from .unext import UNeXt
 
 __all__ = [
+    "SETR",
+    "UNETR",
     "AttentionUNet",
     "CENet",
     "CSNet",
@@ -49,12 +54,14 @@ __all__ = [
     "OCRNet",
     "OneNet",
     "PSPNet",
+    "PlainConvUNet",
     "R2AttentionUNet",
     "R2UNet",
+    "ResEncUNet",
     "ResUNet",
     "SCSENet",
-    "SETR",
     "SegNet",
+    "SegResNet",
     "SimpleUNet",
     "TernausNet",
     "TransUNet",
