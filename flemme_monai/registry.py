@@ -6,7 +6,7 @@ is named by its path, so that reading the table imports neither torch nor a netw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 CONNECTIONS = {"none": "plain", "skip": "U-shaped", "dense": "densely connected"}  # which earlier features a stage sees
@@ -69,12 +69,14 @@ class Network(_Row):
         architectures: keys of those that it can serve.
         shipped: keys of those of which ``bundles/`` holds a bundle.
         deep_supervision: whether it can have side outputs that are supervised, as its bundles of segmentation have.
+        settings: values of settings that its bundles have for others, by their names on the command line.
     """
 
     reference: str
     architectures: tuple[str, ...]
     shipped: tuple[str, ...] = ()
     deep_supervision: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -433,6 +435,7 @@ NETWORKS: dict[str, Network] = _table(
         "Shi et al., Multi-Encoder Parse-Decoder Network for Sequential Medical Image Segmentation, ICIP 2021",
         _FEATURES,
         ("sem",),
+        settings={"in_channels": 3},
     ),
     Network(
         "setr",

@@ -18,17 +18,18 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from torch import nn
 
 from ..recipes import make_bundle, write
-from ..recipes.networks import built_backbone
 from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
 from ..utils.network_config import config_of
 from .benchmark import setting
@@ -36,6 +37,9 @@ from .measure import alternating_seconds, count_flops, count_parameters, markdow
 from .places import environment, run_command
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
+SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # numbers of channels by other names
+BACKBONE = "network_def#backbone#"
+MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
 TIMED = 5  # forward passes
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
@@ -68,21 +72,21 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def scaled(channels: Any, factor: float) -> Any:
-    """Numbers of channels times a factor, as multiples of 4."""
-    if isinstance(channels, list):
-        return [scaled(value, factor) for value in channels]
-    return max(4, 4 * round(channels * factor / 4))
+def scaled(channels: Any, factor: float, multiple: int = 4) -> Any:
+    """Numbers of channels times a factor, as multiples of a number."""
+    if isinstance(channels, list | tuple):
+        return [scaled(value, factor, multiple) for value in channels]
+    return max(multiple, multiple * round(channels * factor / multiple))
 
 
 def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What of a backbone's settings says how many channels it has inside."""
     ends = ("in_channels", "out_channels")
-    return {k: v for k, v in config.items() if k.endswith("channels") and k not in ends and v is not None}
+    return {k: v for k, v in config.items() if ((k.endswith("channels") and k not in ends) or k in SIZES) and v}
 
 
 def matched_settings(
-    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False
+    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False, tolerance: float = 0.075
 ) -> tuple[dict[str, Any], float, int]:
     """The settings of a pair with channels that give a number of parameters.
 
@@ -91,34 +95,50 @@ def matched_settings(
         settings: of the bundle.
         parameters: the number.
         at_most: leave a network that has fewer as it is.
+        tolerance: largest accepted relative difference.
 
     Returns:
         The settings, the factor of the channels and the number of parameters that they give.
+
+    Raises:
+        ValueError: If no factor gives it.
     """
-    usual = channel_settings(config_of(built_backbone(_training(pair, settings))))
-
-    def channels(factor: float) -> dict[str, Any]:
-        return {f"network_def#backbone#{name}": scaled(value, factor) for name, value in usual.items()}
-
-    def build(factor: float) -> nn.Module:
-        chosen = {} if factor == 1 else channels(factor)
-        return ConfigParser(_training(pair, {**settings, **chosen})).get_parsed_content("network_def")
-
-    if at_most and (found := count_parameters(build(1))) <= parameters:
+    config = _training(pair, settings)
+    network = _network(config)
+    if at_most and (found := count_parameters(network)) <= parameters:
         return settings, 1.0, found
-    factor, found = matched_width(build, parameters, tolerance=0.075)
-    return {**settings, **channels(factor)}, factor, found
+    usual = channel_settings(config_of(network.backbone))
+
+    def chosen(factor: float, multiple: int) -> dict[str, Any]:
+        return {f"{BACKBONE}{name}": scaled(value, factor, multiple) for name, value in usual.items()}
+
+    failures = []
+    for multiple in MULTIPLES:
+        build = partial(lambda factor, multiple: _network(config, chosen(factor, multiple)), multiple=multiple)
+        try:
+            factor, found = matched_width(build, parameters, tolerance=tolerance)
+        except (RuntimeError, ValueError) as error:  # groups or heads that do not divide the channels, or no factor
+            failures.append(str(error.__cause__ or error))
+        else:
+            return {**settings, **chosen(factor, multiple)}, factor, found
+    raise ValueError(f"{pair} cannot be scaled to {parameters:,} parameters ({failures[0]}): name another number.")
 
 
 def _training(pair: str, settings: dict[str, Any]) -> dict[str, Any]:
     return json.loads(make_bundle(pair, settings=settings)["configs/train.json"])
 
 
+def _network(config: dict[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    parser = ConfigParser(deepcopy(config))  # which replaces macros in what it is given
+    parser.update(dict(changes))
+    return parser.get_parsed_content("network_def")
+
+
 def cost(pair: str, settings: dict[str, Any]) -> dict[str, float]:
     """What one image of the training's size costs: operations, and the median time of a forward pass."""
-    parser = ConfigParser(_training(pair, settings))
-    network = parser.get_parsed_content("network_def").eval()
-    image = torch.rand(1, network.backbone.in_channels, *parser.get_parsed_content("image_size"))
+    config = _training(pair, settings)
+    network = _network(config).eval()
+    image = torch.rand(1, network.backbone.in_channels, *config["image_size"])
     with torch.inference_mode():
         flops = count_flops(lambda: network(image))
         seconds = alternating_seconds({pair: lambda: network(image)}, TIMED, 1, image.device)[pair]

@@ -31,6 +31,7 @@ AIM = 0.95
 SIDE = 128
 IMAGES = 4
 EVERY = 10  # steps between two evaluations
+TOLERANCE = 1.0  # of the number of parameters, which is only to be small
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def overfit(key: str, steps: int, parameters: int, learning_rate: float = 2e-3, 
         learning_rate: of AdamW.
         seed: of weights.
     """
-    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, parameters, at_most=True)
+    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, parameters, at_most=True, tolerance=TOLERANCE)
     config = ConfigParser(json.loads(make_bundle(f"sem_{key}", settings=settings)["configs/train.json"]))
     torch.manual_seed(seed)
     network, loss = config.get_parsed_content("network_def"), config.get_parsed_content("loss")
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         "networks", nargs="*", choices=known, default=list(NETWORKS), help="default: all from elsewhere"
     )
     parser.add_argument("--steps", type=int, default=200, help="most steps (default: 200)")
-    parser.add_argument("--parameters", type=int, default=300_000, help="of larger networks, within 7.5%%")
+    parser.add_argument("--parameters", type=int, default=300_000, help="of larger networks, about")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     rows = []

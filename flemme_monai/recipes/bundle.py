@@ -62,7 +62,10 @@ def _settled(pair: str, name: str, settings: dict[str, Any]) -> tuple[Recipe, Co
     if not name.isidentifier():
         raise ValueError(f"name is {name!r}; expected letters, digits and underscores: give it by --name.")
     make = cast("Callable[[str, Encoder | Network], Recipe]", locate(ARCHITECTURES[architecture].recipe))
-    recipe = make(name, backbone(key))
+    row = backbone(key)
+    recipe = make(name, row)
+    if isinstance(row, Network):
+        settings = {**row.settings, **settings}
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
     for setting, value in settings.items():
         if not _set(workflows, setting, value):

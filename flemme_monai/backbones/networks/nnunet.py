@@ -203,6 +203,7 @@ class PlainConvUNet(Backbone):
             refusals={"decode": SKIPS_PASS_THE_LATENT},
             checkpointing=checkpointing,
         )
+        self.resolve_config(channels=levels)
 
 
 class ResEncUNet(PlainConvUNet):
