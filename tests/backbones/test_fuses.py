@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.networks.nets.attentionunet import AttentionBlock
 from torch import nn
 
 from flemme_monai.backbones.fuses import Add, AttentionGate, Cat, Multiply
@@ -33,6 +34,20 @@ def test_a_gate_weighs_positions_of_the_skip_by_both(dims):
     torch.testing.assert_close(found[:, :4].flatten(2), skip.flatten(2) * open_by)
     assert torch.equal(found[:, 4:], x)
     torch.testing.assert_close(torch.jit.script(gate)(x, skip), found)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_gate_has_the_numbers_of_monai_s(dims):
+    gate, other = AttentionGate(dims, 3, 4, 2).eval(), AttentionBlock(dims, f_int=2, f_g=3, f_l=4).eval()
+    for ours, theirs in ((gate.signal, other.W_g), (gate.skip, other.W_x), (gate.psi, other.psi)):
+        conv, norm = theirs[0].conv, theirs[1]
+        nn.init.zeros_(conv.bias)  # which the norm would take away
+        nn.init.normal_(norm.running_mean)
+        nn.init.normal_(norm.weight)
+        ours.conv.load_state_dict({"weight": conv.weight})
+        ours.norm.load_state_dict(norm.state_dict())
+    x, skip = torch.randn(2, 3, *SIZES[dims]), torch.randn(2, 4, *SIZES[dims])
+    torch.testing.assert_close(gate(x, skip)[:, :4], other(x, skip))
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance", "layer", None])

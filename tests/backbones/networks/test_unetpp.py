@@ -62,3 +62,32 @@ def test_a_grid_may_have_another_depth():
 def test_an_unknown_way_up_is_refused():
     with pytest.raises(ValueError, match="up is 'nearest'; expected one of interpolate, conv"):
         UNetPlusPlus(2, 1, 2, up="nearest", **SMALL["unetpp"])
+
+
+def test_the_grid_has_the_numbers_of_another_library():
+    """segmentation-models-pytorch's decoder, of the same widths and bilinear, with its weights copied in."""
+    other = pytest.importorskip("segmentation_models_pytorch.decoders.unetplusplus.decoder").UnetPlusPlusDecoder
+    channels = (4, 6, 8, 10, 12)
+    net = UNetPlusPlus(2, 3, 2, channels=channels, up="interpolate").eval()
+    decoder = other((3, *channels), (*channels[-2::-1], 5), n_blocks=5, interpolation_mode="bilinear").eval()
+    for norm in decoder.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(norm.running_mean)
+            torch.nn.init.uniform_(norm.weight, 0.5, 2)
+    places = [(i, j) for j in range(1, 5) for i in range(5 - j)]
+    for node, (i, j) in zip(net.decoder.nodes, places, strict=True):
+        block = decoder.blocks[f"x_{4 - i - j}_{3 - i}"]
+        # there the raised feature stands first, then the latest column
+        seen = block.conv1[0].weight.data.split([channels[i + 1], *[channels[i]] * j], 1)
+        node.stage.blocks[0].conv.weight.data.copy_(torch.cat(seen[::-1], 1))
+        node.stage.blocks[1].conv.weight.data.copy_(block.conv2[0].weight.data)
+        for ours, theirs in zip(node.stage.blocks, (block.conv1, block.conv2), strict=True):
+            ours.norm.load_state_dict(theirs[1].state_dict())
+    nodes = {}
+    for name, block in decoder.blocks.items():
+        block.register_forward_hook(lambda _, __, out, name=name: nodes.update({name: out}))
+    x = torch.randn(2, 3, 32, 48)
+    latent, skips = net.encode(x)
+    decoder([x, *skips, latent])
+    for column, feature in enumerate(net.decode(latent, skips).features):
+        torch.testing.assert_close(feature, nodes[f"x_0_{column}"], atol=1e-5, rtol=1e-4)
