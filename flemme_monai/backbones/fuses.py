@@ -88,11 +88,3 @@ class Unpool(nn.Module):
         if x.dim() == 4:  # functions, since scripting fails on the modules
             return F.max_unpool2d(x, skip, [2, 2])
         return F.max_unpool3d(x, skip, [2, 2, 2])
-
-
-class NoSkip(nn.Module):
-    """The decoder's feature alone, at a level that the encoder keeps no feature of."""
-
-    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """``x``."""
-        return x
