@@ -35,6 +35,7 @@ class Published:
 
 _NO_BIAS = "convolutions before a batch norm have no bias here, which that norm would take away"
 _SCALES = "channels of norms, which have a scale and a shift here and neither there; there the biases stand before them"
+_STEM = "123,520: its stem of three 3x3 convolutions is 128 wide, torchvision's of 7x7, whose weights there are, 64"
 
 PUBLISHED: tuple[Published, ...] = (
     # A
@@ -137,6 +138,66 @@ PUBLISHED: tuple[Published, ...] = (
         {"channels": 48},
     ),
     # C
+    Published("deeplabv2", 42_647_624, None, "ResNet-101", "the paper prints none, and JMedSeg's is a DeepLab V3+"),
+    Published("deeplabv3plus", 59_339_426, 59_462_946, "JMedSeg, ResNet-101", _STEM),
+    Published("pspnet", 65_574_978, 65_698_498, "JMedSeg, ResNet-101 without the auxiliary head", _STEM),
+    Published(
+        "pspnet",
+        67_935_300,
+        None,
+        "ResNet-101 with the auxiliary head",
+        "the paper prints none; the head has 2,360,322",
+        {"deep_supervision": True},
+    ),
+    Published("danet", 66_426_564, 66_550_084, "JMedSeg, ResNet-101 with one head", _STEM),
+    Published(
+        "danet",
+        66_428_616,
+        None,
+        "ResNet-101 with three heads",
+        "the paper prints none; two heads more have 2,052",
+        {"deep_supervision": True},
+    ),
+    Published(
+        "ocnet",
+        52_859_202,
+        57_570_498,
+        "JMedSeg, ResNet-101",
+        f"{_STEM}; 4,194,304: it fuses by 3x3 and the paper by 1x1; 131,072: queries and keys of their own, which the "
+        "paper shares, biased and without norms; 262,400: values and output are 512 wide, in the paper 256",
+    ),
+    Published(
+        "ocrnet",
+        57_844_292,
+        57_064_644,
+        "JMedSeg, ResNet-101",
+        f"{_STEM}; here the paper's transforms of pixels, regions and context, 658,944, and its fusion before the "
+        "logits, where JMedSeg has 3x3 logits, 507,904 less; 263,680 of JMedSeg's cannot be told",
+    ),
+    Published(
+        "eanet",
+        53_710_402,
+        53_835_714,
+        "JMedSeg, ResNet-101",
+        f"{_STEM}; 1,792: a head of two transposed convolutions, where the authors have 3x3 and 1x1",
+    ),
+    Published(
+        "resunet",
+        77_606_658,
+        77_882_626,
+        "JMedSeg, ResNet-101 without its fourth stage, which is never run",
+        f"{_STEM}; 147,520: the last level is narrower, since the stem is; 4,928 biases: {_NO_BIAS}",
+    ),
+    Published("dlinknet", 31_095_426, 31_096_418, "JMedSeg, ResNet-34", f"992 biases: {_NO_BIAS}"),
+    Published(
+        "dlinknet",
+        217_641_410,
+        217_645_378,
+        "JMedSeg, ResNet-50",
+        f"3,968 biases: {_NO_BIAS}",
+        {"depth": 50, "dilations": (1, 2, 4, 8, 16)},
+    ),
+    Published("cenet", 29_002_388, 29_003_382, "JMedSeg, ResNet-34", f"994 biases: {_NO_BIAS}"),
     # D
     Published("onenet", 4_765_826, 4_765_826, "JMedSeg", ""),
     Published("lightnet", 2_836_802, 2_836_802, "JMedSeg", ""),

@@ -44,6 +44,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "denseunet": {"stem_channels": 4, "growth": 2, "layers": [2, 2, 2, 2], "decoder_channels": 4},
     "hrnet": {"channels": 2, "units": [1, 1, 1], "blocks": 1, "stem_channels": 2},
     # C
+    "deeplabv2": {"depth": 14, "channels": 2},
+    "deeplabv3plus": {"depth": 14, "channels": 2, "head_channels": 8, "low_level_channels": 4},
+    "pspnet": {"depth": 14, "channels": 2, "head_channels": 8, "auxiliary_channels": 8},
+    "danet": {"depth": 14, "channels": 2, "head_channels": 8},
+    "ocnet": {"depth": 14, "channels": 2, "head_channels": 8, "key_channels": 4},
+    "ocrnet": {"depth": 14, "channels": 2, "head_channels": 8, "key_channels": 4},
+    "eanet": {"depth": 14, "channels": 2, "attention_channels": 8, "memories": 4, "head_channels": 8},
+    "resunet": {"depth": 14, "channels": 2},
+    "dlinknet": {"depth": 10, "channels": 4, "head_channels": 4},
+    "cenet": {"depth": 10, "channels": 4, "head_channels": 4},
     # D
     "onenet": {
         "channels": [4, 8],

@@ -79,6 +79,33 @@ class CatUp(nn.Module):
         return linear_resize(torch.cat([skip, x], 1), [2 * n for n in x.shape[2:]])
 
 
+class CatReduced(nn.Module):
+    """The channels of both, those of the encoder first and reduced by a 1x1 convolution (DeepLab V3+, 2018).
+
+    Args:
+        spatial_dims: 2 or 3.
+        skip_channels: channels K of the encoder's feature.
+        reduced_channels: channels R after the convolution.
+        norm: a name of :func:`flemme_monai.blocks.make_norm`.
+        act: any activation MONAI names.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        skip_channels: int,
+        reduced_channels: int,
+        norm: str | None = "batch",
+        act: str | tuple = "relu",
+    ) -> None:
+        super().__init__()
+        self.reduction = ConvBlock(spatial_dims, skip_channels, reduced_channels, norm, act, kernel_size=1)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) and ``skip`` (B, K, *s) to (B, R + C, *s)."""
+        return torch.cat([self.reduction(skip), x], 1)
+
+
 class Unpool(nn.Module):
     """Max unpooling: values return to where a pool of 2 found its maxima, all else is 0 (SegNet, Badrinarayanan et al.
     2017)."""

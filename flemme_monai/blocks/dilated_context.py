@@ -1,4 +1,4 @@
-"""Context at the bottom of a network by dilated convolutions and by pooling: D-LinkNet's centre, CE-Net's two modules."""
+"""Context at the bottom of a network by dilated convolutions and by pooling, as in D-LinkNet and CE-Net."""
 
 from __future__ import annotations
 
@@ -91,4 +91,4 @@ class ResidualMultiPooling(nn.Module):
         maps: list[torch.Tensor] = []
         for pool in self.pools:
             maps.append(linear_resize(self.proj(pool(x)), list(x.shape[2:])))
-        return torch.cat([*maps, x], 1)
+        return torch.cat(maps + [x], 1)

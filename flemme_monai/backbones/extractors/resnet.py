@@ -141,6 +141,7 @@ class ResNet(StageEncoder):
 
     Attributes:
         feature_channels: channels of the stem and of each stage.
+        feature_strides: their strides.
 
     Raises:
         ValueError: If the depth or the stride is another.
@@ -175,7 +176,7 @@ class ResNet(StageEncoder):
             bn1=make_norm(norm, spatial_dims, channels),
             act=get_act_layer(act),
         )
-        stages, feature_channels = [Stage([nn.Sequential(stem)], [channels])], [channels]
+        stages, feature_channels, feature_strides = [Stage([nn.Sequential(stem)], [channels])], [channels], [2]
         before, total, dilation = channels, 4, 1
         for i in range(num_stages):
             stride, first = (1 if i == 0 else 2), dilation
@@ -191,6 +192,7 @@ class ResNet(StageEncoder):
                 before = channels * 2**i * block.expansion
             stages.append(Stage(layers, [before] * len(layers)))
             feature_channels.append(before)
+            feature_strides.append(total)
         pool = Pool["max", spatial_dims](3, stride=2, padding=1)
         super().__init__(
             spatial_dims,
@@ -202,7 +204,11 @@ class ResNet(StageEncoder):
             keep=keep,
             min_latent_positions=2 if norm == "instance" else 1,
         )
-        self.feature_channels = feature_channels
+        self.feature_channels, self.feature_strides = feature_channels, feature_strides
         for layer in self.modules():
             if isinstance(layer, _ConvNd):  # He et al., ICCV 2015
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def stride_of(self, stage: int) -> list[int]:
+        """The stride of the stem (0) or of a stage along each axis."""
+        return [self.feature_strides[stage]] * self.spatial_dims

@@ -18,7 +18,13 @@ from .u2net import U2Net, U2NetSmall
 
 # C
 # isort: split
+from .danet import DANet
+from .deeplab import DeepLabV2, DeepLabV3Plus
+from .eanet import EANet
 from .linknet import CENet, DLinkNet
+from .ocnet import OCNet, OCRNet
+from .pspnet import PSPNet
+from .resunet import ResUNet
 
 # D
 # isort: split
@@ -31,16 +37,24 @@ __all__ = [
     "AttentionUNet",
     "CENet",
     "ClassicUNet",
+    "DANet",
     "DLinkNet",
+    "DeepLabV2",
+    "DeepLabV3Plus",
     "DenseUNet",
+    "EANet",
     "HRNet",
     "HarDNetAlter",
     "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
+    "OCNet",
+    "OCRNet",
     "OneNet",
+    "PSPNet",
     "R2AttentionUNet",
     "R2UNet",
+    "ResUNet",
     "SCSENet",
     "SegNet",
     "SimpleUNet",

@@ -11,6 +11,7 @@ from torch import nn
 from ...blocks import ConditionEmbeddings, ConvBlock, Stage, linear_resize
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
+from ..context_head import interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.hrnet import HRNetEncoder
@@ -116,7 +117,7 @@ class HRNet(Backbone):
             conditioning,
             refusals={
                 "decode": SKIPS_PASS_THE_LATENT,
-                "denoise": f"its logits are interpolated by {HEAD_STRIDE}, and nothing learned follows.",
+                "denoise": interpolated_without_layers(HEAD_STRIDE),
             },
             checkpointing=checkpointing,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_act_layer
@@ -47,45 +48,47 @@ class LinkUp(nn.Sequential):
         )
 
 
-class _LinkNet(Backbone):
-    """A ResNet, a centre, and LinkNet's way up, which adds the trunk's features."""
+class DLinkNet(Backbone):
+    """D-LinkNet (Zhou, Zhang, Wu, CVPR workshops 2018): LinkNet on a ResNet, a cascade of dilated convolutions between.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: channels of the output.
+        depth: of the ResNet.
+        channels: width of its stem and first stage.
+        dilations: of the cascade.
+        head_channels: width at the image's resolution.
+        norm: ``batch``, ``instance``, ``group``, ``layer`` or None.
+        act: any activation MONAI names.
+        dropout: probability that a channel is dropped after a skip is added.
+        encoder_weights: file of the ResNet's weights by torchvision's or timm's names; None: not used.
+        conditioning: its conditions; None: not used.
+        checkpointing: recompute the activations of every stage in the backward pass.
+    """
 
     def __init__(
         self,
         spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        depth: int,
-        channels: int,
-        head_channels: int,
-        norm: str | None,
-        act: str | tuple,
-        dropout: float,
-        encoder_weights: str | None,
-        conditioning: ConditioningConfig | None,
-        checkpointing: bool,
+        depth: int = 34,
+        channels: int = 64,
+        dilations: Sequence[int] = (1, 2, 4, 8),
+        head_channels: int = 32,
+        norm: str | None = "batch",
+        act: str | tuple = "relu",
+        dropout: float = 0.0,
+        encoder_weights: str | None = None,
+        conditioning: ConditioningConfig | None = None,
+        checkpointing: bool = False,
     ) -> None:
-        trunk = ResNet(spatial_dims, in_channels, depth, channels, keep=[False, True, True, True], norm=norm, act=act)
-        load_encoder_weights(trunk, encoder_weights)
-        center, before = self._center(spatial_dims, trunk.latent_channels, act)
-        *skips, _ = trunk.feature_channels[1:]
-        after = [*skips[::-1], skips[0]]  # coarse to fine; the last one has no skip
-        ups: list[nn.Module] = [LinkUp(spatial_dims, a, b, norm, act) for a, b in zip([before, *after], after)]
-        stages = [Stage([Dropout["dropout", spatial_dims](dropout)], [width]) for width in after]
-        last = TransposedConv(spatial_dims, after[-1], head_channels, [2] * spatial_dims)
-        ups.append(nn.Sequential(OrderedDict(conv=last, act=get_act_layer(act))))
-        stages.append(Stage([ConvBlock(spatial_dims, head_channels, head_channels, None, act)], [head_channels]))
-        decoder = StageDecoder(
-            ups,
-            [*(Add() for _ in skips), nn.Identity(), nn.Identity()],
-            stages,
-            [*after, head_channels],
-            Conv["conv", spatial_dims](head_channels, out_channels, 3, padding=1),
-            center=center,
-        )
+        trunk = _trunk(spatial_dims, in_channels, depth, channels, norm, act, encoder_weights)
+        latent = trunk.latent_channels
+        center = Stage([DilatedCascade(spatial_dims, latent, dilations, act)], [latent])
         super().__init__(
             trunk,
-            decoder,
+            _decoder(spatial_dims, trunk, center, latent, head_channels, out_channels, norm, act, dropout),
             out_channels,
             ConvFamily(norm=norm, act=act),
             conditioning,
@@ -93,13 +96,9 @@ class _LinkNet(Backbone):
             checkpointing=checkpointing,
         )
 
-    def _center(self, spatial_dims: int, channels: int, act: str | tuple) -> tuple[Stage, int]:
-        """The centre, from the trunk's last feature, and the channels after it."""
-        raise NotImplementedError
 
-
-class DLinkNet(_LinkNet):
-    """D-LinkNet (Zhou, Zhang, Wu, CVPR workshops 2018): LinkNet on a ResNet, a cascade of dilated convolutions between.
+class CENet(Backbone):
+    """CE-Net (Gu et al., TMI 2019): LinkNet on a ResNet, dense atrous convolution and multi-kernel pooling between.
 
     Args:
         spatial_dims: 2 or 3.
@@ -131,43 +130,66 @@ class DLinkNet(_LinkNet):
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
-        sizes = spatial_dims, in_channels, out_channels, depth, channels, head_channels
-        super().__init__(*sizes, norm, act, dropout, encoder_weights, conditioning, checkpointing)
+        trunk = _trunk(spatial_dims, in_channels, depth, channels, norm, act, encoder_weights)
+        latent = trunk.latent_channels
+        pooling = ResidualMultiPooling(spatial_dims, latent)
+        before = pooling.out_channels
+        center = Stage([DenseAtrousConv(spatial_dims, latent, act), pooling], [latent, before])
+        super().__init__(
+            trunk,
+            _decoder(spatial_dims, trunk, center, before, head_channels, out_channels, norm, act, dropout),
+            out_channels,
+            ConvFamily(norm=norm, act=act),
+            conditioning,
+            refusals={"decode": SKIPS_PASS_THE_LATENT},
+            checkpointing=checkpointing,
+        )
 
-    def _center(self, spatial_dims: int, channels: int, act: str | tuple) -> tuple[Stage, int]:
-        """The cascade; dilations up to 8, as published for ResNet-34."""
-        return Stage([DilatedCascade(spatial_dims, channels, act=act)], [channels]), channels
+
+def _trunk(
+    spatial_dims: int,
+    in_channels: int,
+    depth: int,
+    channels: int,
+    norm: str | None,
+    act: str | tuple,
+    encoder_weights: str | None,
+) -> ResNet:
+    """A ResNet that keeps the features of its first three stages."""
+    keep = [False, True, True, True]
+    trunk = ResNet(spatial_dims, in_channels, depth, channels, keep=keep, norm=norm, act=act)
+    load_encoder_weights(trunk, encoder_weights)
+    return trunk
 
 
-class CENet(_LinkNet):
-    """CE-Net (Gu et al., TMI 2019): LinkNet on a ResNet, with dense atrous convolution and multi-kernel pooling between.
+def _decoder(
+    spatial_dims: int,
+    trunk: ResNet,
+    center: Stage,
+    before: int,
+    head_channels: int,
+    out_channels: int,
+    norm: str | None,
+    act: str | tuple,
+    dropout: float,
+) -> StageDecoder:
+    """LinkNet's way up, which adds the trunk's features.
 
     Args:
-        spatial_dims, in_channels, out_channels, depth, channels, head_channels, norm, act, dropout: as of
-            :class:`DLinkNet`.
-        encoder_weights, conditioning, checkpointing: likewise.
+        before: channels after the centre.
     """
-
-    def __init__(
-        self,
-        spatial_dims: int,
-        in_channels: int,
-        out_channels: int,
-        depth: int = 34,
-        channels: int = 64,
-        head_channels: int = 32,
-        norm: str | None = "batch",
-        act: str | tuple = "relu",
-        dropout: float = 0.0,
-        encoder_weights: str | None = None,
-        conditioning: ConditioningConfig | None = None,
-        checkpointing: bool = False,
-    ) -> None:
-        sizes = spatial_dims, in_channels, out_channels, depth, channels, head_channels
-        super().__init__(*sizes, norm, act, dropout, encoder_weights, conditioning, checkpointing)
-
-    def _center(self, spatial_dims: int, channels: int, act: str | tuple) -> tuple[Stage, int]:
-        """DAC, then RMP."""
-        pooling = ResidualMultiPooling(spatial_dims, channels)
-        blocks = [DenseAtrousConv(spatial_dims, channels, act), pooling]
-        return Stage(blocks, [channels, pooling.out_channels]), pooling.out_channels
+    *skips, _ = trunk.feature_channels[1:]
+    after = [*skips[::-1], skips[0]]  # coarse to fine; the last one has no skip
+    ups: list[nn.Module] = [LinkUp(spatial_dims, a, b, norm, act) for a, b in zip([before, *after], after)]
+    stages = [Stage([Dropout["dropout", spatial_dims](dropout)], [width]) for width in after]
+    last = TransposedConv(spatial_dims, after[-1], head_channels, [2] * spatial_dims)
+    ups.append(nn.Sequential(OrderedDict(conv=last, act=get_act_layer(act))))
+    stages.append(Stage([ConvBlock(spatial_dims, head_channels, head_channels, None, act)], [head_channels]))
+    return StageDecoder(
+        ups,
+        [Add() for _ in ups],
+        stages,
+        [*after, head_channels],
+        Conv["conv", spatial_dims](head_channels, out_channels, 3, padding=1),
+        center=center,
+    )
