@@ -145,14 +145,6 @@ class Unpool(nn.Module):
         return F.max_unpool3d(x, skip, [2, 2, 2])
 
 
-class NoSkip(nn.Module):
-    """The decoder's feature alone, at a level that the encoder keeps no feature of."""
-
-    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """``x``."""
-        return x
-
-
 class CatReduced(nn.Module):
     """The channels of both, those of the encoder first and reduced by a 1x1 convolution (DeepLab V3+, 2018).
 

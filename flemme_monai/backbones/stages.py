@@ -80,8 +80,8 @@ class StageDecoder(nn.Module):
     Args:
         ups: what raises the resolution of each level, coarse to fine.
         fuses: what brings the kept feature of a level in: ``fuse(x, skip)``, both (B, C, *s) with channels of their
-            own (:mod:`flemme_monai.backbones.fuses`). Levels after the last kept feature have a ``NoSkip``, which is
-            not called.
+            own (:mod:`flemme_monai.backbones.fuses`). Levels after the last kept feature have one too, which
+            is not called.
         stages: a stage for each level.
         feature_channels: channels after each stage.
         output_layer: from the last feature to the output (B, out_channels, *S); its last convolution makes the output.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from monai.networks.layers.factories import Conv
+from monai.networks.layers.factories import Conv, Pool
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -128,8 +128,8 @@ class ExchangeStage(nn.Module):
 class HRNetEncoder(nn.Module):
     """HRNet (Sun, Xiao, Liu, Wang, CVPR 2019; Wang et al., TPAMI 2020); takes its authors' weights and timm's.
 
-    A stem to a quarter of the image's size, then stages of two, three and four branches at 1/4 to 1/32. The coarsest
-    branch is the latent, the others are kept.
+    A stem to a quarter of the image's size, then stages of two, three and four branches at 1/4 to 1/32. The latent are
+    all of them, fine to coarse, averaged to the coarsest one's resolution; all but the coarsest are kept.
 
     Args:
         spatial_dims: 2 or 3.
@@ -169,7 +169,7 @@ class HRNetEncoder(nn.Module):
         super().__init__()
         self.spatial_dims, self.in_channels, self.size_divisor = spatial_dims, in_channels, [32] * spatial_dims
         self.feature_channels = [channels * 2**i for i in range(4)]
-        self.latent_channels = self.feature_channels[-1]
+        self.latent_channels = sum(self.feature_channels)
         self.min_latent_positions = min_latent_positions
         conv, bias = Conv["conv", spatial_dims], _has_bias(norm)
         self.conv1 = conv(in_channels, stem_channels, 3, stride=2, padding=1, bias=bias)
@@ -189,6 +189,7 @@ class HRNetEncoder(nn.Module):
             after = self.feature_channels[: i + 2]
             self.stages.append(ExchangeStage(spatial_dims, before, after, count, blocks, norm, act))
             before = after
+        self.pools = nn.ModuleList([Pool["avg", spatial_dims](2**i) for i in (3, 2, 1)])
         for module in self.modules():
             if isinstance(module, _ConvNd):  # He et al., ICCV 2015
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -196,20 +197,28 @@ class HRNetEncoder(nn.Module):
     def forward(
         self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The image (B, in_channels, *S) to its latent (B, C, *(S / 32)) and the finer branches, fine to coarse.
+        """The image (B, in_channels, *S) to its latent (B, 15 C, *(S / 32)) and the finer branches, fine to coarse.
 
         Raises:
             ValueError: If the image does not fit.
         """
         if not torch.jit.is_scripting():
             check_image(x, self.spatial_dims, self.in_channels, self.size_divisor, self.min_latent_positions)
+        branches = self.branches(x, conditions)
+        pooled: list[torch.Tensor] = []
+        for i, pool in enumerate(self.pools):
+            pooled.append(pool(branches[i]))
+        return torch.cat(pooled + branches[-1:], 1), branches[:-1]
+
+    def branches(self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None) -> list[torch.Tensor]:
+        """The image (B, in_channels, *S) to all branches (B, C_i, *s_i), fine to coarse."""
         x = self.act(self.bn1(self.conv1(x)))
         x = self.act(self.bn2(self.conv2(x)))  # (B, C, *(S / 4))
         x = self.layer1(x) if conditions is None else self.layer1(x, conditions)
-        features = [x]
+        branches = [x]
         for stage in self.stages:
-            features = stage(features, conditions)
-        return features[-1], features[:-1]
+            branches = stage(branches, conditions)
+        return branches
 
     def forward_order(self) -> list[list[nn.Module]]:
         """The stem, its bottlenecks, each stage."""

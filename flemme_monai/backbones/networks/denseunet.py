@@ -16,7 +16,7 @@ from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.densenet import DenseNetEncoder
-from ..fuses import Add, NoSkip
+from ..fuses import Add
 from ..stages import StageDecoder
 from .unet import SKIPS_PASS_THE_LATENT
 
@@ -83,7 +83,7 @@ class DenseUNet(Backbone):
         stages.append(Stage([nn.Sequential(end)], [decoder_channels]))
         decoder = StageDecoder(
             [nn.Upsample(scale_factor=2, mode="nearest") for _ in stages],
-            [_ProjectedAdd(spatial_dims, coarsest, latent), *(Add() for _ in skips), NoSkip()],
+            [_ProjectedAdd(spatial_dims, coarsest, latent), *(Add() for _ in features[1:])],
             stages,
             features,
             conv(decoder_channels, out_channels, 1),

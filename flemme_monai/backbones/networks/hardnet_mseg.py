@@ -13,6 +13,7 @@ from ...blocks import ConditionEmbeddings, ConvBlock, Stage, linear_resize
 from ...blocks.receptive_field import PartialDecoder, ReceptiveFieldBlock
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
+from ..context_head import interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.hardnet import HarDNetEncoder
@@ -144,7 +145,7 @@ class HarDNetMSEG(Backbone):
             conditioning,
             refusals={
                 "decode": SKIPS_PASS_THE_LATENT,
-                "denoise": f"its logits are interpolated by {head_stride}, and nothing learned follows.",
+                "denoise": interpolated_without_layers(head_stride),
             },
             checkpointing=checkpointing,
         )

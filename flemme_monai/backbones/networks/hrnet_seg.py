@@ -11,6 +11,7 @@ from torch import nn
 from ...blocks import ConditionEmbeddings, ConvBlock, Stage, linear_resize
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
+from ..context_head import interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.hrnet import HRNetEncoder
@@ -38,6 +39,7 @@ class JoinedBranches(nn.Module):
         super().__init__()
         self.feature_channels = [sum(channels[i:]) for i in range(len(channels) - 2, -1, -1)]
         self.num_sides = 0
+        self.coarsest, self.head_stride = channels[-1], HEAD_STRIDE
         width = self.feature_channels[-1]
         self.head = Stage([ConvBlock(spatial_dims, width, width, norm, act, kernel_size=1)], [width])
         self.output_layer = Conv["conv", spatial_dims](width, out_channels, 1)
@@ -45,9 +47,10 @@ class JoinedBranches(nn.Module):
     def forward(
         self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
     ) -> DecoderOutput:
-        """The coarsest branch (B, C, *s) and the others, fine to coarse, to the output (B, out_channels, *S)."""
+        """The latent, of which the coarsest branch (B, C, *s) is the end, and the other branches, fine to coarse, to the
+        output (B, out_channels, *S)."""
         features: list[torch.Tensor] = []
-        coarser = [latent]
+        coarser = [latent[:, -self.coarsest :]]
         for skip in skips[::-1]:
             size = list(skip.shape[2:])
             features.append(torch.cat([skip] + [linear_resize(x, size) for x in coarser], 1))
@@ -55,7 +58,7 @@ class JoinedBranches(nn.Module):
         x = features[-1]
         x = self.head(x) if conditions is None else self.head(x, conditions)
         features[-1] = x
-        size = [HEAD_STRIDE * n for n in x.shape[2:]]
+        size = [self.head_stride * n for n in x.shape[2:]]
         sides: list[torch.Tensor] = []
         return DecoderOutput(linear_resize(self.output_layer(x), size), features, sides)
 
@@ -114,7 +117,7 @@ class HRNet(Backbone):
             conditioning,
             refusals={
                 "decode": SKIPS_PASS_THE_LATENT,
-                "denoise": f"its logits are interpolated by {HEAD_STRIDE}, and nothing learned follows.",
+                "denoise": interpolated_without_layers(HEAD_STRIDE),
             },
             checkpointing=checkpointing,
         )
