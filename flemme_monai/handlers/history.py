@@ -36,6 +36,9 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 class History:
     """One row per epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
 
+    A loss that is a sum of terms (what it has ``recorded`` of its last call) also has a column ``loss_NAME`` for each,
+    which add up to it.
+
     MONAI's ``MetricLogger`` keeps the loss of each iteration and the metrics in memory and writes no file; its
     ``MetricsSaver`` writes the last values alone. This one writes ``metrics.csv`` after each epoch and ``curves.png``
     now and then and at the end. The other handlers find it as ``history`` in the trainer's state, whatever its place
@@ -69,6 +72,7 @@ class History:
 
     def _start_epoch(self, engine: Workflow) -> None:
         self._loss, self._items, self._waited = 0.0, 0, 0.0
+        self._terms: dict[str, float] = {}
 
     def _start_waiting(self, engine: Workflow) -> None:
         self._asked = time.perf_counter()
@@ -81,18 +85,23 @@ class History:
         loss, items = batch_loss(engine.state.output)
         self._loss += loss * items
         self._items += items
+        terms = getattr(getattr(engine, "loss_function", None), "recorded", {})
+        if len(terms) > 1:
+            for name, value in terms.items():
+                self._terms[name] = self._terms.get(name, 0.0) + float(value) * items
 
     def _end_epoch(self, engine: Workflow) -> None:
-        total, items = self._loss, self._items
+        items, total, *terms = [float(self._items), self._loss, *self._terms.values()]
         if idist.get_world_size() > 1:
-            sums = torch.tensor([total, items], dtype=torch.float64, device=engine.state.device)
+            sums = torch.tensor([items, total, *terms], dtype=torch.float64, device=engine.state.device)
             reduced = idist.all_reduce(sums)
             assert isinstance(reduced, torch.Tensor), "a tensor is reduced to a tensor"
-            total, items = reduced.tolist()
+            items, total, *terms = reduced.tolist()
         seconds = engine.state.times[Events.EPOCH_COMPLETED.name]
         row: dict[str, float] = {
             "epoch": engine.state.epoch,
             "loss": total / items,
+            **{f"loss_{name}": term / items for name, term in zip(self._terms, terms)},
             "learning_rate": float(self._learning_rate),
             "seconds": seconds,
             "waiting": min(self._waited / seconds, 1.0),
@@ -169,7 +178,8 @@ class Progress:
             return
         state, row = engine.state, history.rows[-1]
         hidden = ("epoch", "learning_rate", "waiting", "seconds")
-        numbers = [f"{name} {value:.4g}" for name, value in row.items() if name not in hidden]
+        shown = {name: value for name, value in row.items() if name not in hidden and not name.startswith("loss_")}
+        numbers = [f"{name} {value:.4g}" for name, value in shown.items()]
         numbers += [f"lr {row['learning_rate']:.2e}", f"{row['seconds']:.1f} s"]
         print(f"epoch {state.epoch}/{state.max_epochs}: {', '.join(numbers)}", flush=True)
 

@@ -16,6 +16,9 @@ class PyramidLoss(DeepSupervisionLoss):
         loss: the loss of one level.
         weights: of the levels, the finest first.
         interp_mode: how the target is resized.
+
+    Attributes:
+        recorded: of the last call, each term of a loss that is a sum of terms, times the weights of the levels.
     """
 
     def __init__(
@@ -23,9 +26,25 @@ class PyramidLoss(DeepSupervisionLoss):
     ) -> None:
         super().__init__(loss, weights=weights)  # type: ignore[arg-type]  # MONAI only calls it, whatever it is
         self.interp_mode = interp_mode
+        self.recorded: dict[str, torch.Tensor] = {}
+        self._of_levels: list[dict[str, torch.Tensor]] = []
+
+    def forward(self, input: torch.Tensor | list[torch.Tensor] | None, target: torch.Tensor) -> torch.Tensor:
+        """Loss of ``[final, level_0, ...]`` or of one tensor, and a target at full size."""
+        self._of_levels = []
+        total = super().forward(input, target)
+        levels = self._of_levels or [getattr(self.loss, "recorded", {})]
+        weights = self.get_weights(len(levels))
+        self.recorded = {n: torch.stack([w * of[n] for w, of in zip(weights, levels)]).sum() for n in levels[0]}
+        return total
 
     def get_loss(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of a level (B, C, *s) and a target (B, C', *S), or (B, *S) as cross-entropy takes classes."""
+        loss = self._loss_of_level(input, target)
+        self._of_levels.append(getattr(self.loss, "recorded", {}))
+        return loss
+
+    def _loss_of_level(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         spatial = input.ndim - 2
         if target.shape[-spatial:] == input.shape[2:]:
             return self.loss(input, target)

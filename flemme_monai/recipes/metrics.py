@@ -9,9 +9,9 @@ FROM_INPUT = "$monai.handlers.from_engine(['image', 'label'])"
 FROM_TRAINING = "$flemme_monai.handlers.pred_and_label()"
 
 
-def dice_ce() -> Config:
-    """Dice of the foreground over the batch, and cross-entropy."""
-    return component("monai.losses.DiceCELoss", include_background=False, to_onehot_y=True, softmax=True, batch=True)
+def segmentation_loss() -> Config:
+    """A weighted sum of losses, by default Dice of the foreground over the batch, and cross-entropy."""
+    return component("flemme_monai.losses.SegmentationLoss", terms="@loss_terms")
 
 
 def pyramid(loss: Config, **interp_mode: str) -> Config:

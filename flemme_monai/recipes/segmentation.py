@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..registry import Encoder, Network
 from .base import BEST_WEIGHTS, DEVICE, Config, Format, Recipe, Workflow, component, compose
 from .handlers import (
@@ -27,9 +29,9 @@ from .metrics import (
     absent_class,
     confusion,
     deeply_supervised,
-    dice_ce,
     overlap,
     pyramid,
+    segmentation_loss,
     training_dice,
 )
 from .networks import backbone, network
@@ -54,16 +56,17 @@ def sem(name: str, row: Encoder | Network) -> Recipe:
     """Segmentation; of a network with side outputs the loss is also theirs."""
     sides = isinstance(row, Network) and row.deep_supervision
     network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})))
-    return segmentation(name, network_def, deeply_supervised(dice_ce()) if sides else dice_ce(), "segmentation")
+    loss = deeply_supervised(segmentation_loss()) if sides else segmentation_loss()
+    return segmentation(name, network_def, loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
     network_def = network("hsem", _backbone(row))
-    return segmentation(name, network_def, pyramid(dice_ce()), "hierarchical segmentation")
+    return segmentation(name, network_def, pyramid(segmentation_loss()), "hierarchical segmentation")
 
 
-def _backbone(row: Encoder | Network, **more: bool) -> Config:
+def _backbone(row: Encoder | Network, **more: Any) -> Config:
     return backbone(row, "@in_channels", "@num_classes", **more)
 
 
@@ -103,6 +106,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "noise": 0.2,
             },
             "empty_class": "zero_one",
+            "loss_terms": ["dice", "ce"],
         },
         components={
             "datalist": split_datalist("segmentation", "@num_classes"),

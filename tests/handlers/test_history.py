@@ -10,9 +10,11 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.handlers import from_engine
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from flemme_monai.handlers import History
+from flemme_monai.handlers import History, Progress, TensorBoard, ValidationLoss
 from flemme_monai.handlers.history import scalars
+from flemme_monai.losses import SegmentationLoss
 
 
 def read(path):
@@ -101,3 +103,28 @@ def test_an_output_folder_that_cannot_be_written_stops_before_training(make_run,
     with pytest.raises(ValueError, match="out is not a writable folder"):
         run.trainer.run()
     assert run.trainer.state.iteration == 0
+
+
+def test_a_loss_of_several_terms_has_a_column_for_each(make_run, tmp_path, capsys):
+    run = make_run(epochs=2, handlers=lambda run: [Progress(), TensorBoard(tmp_path / "tb", run.evaluator)])
+    run.trainer.loss_function = SegmentationLoss([{"loss": "ce", "weight": 0.3}, "dice", "focal"])
+    run.trainer.run()
+    row = read(tmp_path / "out" / "metrics.csv")[0]
+    assert list(row)[1:5] == ["loss", "loss_ce", "loss_dice", "loss_focal"]
+    assert sum(float(row[name]) for name in list(row)[2:5]) == pytest.approx(float(row["loss"]), abs=1e-4)
+    assert "loss_ce" not in capsys.readouterr().out
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert {"loss", "loss_ce", "loss_dice", "loss_focal"} <= set(events.Tags()["scalars"])
+    assert [e.value for e in events.Scalars("loss_ce")] == pytest.approx([r["loss_ce"] for r in run.history.rows])
+
+
+def test_the_terms_of_an_epoch_are_means_over_its_images_and_not_of_the_validation(make_run):
+    run = make_run(epochs=1)
+    loss, seen = SegmentationLoss(), []
+    run.trainer.loss_function = loss
+    ValidationLoss(loss).attach(run.evaluator, "val_loss")
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: seen.append((float(loss.recorded["ce"]), len(e.state.output)))
+    )
+    run.trainer.run()
+    assert run.history.rows[0]["loss_ce"] == pytest.approx(sum(value * n for value, n in seen) / 10)
