@@ -37,7 +37,7 @@ from .measure import alternating_seconds, count_flops, count_parameters, markdow
 from .places import environment, run_command
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
-SIZES = (
+SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
     "growth",
     "group_width",
     "init_filters",

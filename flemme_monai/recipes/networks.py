@@ -82,7 +82,7 @@ def class_conditioning() -> Config:
 
 
 def built_backbone(config: Config) -> Backbone:
-    """The backbone of a config's network, which knows what the config leaves to its class; the random state stays.
+    """The backbone of a config's network, without values, which knows what the config leaves to its class.
 
     Args:
         config: a whole config, such as that of training.
@@ -90,6 +90,6 @@ def built_backbone(config: Config) -> Backbone:
     import torch
     from monai.bundle import ConfigParser
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # its shapes are all that is asked
         parser = ConfigParser(deepcopy(config))  # which replaces macros in what it is given
         return parser.get_parsed_content("network_def#backbone")
