@@ -281,11 +281,9 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "hierarchical segmentation of the hippocampus in MR",
         {
             **_HIPPOCAMPUS,
-            "epochs": 20,
+            "epochs": 40,
             "warmup_epochs": 2,
-            **_FINE,
-            "network_def#backbone#channels": [16, 32, 64],
-            "network_def#backbone#middle_channels": [64],
+            **_COARSE,
             "network_def#backbone#num_blocks": 1,
         },
         _OVERLAP_METRICS,
