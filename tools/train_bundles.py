@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write(folder, make_bundle(bundle.pair, name, bundle.settings))
         if args.train:
             train(folder, data)
-        run(folder, [trainings(folder)[-1], "evaluate"], data, **bundle.evaluation)
+        run(folder, [trainings(folder)[-1], "evaluate"], data, **bundle.evaluation_beside(BUNDLES))
         keep(bundle, folder)
 
 

@@ -7,9 +7,12 @@ import json
 import zipfile
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
-from monai.bundle import ckpt_export
+from monai.bundle import ckpt_export, create_workflow
+from monai.data import MetaTensor
 
 from flemme_monai.cli import main
 from flemme_monai.commands.bundle_files import WEIGHTS, read_config, weights_files
@@ -124,14 +127,37 @@ def evaluated(name: str, data_dir: Path, output: Path) -> dict[str, float]:
     names = ["train_diffusion" if "ldm" in bundle.pair else "train", "evaluate"]
     parser = read_stack(BUNDLES / name, names)
     parser.update({"dataset_dir": str(data_dir / bundle.dataset), "output_dir": str(output), "num_workers": 0})
-    evaluation = dict(bundle.evaluation)
-    if "classifier_path" in evaluation:
-        evaluation["classifier_path"] = str(BUNDLES.parent / evaluation["classifier_path"])
-    parser.update(evaluation)
+    parser.update(bundle.evaluation_beside(BUNDLES))
     for step in ("initialize", "run"):
         parser.get_parsed_content(step)
     with (output / "summary.csv").open(encoding="utf-8", newline="") as file:
         return {row["metric"]: float(row.get("mean") or row.get("value") or "nan") for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("kind", ["file", "MetaTensor"])
+def test_the_mask_of_a_volume_has_its_geometry(kind, tmp_path):
+    """A volume in memory or of a file, turned and mirrored against the world; the mask lies on its own grid."""
+    bundle = BUNDLES / "hippocampus_hsem_unet"
+    values = np.random.default_rng(0).normal(100, 20, (36, 34, 50)).astype(np.float32)
+    affine = np.array([[0, 0, -1, 40], [-1, 0, 0, 20], [0, 1, 0, -7], [0, 0, 0, 1]], np.float64)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "head.nii.gz")
+    image = str(tmp_path / "head.nii.gz") if kind == "file" else MetaTensor(values[None], affine=affine)
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="inference",
+        bundle_root=str(bundle),
+        datalist=[{"image": image}],
+        output_dir=str(tmp_path / "out"),
+        num_workers=0,
+    )
+    workflow.run()
+    mask = workflow.evaluator.state.output[0]["pred"]
+    assert mask.shape == (1, *values.shape)
+    np.testing.assert_allclose(mask.affine, affine)
+    (saved,) = (nibabel.load(path) for path in (tmp_path / "out").rglob("*_seg.nii.gz"))
+    np.testing.assert_allclose(saved.affine, affine)
+    assert np.array_equal(np.asarray(saved.dataobj).squeeze(), mask[0].numpy())
+    assert set(np.unique(mask.numpy())) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", MEASURED))
