@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel
@@ -83,7 +84,11 @@ def test_the_network_of_the_record_is_the_bundle_s(bundle: TrainedBundle):
     network.load_state_dict(torch.load(BUNDLES / bundle.name / WEIGHTS, map_location="cpu", weights_only=True))
     split = json.loads((BUNDLES / bundle.name / "models" / "split.json").read_text(encoding="utf-8"))
     assert split["train"]
-    assert not set(split["train"]) & set(split["test"])
+    if bundle.settings.get("split_by") == "slab":  # one volume, of which each part has slices of its own
+        parts = [split["slabs"][part][case] for part in ("train", "val", "test") for case in split[part]]
+        assert all(end <= start for (_, end), (start, _) in pairwise(parts))
+    else:
+        assert not set(split["train"]) & set(split["test"])
 
 
 @pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", list(TRAINED)))
