@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 _ROOMS = (
     "architectures",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -87,8 +86,9 @@ def keep(bundle: TrainedBundle, folder: Path) -> None:
     target = BUNDLES / bundle.name
     for name in weights_files(folder):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        for file in (name, *(os.path.join(os.path.dirname(name), record) for record in (RECORD, SPLIT_FILE))):
-            shutil.copyfile(folder / file, target / file)
+        torch.save(read_checkpoint(folder / name), target / name)  # smaller than what was written in mid-run
+        for record in (RECORD, SPLIT_FILE):
+            shutil.copyfile((folder / name).with_name(record), (target / name).with_name(record))
     (target / "docs").mkdir(parents=True, exist_ok=True)
     for picture in PICTURES:
         shutil.copyfile(folder / "output" / trainings(folder)[-1] / picture, target / "docs" / picture)
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write(folder, make_bundle(bundle.pair, name, bundle.settings))
         if args.train:
             train(folder, data)
-        run(folder, [trainings(folder)[-1], "evaluate"], data, **bundle.evaluation)
+        run(folder, [trainings(folder)[-1], "evaluate"], data, **bundle.evaluation_beside(BUNDLES))
         keep(bundle, folder)
 
 

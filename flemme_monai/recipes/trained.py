@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from .base import Config
@@ -52,7 +53,7 @@ class TrainedBundle:
         settings: values of settings, by their names on the command line.
         metrics: what is told of its results, the metric that chose the weights first.
         limits: what it cannot do.
-        evaluation: options of the evaluation that measured its results.
+        evaluation: options of the evaluation that measured its results; paths from the bundle's folder.
     """
 
     name: str
@@ -68,6 +69,11 @@ class TrainedBundle:
     def results(self) -> Config:
         """What was measured when it was trained; empty before."""
         return _results(self.name)
+
+    def evaluation_beside(self, bundles: Path) -> Config:
+        """The options of its evaluation with the paths as they are where the bundles lie in a folder."""
+        named = self.evaluation.items()
+        return {k: str((bundles / self.name / v).resolve()) if k.endswith("_path") else v for k, v in named}
 
 
 @cache
@@ -203,7 +209,7 @@ _ONE_BRAIN = (
 _THUMBNAILS = (
     "Pictures of 64x64 pixels of six kinds that are easy to tell apart; the training images are of few patients. "
 )
-_JUDGE = {"classifier_path": "bundles/mednist_clm_cnn/models/model.pt", "guidance_scale": 2.0, "num_samples": 360}
+_JUDGE = {"classifier_path": "../mednist_clm_cnn/models/model.pt", "guidance_scale": 2.0, "num_samples": 360}
 
 
 def _table(*rows: TrainedBundle) -> dict[str, TrainedBundle]:
@@ -281,11 +287,9 @@ TRAINED: dict[str, TrainedBundle] = _table(
         "hierarchical segmentation of the hippocampus in MR",
         {
             **_HIPPOCAMPUS,
-            "epochs": 20,
+            "epochs": 40,
             "warmup_epochs": 2,
-            **_FINE,
-            "network_def#backbone#channels": [16, 32, 64],
-            "network_def#backbone#middle_channels": [64],
+            **_COARSE,
             "network_def#backbone#num_blocks": 1,
         },
         _OVERLAP_METRICS,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 import torch
-from monai.bundle import ckpt_export
+from monai.bundle import ckpt_export, create_workflow
+from monai.data import MetaTensor
 
 from flemme_monai.cli import main
 from flemme_monai.commands.bundle_files import WEIGHTS, read_config, weights_files
@@ -80,7 +84,11 @@ def test_the_network_of_the_record_is_the_bundle_s(bundle: TrainedBundle):
     network.load_state_dict(torch.load(BUNDLES / bundle.name / WEIGHTS, map_location="cpu", weights_only=True))
     split = json.loads((BUNDLES / bundle.name / "models" / "split.json").read_text(encoding="utf-8"))
     assert split["train"]
-    assert not set(split["train"]) & set(split["test"])
+    if bundle.settings.get("split_by") == "slab":  # one volume, of which each part has slices of its own
+        parts = [split["slabs"][part][case] for part in ("train", "val", "test") for case in split[part]]
+        assert all(end <= start for (_, end), (start, _) in pairwise(parts))
+    else:
+        assert not set(split["train"]) & set(split["test"])
 
 
 @pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", list(TRAINED)))
@@ -124,14 +132,37 @@ def evaluated(name: str, data_dir: Path, output: Path) -> dict[str, float]:
     names = ["train_diffusion" if "ldm" in bundle.pair else "train", "evaluate"]
     parser = read_stack(BUNDLES / name, names)
     parser.update({"dataset_dir": str(data_dir / bundle.dataset), "output_dir": str(output), "num_workers": 0})
-    evaluation = dict(bundle.evaluation)
-    if "classifier_path" in evaluation:
-        evaluation["classifier_path"] = str(BUNDLES.parent / evaluation["classifier_path"])
-    parser.update(evaluation)
+    parser.update(bundle.evaluation_beside(BUNDLES))
     for step in ("initialize", "run"):
         parser.get_parsed_content(step)
     with (output / "summary.csv").open(encoding="utf-8", newline="") as file:
         return {row["metric"]: float(row.get("mean") or row.get("value") or "nan") for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("kind", ["file", "MetaTensor"])
+def test_the_mask_of_a_volume_has_its_geometry(kind, tmp_path):
+    """A volume in memory or of a file, turned and mirrored against the world; the mask lies on its own grid."""
+    bundle = BUNDLES / "hippocampus_hsem_unet"
+    values = np.random.default_rng(0).normal(100, 20, (36, 34, 50)).astype(np.float32)
+    affine = np.array([[0, 0, -1, 40], [-1, 0, 0, 20], [0, 1, 0, -7], [0, 0, 0, 1]], np.float64)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "head.nii.gz")
+    image = str(tmp_path / "head.nii.gz") if kind == "file" else MetaTensor(values[None], affine=affine)
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="inference",
+        bundle_root=str(bundle),
+        datalist=[{"image": image}],
+        output_dir=str(tmp_path / "out"),
+        num_workers=0,
+    )
+    workflow.run()
+    mask = workflow.evaluator.state.output[0]["pred"]
+    assert mask.shape == (1, *values.shape)
+    np.testing.assert_allclose(mask.affine, affine)
+    (saved,) = (nibabel.load(path) for path in (tmp_path / "out").rglob("*_seg.nii.gz"))
+    np.testing.assert_allclose(saved.affine, affine)
+    assert np.array_equal(np.asarray(saved.dataobj).squeeze(), mask[0].numpy())
+    assert set(np.unique(mask.numpy())) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("name", slow_but("mednist_clm_cnn", MEASURED))
