@@ -38,13 +38,6 @@ from .places import environment, run_command
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
 SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
-    "growth",
-    "group_width",
-    "init_filters",
-    "feature_size",
-    "hidden_size",
-    "mlp_dim",
-)  # numbers of channels by other names
 BACKBONE = "network_def#backbone#"
 MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
 TIMED = 5  # forward passes
