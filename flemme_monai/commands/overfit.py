@@ -1,7 +1,7 @@
 """Train networks on four images until they know them by heart: the cheapest sign that a network can learn.
 
     flemme-monai overfit unetpp segnet
-    flemme-monai overfit --steps 300
+    flemme-monai overfit networks --steps 300
 
 A network of `sem_` bundles, its channels scaled to a number of parameters, sees the same four phantoms at every step.
 Printed is the step after which their mean Dice in evaluation, with the running statistics of batch norms, reached
@@ -24,6 +24,7 @@ from ..data import phantoms
 from ..metrics import OverlapMetric
 from ..recipes import make_bundle
 from ..registry import ENCODERS, NETWORKS
+from .compare import NETWORK_ROWS as ALL
 from .compare import matched_settings
 from .measure import count_parameters, machine, markdown_table
 
@@ -100,14 +101,14 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
     known = (*NETWORKS, *ENCODERS)
     parser.add_argument(
-        "networks", nargs="*", choices=known, default=list(NETWORKS), help="default: all from elsewhere"
+        "networks", nargs="+", choices=(*known, ALL), metavar="NETWORK", help=f"by key; {ALL!r} for all from elsewhere"
     )
     parser.add_argument("--steps", type=int, default=200, help="most steps (default: 200)")
     parser.add_argument("--parameters", type=int, default=300_000, help="of larger networks, about")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     rows = []
-    for key in args.networks:
+    for key in [k for name in args.networks for k in (NETWORKS if name == ALL else [name])]:
         found = overfit(key, args.steps, args.parameters, seed=args.seed)
         rows.append({"network": key, "parameters": found.parameters, "steps": found.steps or "not reached"})
         rows[-1] |= {"dice": found.dice, "seconds": found.seconds}

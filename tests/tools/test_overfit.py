@@ -9,7 +9,7 @@ from flemme_monai.commands.overfit import AIM
 from flemme_monai.registry import NETWORKS
 
 STEPS = 200
-FAST = ("classicunet",)  # each of another structure
+FAST = ("classicunet", "pspnet", "hrnet", "setr")  # each of another structure
 
 
 @pytest.mark.parametrize("key", [k if k in FAST else pytest.param(k, marks=pytest.mark.slow) for k in NETWORKS])
