@@ -47,8 +47,8 @@ class JoinedBranches(nn.Module):
     def forward(
         self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
     ) -> DecoderOutput:
-        """The latent, of which the coarsest branch (B, C, *s) is the end, and the other branches, fine to coarse, to
-        the output (B, out_channels, *S)."""
+        """The latent, which ends in the coarsest branch (B, C, *s), and the other branches, fine to coarse, to the
+        output (B, out_channels, *S)."""
         features: list[torch.Tensor] = []
         coarser = [latent[:, -self.coarsest :]]
         for skip in skips[::-1]:
