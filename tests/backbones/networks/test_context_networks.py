@@ -118,6 +118,14 @@ def test_the_pyramid_of_deeplab_sees_the_global_mean():
     assert not torch.equal(block(x)[..., 0, 0], block(other)[..., 0, 0])
 
 
+def test_weights_of_smp_give_its_pyramid():
+    decoder = pytest.importorskip("segmentation_models_pytorch.decoders.deeplabv3.decoder", exc_type=ImportError)
+    reference = decoder.ASPP(8, 4, [6, 12, 18], separable=False, dropout=0.5).eval()
+    block, x = AtrousPyramid(2, 8, 4, (6, 12, 18)).eval(), torch.randn(2, 8, 40, 44)
+    block.load_state_dict(dict(zip(block.state_dict(), reference.state_dict().values())))
+    torch.testing.assert_close(block(x), reference(x), rtol=1e-4, atol=1e-5)
+
+
 def test_danet_prefers_unlike_channels():
     attention = backbone("danet", 2).decoder.channel.blocks[1].branch
     x = torch.zeros(1, 3, 1, 4)
@@ -173,6 +181,11 @@ def test_ocrnets_regions_are_supervised_and_make_the_output():
     last = net.decoder.soft_regions.logits.weight
     assert torch.autograd.grad(side.square().sum(), last, retain_graph=True)[0].any()
     assert torch.autograd.grad(output.square().sum(), last)[0].any()
+
+
+def test_ocrnet_knows_both_layers_of_the_classes():
+    layers = backbone("ocrnet", 2, out_channels=5).output_layers()
+    assert [layer.out_channels for layer in layers] == [5, 5]
 
 
 def test_resunet_concatenates_before_it_raises_the_resolution():
