@@ -95,6 +95,48 @@ PUBLISHED: tuple[Published, ...] = (
         {"deep_supervision": True},
     ),
     # B
+    Published("segnet", 29_436_226, 29_444_162, "JMedSeg", f"7,936 biases: {_NO_BIAS}"),
+    Published(
+        "ternausnet",
+        22_927_393,
+        22_927_393,
+        "paper's network for one class, counted from its layers",
+        "",
+        out_channels=1,
+    ),
+    Published("ternausnet", 29_306_498, 29_306_498, "JMedSeg, VGG16", "", {"depth": 16}),
+    Published(
+        "u2net", 43_995_469, 44_009_869, "authors' network for one class", f"14,400 biases: {_NO_BIAS}", out_channels=1
+    ),
+    Published("u2net", 44_009_318, 44_023_718, "JMedSeg", f"14,400 biases: {_NO_BIAS}"),
+    Published(
+        "u2netsmall",
+        1_128_333,
+        1_131_181,
+        "authors' network for one class",
+        f"2,848 biases: {_NO_BIAS}",
+        out_channels=1,
+    ),
+    Published("u2netsmall", 1_131_814, 1_134_662, "JMedSeg", f"2,848 biases: {_NO_BIAS}"),
+    Published("hardnet", 17_423_934, 17_423_934, "JMedSeg", ""),
+    Published("hardnetalter", 17_836_094, 17_836_094, "JMedSeg", ""),
+    Published(
+        "denseunet",
+        49_526_435,
+        49_527_843,
+        "authors' network, counted from its layers without Keras' separate scales and biases after batch norms",
+        f"1,408 biases: {_NO_BIAS}",
+        out_channels=3,
+    ),
+    Published("hrnet", 9_636_242, 9_636_512, "HRNetV2-W18, counted from the paper's layers", f"270 biases: {_NO_BIAS}"),
+    Published(
+        "hrnet",
+        65_846_402,
+        65_847_122,
+        "HRNetV2-W48, counted from the paper's layers, which has 65.8 to 65.9 M",
+        f"720 biases: {_NO_BIAS}",
+        {"channels": 48},
+    ),
     # C
     Published("deeplabv2", 42_647_624, None, "ResNet-101", "the paper prints none, and JMedSeg's is a DeepLab V3+"),
     Published("deeplabv3plus", 59_339_426, 59_462_946, "JMedSeg, ResNet-101", _STEM),

@@ -207,6 +207,79 @@ NETWORKS: dict[str, Network] = _table(
         deep_supervision=True,
     ),
     # B
+    Network(
+        "segnet",
+        "flemme_monai.backbones.networks.SegNet",
+        "VGG16 and its mirror image, which unpools where the encoder pooled",
+        "Badrinarayanan et al., SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation, "
+        "TPAMI 2017",
+        (*_FEATURES, *_DENOISERS),
+        ("sem",),
+    ),
+    Network(
+        "ternausnet",
+        "flemme_monai.backbones.networks.TernausNet",
+        "U-Net whose encoder is VGG11 or VGG16",
+        "Iglovikov, Shvets, TernausNet: U-Net with VGG11 Encoder Pre-Trained on ImageNet for Image Segmentation, "
+        "arXiv 1801.05746, 2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "u2net",
+        "flemme_monai.backbones.networks.U2Net",
+        "a U of residual U-blocks",
+        "Qin et al., U2-Net: Going Deeper with Nested U-Structure for Salient Object Detection, Pattern Recognition "
+        "2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "u2netsmall",
+        "flemme_monai.backbones.networks.U2NetSmall",
+        "a U of residual U-blocks, small",
+        "Qin et al., U2-Net: Going Deeper with Nested U-Structure for Salient Object Detection, Pattern Recognition "
+        "2020",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+        deep_supervision=True,
+    ),
+    Network(
+        "hardnet",
+        "flemme_monai.backbones.networks.HarDNetMSEG",
+        "receptive field blocks and a partial decoder on HarDNet-68",
+        "Huang, Wu, Lin, HarDNet-MSEG: A Simple Encoder-Decoder Polyp Segmentation Neural Network that Achieves over "
+        "0.9 Mean Dice and 86 FPS, arXiv 2101.07172, 2021",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
+    Network(
+        "hardnetalter",
+        "flemme_monai.backbones.networks.HarDNetAlter",
+        "the same, with features at a quarter of the image's size",
+        "Huang, Wu, Lin, HarDNet-MSEG: A Simple Encoder-Decoder Polyp Segmentation Neural Network that Achieves over "
+        "0.9 Mean Dice and 86 FPS, arXiv 2101.07172, 2021",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
+    Network(
+        "denseunet",
+        "flemme_monai.backbones.networks.DenseUNet",
+        "DenseNet-161 whose features a decoder adds",
+        "Li et al., H-DenseUNet: Hybrid Densely Connected UNet for Liver and Tumor Segmentation From CT Volumes, TMI "
+        "2018",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
+    Network(
+        "hrnet",
+        "flemme_monai.backbones.networks.HRNet",
+        "branches at four resolutions that exchange their features",
+        "Wang et al., Deep High-Resolution Representation Learning for Visual Recognition, TPAMI 2020",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
     # C
     Network(
         "deeplabv2",

@@ -23,6 +23,26 @@ SMALL: dict[str, dict[str, Any]] = {
     "unetpp": {"channels": [4, 4, 6, 8, 8]},
     "unet3p": {"channels": [4, 4, 6, 8, 8], "skip_channels": 2},
     # B
+    "segnet": {"channels": [4, 4, 6, 6, 8]},
+    "ternausnet": {"channels": [4, 4, 6, 6, 8], "decoder_channels": 1},
+    "u2net": {"channels": [3, 3, 3, 4, 4, 4], "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "u2netsmall": {"channels": [2] * 6, "inner_channels": [2] * 6, "decoder_channels": [2] * 5},
+    "hardnet": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
+    "hardnetalter": {
+        "stem_channels": [2, 4],
+        "channels": [4, 4, 4, 4, 6],
+        "growth": [2, 2, 2, 2, 2],
+        "layers": [4, 4, 2, 2, 2],
+        "decoder_channels": 3,
+    },
+    "denseunet": {"stem_channels": 4, "growth": 2, "layers": [2, 2, 2, 2], "decoder_channels": 4},
+    "hrnet": {"channels": 2, "units": [1, 1, 1], "blocks": 1, "stem_channels": 2},
     # C
     "deeplabv2": {"depth": 14, "channels": 2},
     "deeplabv3plus": {"depth": 14, "channels": 2, "head_channels": 8, "low_level_channels": 4},

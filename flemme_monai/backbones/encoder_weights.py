@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import ignite.distributed as idist
 import torch
@@ -29,6 +29,15 @@ class PublishedNames(Protocol):
     """
 
     weight_names: Sequence[tuple[str, str]]
+
+
+@runtime_checkable
+class PublishedForms(Protocol):
+    """What a trunk has whose tensors have other forms than in files of its weights."""
+
+    def converted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors of a file in the trunk's forms, by the names that ``weight_names`` replaces."""
+        ...
 
 
 def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> None:
@@ -55,7 +64,10 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
             f"encoder_weights is {file}, and there is no such file; expected weights of {name}, .pt or .safetensors: "
             "fetch them first, since nothing is downloaded here, or leave encoder_weights out"
         )
-    state = renamed(read_weights(file), cast(PublishedNames, trunk).weight_names)
+    state = read_weights(file)
+    if isinstance(trunk, PublishedForms):
+        state = trunk.converted(state)
+    state = renamed(state, cast(PublishedNames, trunk).weight_names)
     own: dict[str, torch.Tensor] = trunk.state_dict(keep_vars=True)
     _refuse_other_dimensions(state, own, cast(EncoderAttributes, trunk).spatial_dims, f"encoder_weights: {file}")
     first = convolutions_of(trunk)[0].weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from monai.networks.layers.factories import Conv, Dropout
@@ -21,10 +22,12 @@ class ConvBlock(nn.Sequential):
         out_channels: channels of the output.
         norm: a name of :func:`flemme_monai.blocks.make_norm`.
         act: any activation MONAI names, or None.
-        kernel_size: odd kernel size; the size of the feature is kept.
+        kernel_size: odd kernel size, one number or one per axis; at stride 1 the size of the feature is kept.
         depthwise: a convolution per channel, then a 1x1 convolution across them (Howard et al. 2017).
         dropout: probability that a whole channel is dropped.
         num_groups: groups of a group norm.
+        stride: factor by which the feature gets smaller.
+        dilation: distance between the points of the kernel.
     """
 
     def __init__(
@@ -34,22 +37,26 @@ class ConvBlock(nn.Sequential):
         out_channels: int,
         norm: str | None = "batch",
         act: str | tuple | None = "relu",
-        kernel_size: int = 3,
+        kernel_size: int | Sequence[int] = 3,
         depthwise: bool = False,
         dropout: float = 0.0,
         num_groups: int = 8,
+        stride: int = 1,
+        dilation: int = 1,
     ) -> None:
-        if kernel_size % 2 == 0:
+        kernel = (kernel_size,) * spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
+        if not all(k % 2 for k in kernel):
             raise ValueError(f"kernel_size is {kernel_size}; expected an odd number, so that features keep their size.")
-        conv, padding, bias = Conv["conv", spatial_dims], kernel_size // 2, norm not in ("batch", "instance")
+        conv, bias = Conv["conv", spatial_dims], norm not in ("batch", "instance")
+        padding = tuple(dilation * (k // 2) for k in kernel)
         layers: dict[str, nn.Module] = {}
         if depthwise:
             layers["depthwise"] = conv(
-                in_channels, in_channels, kernel_size, padding=padding, groups=in_channels, bias=False
+                in_channels, in_channels, kernel, stride, padding, dilation, groups=in_channels, bias=False
             )
             layers["conv"] = conv(in_channels, out_channels, 1, bias=bias)
         else:
-            layers["conv"] = conv(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
+            layers["conv"] = conv(in_channels, out_channels, kernel, stride, padding, dilation, bias=bias)
         if norm is not None:
             layers["norm"] = make_norm(norm, spatial_dims, out_channels, num_groups)
         if act is not None:

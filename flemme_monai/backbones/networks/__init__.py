@@ -8,6 +8,13 @@ from .unet3p import UNet3Plus
 from .unetpp import UNetPlusPlus
 
 # B
+# isort: split
+from .denseunet import DenseUNet
+from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
+from .hrnet_seg import HRNet
+from .segnet import SegNet
+from .ternausnet import TernausNet
+from .u2net import U2Net, U2NetSmall
 
 # C
 # isort: split
@@ -34,7 +41,11 @@ __all__ = [
     "DLinkNet",
     "DeepLabV2",
     "DeepLabV3Plus",
+    "DenseUNet",
     "EANet",
+    "HRNet",
+    "HarDNetAlter",
+    "HarDNetMSEG",
     "LRFEANet",
     "LightNet",
     "OCNet",
@@ -45,7 +56,11 @@ __all__ = [
     "R2UNet",
     "ResUNet",
     "SCSENet",
+    "SegNet",
     "SimpleUNet",
+    "TernausNet",
+    "U2Net",
+    "U2NetSmall",
     "UNet3Plus",
     "UNetPlusPlus",
 ]
