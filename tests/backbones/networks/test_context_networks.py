@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from flemme_monai import architectures
+from flemme_monai.blocks import linear_resize
 from flemme_monai.blocks.aspp import AtrousPyramid, AtrousSum
 from flemme_monai.blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
 from flemme_monai.blocks.pyramid_pooling import PooledConv, PyramidPooling
@@ -186,6 +187,26 @@ def test_ocrnets_regions_are_supervised_and_make_the_output():
 def test_ocrnet_knows_both_layers_of_the_classes():
     layers = backbone("ocrnet", 2, out_channels=5).output_layers()
     assert [layer.out_channels for layer in layers] == [5, 5]
+
+
+def test_ocrnet_on_an_hrnet_joins_its_branches_at_a_quarter_of_the_size():
+    net = backbone("ocrnet", 2, trunk="hrnet", deep_supervision=True)
+    out = net(torch.randn(2, 1, 64, 32))
+    assert net.size_divisor == [32, 32]
+    assert out.output.shape == out.sides[0].shape == (2, 2, 64, 32)
+    assert out.features[0].shape[2:] == (16, 8)
+    (out.output.square().mean() + out.sides[0].square().mean()).backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+    latent, skips = net.encode(torch.randn(2, 1, 64, 32))
+    joined = net.decoder.join(latent, skips)
+    assert torch.equal(joined[:, : skips[0].shape[1]], skips[0])
+    coarsest = latent[:, -net.encoder.feature_channels[-1] :]
+    torch.testing.assert_close(joined[:, -coarsest.shape[1] :], linear_resize(coarsest, [16, 8]))
+
+
+def test_another_trunk_is_named():
+    with pytest.raises(ValueError, match="trunk is 'vgg'; expected one of resnet, hrnet"):
+        backbone("ocrnet", 2, trunk="vgg")
 
 
 def test_resunet_concatenates_before_it_raises_the_resolution():
