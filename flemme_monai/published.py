@@ -202,6 +202,14 @@ PUBLISHED: tuple[Published, ...] = (
         "logits, where JMedSeg has 3x3 logits, 507,904 less; 263,680 of JMedSeg's cannot be told",
     ),
     Published(
+        "ocrnet",
+        70_350_468,
+        70_300_000,
+        "the paper, rounded to 70.3 M: HRNet-W48 with 19 classes",
+        "the paper rounds; 17 classes more have 20,978",
+        {"trunk": "hrnet", "channels": 48},
+    ),
+    Published(
         "eanet",
         53_710_402,
         53_835_714,

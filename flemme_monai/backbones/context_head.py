@@ -113,6 +113,5 @@ class ContextDecoder(nn.Module):
         return DecoderOutput(self.output_layer(x), [x], sides)
 
     def forward_order(self) -> list[list[nn.Module]]:
-        """The context; the auxiliary head, which is near the output."""
-        last: list[list[nn.Module]] = [] if self.auxiliary is None else [[self.auxiliary]]
-        return [[self.context], *last]
+        """The context."""
+        return [[self.context]]

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from flemme_monai.architectures import SeM
 from flemme_monai.backbones.encoder_weights import load_encoder_weights
 from flemme_monai.backbones.extractors.resnet import ResNet
+from flemme_monai.backbones.networks import DLinkNet
+from flemme_monai.utils import load_weights, trained_network
+from flemme_monai.utils.record import make_record, write_record
 
 NAMES = [(r"^stages\.0\.blocks\.0\.(conv1|bn1)", r"\1"), (r"^stages\.(\d)\.blocks\.(\d+)", r"layer\1.\2")]
 
@@ -115,3 +119,17 @@ def test_weights_of_another_trunk_are_refused_and_change_nothing(tmp_path):
 def test_a_file_that_is_not_there_is_not_fetched(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"encoder_weights is \S+resnet34.pth, and there is no such"):
         load_encoder_weights(resnet(), tmp_path / "resnet34.pth")
+
+
+def test_trained_weights_load_without_the_file_that_their_trunk_began_with(tmp_path):
+    path = saved(published(resnet(depth=10)), tmp_path)
+    settings = {"depth": 10, "channels": 8, "head_channels": 4}
+    trained = SeM(DLinkNet(2, 3, 2, **settings, encoder_weights=str(path)))
+    torch.save(trained.state_dict(), tmp_path / "model.pt")
+    write_record(tmp_path, make_record(trained, {}))
+    path.unlink()
+    default = SeM(DLinkNet(2, 3, 2, **{**settings, "head_channels": 8}))
+    network = trained_network(default, tmp_path / "model.pt")
+    load_weights(network, tmp_path / "model.pt")
+    torch.testing.assert_close(network.state_dict(), trained.state_dict())
+    assert "resnet" not in (tmp_path / "network.json").read_text()

@@ -66,8 +66,8 @@ class DualAttention(nn.Module):
         return DecoderOutput(self.output_layer(x), [x], sides)
 
     def forward_order(self) -> list[list[nn.Module]]:
-        """Both branches; the side heads."""
-        return [[self.position, self.channel], [self.side_heads]]
+        """Both branches."""
+        return [[self.position, self.channel]]
 
 
 class DANet(Backbone):

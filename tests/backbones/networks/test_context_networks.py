@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from flemme_monai import architectures
+from flemme_monai.blocks import linear_resize
 from flemme_monai.blocks.aspp import AtrousPyramid, AtrousSum
 from flemme_monai.blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
 from flemme_monai.blocks.pyramid_pooling import PooledConv, PyramidPooling
@@ -118,6 +119,14 @@ def test_the_pyramid_of_deeplab_sees_the_global_mean():
     assert not torch.equal(block(x)[..., 0, 0], block(other)[..., 0, 0])
 
 
+def test_weights_of_smp_give_its_pyramid():
+    decoder = pytest.importorskip("segmentation_models_pytorch.decoders.deeplabv3.decoder", exc_type=ImportError)
+    reference = decoder.ASPP(8, 4, [6, 12, 18], separable=False, dropout=0.5).eval()
+    block, x = AtrousPyramid(2, 8, 4, (6, 12, 18)).eval(), torch.randn(2, 8, 40, 44)
+    block.load_state_dict(dict(zip(block.state_dict(), reference.state_dict().values())))
+    torch.testing.assert_close(block(x), reference(x), rtol=1e-4, atol=1e-5)
+
+
 def test_danet_prefers_unlike_channels():
     attention = backbone("danet", 2).decoder.channel.blocks[1].branch
     x = torch.zeros(1, 3, 1, 4)
@@ -173,6 +182,31 @@ def test_ocrnets_regions_are_supervised_and_make_the_output():
     last = net.decoder.soft_regions.logits.weight
     assert torch.autograd.grad(side.square().sum(), last, retain_graph=True)[0].any()
     assert torch.autograd.grad(output.square().sum(), last)[0].any()
+
+
+def test_ocrnet_knows_both_layers_of_the_classes():
+    layers = backbone("ocrnet", 2, out_channels=5).output_layers()
+    assert [layer.out_channels for layer in layers] == [5, 5]
+
+
+def test_ocrnet_on_an_hrnet_joins_its_branches_at_a_quarter_of_the_size():
+    net = backbone("ocrnet", 2, trunk="hrnet", deep_supervision=True)
+    out = net(torch.randn(2, 1, 64, 32))
+    assert net.size_divisor == [32, 32]
+    assert out.output.shape == out.sides[0].shape == (2, 2, 64, 32)
+    assert out.features[0].shape[2:] == (16, 8)
+    (out.output.square().mean() + out.sides[0].square().mean()).backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+    latent, skips = net.encode(torch.randn(2, 1, 64, 32))
+    joined = net.decoder.join(latent, skips)
+    assert torch.equal(joined[:, : skips[0].shape[1]], skips[0])
+    coarsest = latent[:, -net.encoder.feature_channels[-1] :]
+    torch.testing.assert_close(joined[:, -coarsest.shape[1] :], linear_resize(coarsest, [16, 8]))
+
+
+def test_another_trunk_is_named():
+    with pytest.raises(ValueError, match="trunk is 'vgg'; expected one of resnet, hrnet"):
+        backbone("ocrnet", 2, trunk="vgg")
 
 
 def test_resunet_concatenates_before_it_raises_the_resolution():
