@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "decoder_channels": [8, 8, 8, 8, 8],
         "grid_size": 3,
     },
+    "segformer": {"channels": [4, 8, 10, 16], "depths": [1, 1, 2, 1], "head_channels": 8},
     # E
 }
 DIMS_2_ONLY: tuple[str, ...] = ("mepdnet",)  # networks that refuse 3D, with the reason

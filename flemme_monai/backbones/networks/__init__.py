@@ -17,6 +17,7 @@ from .linknet import CENet, DLinkNet
 # isort: split
 from .lrfeanet import LRFEANet
 from .mepdnet import MEPDNet
+from .segformer import SegFormer
 from .setr import SETR
 from .shiftnet import LightNet, OneNet
 from .transunet import TransUNet
@@ -36,6 +37,7 @@ __all__ = [
     "R2AttentionUNet",
     "R2UNet",
     "SCSENet",
+    "SegFormer",
     "SimpleUNet",
     "TransUNet",
     "UNet3Plus",
