@@ -266,6 +266,22 @@ PUBLISHED: tuple[Published, ...] = (
         out_channels=19,
     ),
     Published("transunet", 105_276_066, 105_276_066, "JMedSeg, counted at 224 pixels with three skips", ""),
+    Published("segformer", 3_752_694, 3_752_694, "transformers, B0, 150 classes", "", {"size": "B0"}, out_channels=150),
+    Published(
+        "segformer", 13_715_798, 13_715_798, "transformers, B1, 150 classes", "", {"size": "B1"}, out_channels=150
+    ),
+    Published(
+        "segformer", 27_461_974, 27_461_974, "transformers, B2, 150 classes", "", {"size": "B2"}, out_channels=150
+    ),
+    Published(
+        "segformer", 47_337_814, 47_337_814, "transformers, B3, 150 classes", "", {"size": "B3"}, out_channels=150
+    ),
+    Published(
+        "segformer", 64_108_374, 64_108_374, "transformers, B4, 150 classes", "", {"size": "B4"}, out_channels=150
+    ),
+    Published(
+        "segformer", 84_708_694, 84_708_694, "transformers, B5, 150 classes", "", {"size": "B5"}, out_channels=150
+    ),
     # E
     Published(
         "nnunet",

@@ -456,6 +456,14 @@ NETWORKS: dict[str, Network] = _table(
         (*_FEATURES, *_DENOISERS),
         ("sem", "hsem"),
     ),
+    Network(
+        "segformer",
+        "flemme_monai.backbones.networks.SegFormer",
+        "a Mix Transformer under a head of linear maps",
+        "Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS 2021",
+        _FEATURES,
+        ("sem", "hsem"),
+    ),
     # E
     Network(
         "nnunet",

@@ -70,7 +70,8 @@ class EncoderAttributes(Protocol):
 
 class DecoderAttributes(Protocol):
     """What a decoder has beside its ``forward``: the last convolution of ``output_layer`` makes the output; a decoder
-    without one serves no denoiser. It may have ``side_weights``, see :class:`Backbone`."""
+    without one serves no denoiser. It may have ``side_weights``, see :class:`Backbone`, and with side outputs a method
+    ``side_layers()``: the modules whose last convolutions make them."""
 
     feature_channels: Sequence[int]
     num_sides: int
@@ -336,9 +337,14 @@ class Backbone(ImageEncoder):
 
     def output_layers(self) -> list[nn.Module]:
         """The modules whose shapes follow the number of output channels; none where the decoder names no layer."""
-        layer = getattr(self.decoder, "output_layer", None)
-        convolutions = [] if layer is None else convolutions_of(layer)
-        return convolutions[-1:] or ([] if layer is None else [layer])
+        layers = [layer for layer in (getattr(self.decoder, "output_layer", None),) if layer is not None]
+        if hasattr(self.decoder, "side_layers"):
+            layers += self.decoder.side_layers()  # type: ignore[operator]  # a method of some decoders
+        found: list[nn.Module] = []
+        for layer in layers:
+            convolutions = convolutions_of(layer)
+            found += convolutions[-1:] or ([layer] if list(layer.parameters()) else [])
+        return found
 
     def output_layer(self) -> nn.Module:
         """The decoder's module whose last convolution makes the output; a denoiser begins with it at zero."""

@@ -115,3 +115,7 @@ class ContextDecoder(nn.Module):
     def forward_order(self) -> list[list[nn.Module]]:
         """The context."""
         return [[self.context]]
+
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return [] if self.auxiliary is None else [self.auxiliary]

@@ -190,3 +190,7 @@ def pooled_encoder(
         latent_channels=latent_channels,
         min_latent_positions=min_latent_positions,
     )
+
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)

@@ -54,7 +54,7 @@ class MetaFormerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(channels)
         self.token_mixer = token_mixer
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = MLP(channels, mlp_ratio, act, dropout)
+        self.mlp: nn.Module = MLP(channels, mlp_ratio, act, dropout)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

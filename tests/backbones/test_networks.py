@@ -80,6 +80,14 @@ def test_scripting_keeps_the_numbers_at_another_size(key, dims):
 
 
 @pytest.mark.parametrize("key", NETWORKS)
+def test_its_output_layers_are_what_follows_the_number_of_classes(key):
+    two, three = (network("sem", key, 2, out_channels=n).backbone for n in (2, 3))
+    differ = {name for (name, p), q in zip(two.named_parameters(), three.parameters()) if p.shape != q.shape}
+    named = {id(p) for layer in two.output_layers() for p in layer.parameters()}
+    assert differ == {name for name, p in two.named_parameters() if id(p) in named}
+
+
+@pytest.mark.parametrize("key", NETWORKS)
 def test_conditions_reach_every_stage(key):
     if backbone(key, 2).family is None:
         pytest.skip("it takes no conditions")

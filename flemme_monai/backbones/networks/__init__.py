@@ -17,6 +17,7 @@ from .ocnet import OCNet, OCRNet
 from .pspnet import PSPNet
 from .r2unet import R2AttentionUNet, R2UNet
 from .resunet import ResUNet
+from .segformer import SegFormer
 from .segnet import SegNet
 from .segresnet import SegResNet
 from .setr import SETR
@@ -60,6 +61,7 @@ __all__ = [
     "ResEncUNet",
     "ResUNet",
     "SCSENet",
+    "SegFormer",
     "SegNet",
     "SegResNet",
     "SimpleUNet",

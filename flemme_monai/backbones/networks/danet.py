@@ -69,6 +69,10 @@ class DualAttention(nn.Module):
         """Both branches."""
         return [[self.position, self.channel]]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)
+
 
 class DANet(Backbone):
     """Dual attention network (Fu et al., CVPR 2019): attention among the positions and among the channels of a dilated

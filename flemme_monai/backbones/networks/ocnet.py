@@ -184,6 +184,10 @@ class ObjectContextDecoder(nn.Module):
         """The soft regions; the positions; their attention; the fusion."""
         return [[self.soft_regions], [self.pixels], [self.attention], [self.fuse]]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return [self.soft_regions]
+
 
 class OCRNet(Backbone):
     """OCRNet (Yuan, Chen, Wang, ECCV 2020): each position of the trunk's feature beside the mean of the vectors of soft

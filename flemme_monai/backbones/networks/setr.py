@@ -100,6 +100,10 @@ class ProgressiveDecoder(nn.Module):
                 sides.append(head(skips[i]))
         return DecoderOutput(self.output_layer(x), features, sides[::-1])
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)
+
 
 class SETR(Backbone):
     """SETR-PUP (Zheng et al., CVPR 2021): a Vision Transformer with progressive upsampling. Its tokens are the patches

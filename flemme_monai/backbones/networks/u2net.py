@@ -63,6 +63,10 @@ class FusedMapsDecoder(nn.Module):
         """The stages, then the heads."""
         return [*self.body.forward_order(), [self.heads]]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.heads)
+
 
 class U2Net(Backbone):
     """U²-Net (Qin et al., Pattern Recognition 2020).

@@ -95,6 +95,10 @@ class FullScaleDecoder(nn.Module):
         """Node by node."""
         return [[node] for node in self.nodes]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)
+
 
 class UNet3Plus(Backbone):
     """UNet 3+ (Huang et al., ICASSP 2020) with full-scale skips.

@@ -100,6 +100,10 @@ class GridDecoder(nn.Module):
         """Node by node."""
         return [[node] for node in self.nodes]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)
+
 
 class UNetPlusPlus(Backbone):
     """UNet++ (Zhou et al., DLMIA 2018; IEEE TMI 2020) with nested, dense skips.
