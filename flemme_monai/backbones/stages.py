@@ -142,6 +142,10 @@ class StageDecoder(nn.Module):
         center: list[list[nn.Module]] = [] if self.center is None else [[self.center]]
         return center + [list(level) for level in zip(self.ups, self.fuses, self.stages)]
 
+    def side_layers(self) -> list[nn.Module]:
+        """What makes the side outputs."""
+        return list(self.side_heads)
+
 
 def conv_stage(
     spatial_dims: int,
@@ -190,7 +194,3 @@ def pooled_encoder(
         latent_channels=latent_channels,
         min_latent_positions=min_latent_positions,
     )
-
-    def side_layers(self) -> list[nn.Module]:
-        """What makes the side outputs."""
-        return list(self.side_heads)
