@@ -159,7 +159,7 @@ def test_an_auto_encoder_does_not_interpolate_between_seeds(tmp_path):
 
 def test_only_where_an_image_is_its_latent_there_is_interpolation():
     have = [pair for pair in pairs(shipped=True) if "configs/interpolate.json" in make_bundle(pair)]
-    assert have == [f"{a}_{e}" for a in ("ae", "vae", "ldm") for e in ("cnn", "vit", "swin", "vmamba")]
+    assert have == [f"{a}_{e}" for a in ("ae", "vae", "ldm") for e in ("cnn", "vit", "swin", "vmamba", "mednext")]
 
 
 def test_the_autoencoder_of_a_class_conditional_ldm_is_unconditional():
