@@ -89,8 +89,9 @@ def test_a_class_in_python_is_the_network_of_its_bundle(pair: str) -> None:
     for config in configs(pair).values():
         for name in filter(config.__contains__, NETWORKS[:2]):
             config = {**config, "trained": {}}
-            in_python = called(config[name], ConfigParser(copy.deepcopy(config)))
-            in_bundle = ConfigParser(config).get_parsed_content(name)
+            with torch.device("meta"):
+                in_python = called(config[name], ConfigParser(copy.deepcopy(config)))
+                in_bundle = ConfigParser(config).get_parsed_content(name)
             assert type(in_python) is type(in_bundle)
             assert config_of(in_python) == config_of(in_bundle)
 
@@ -116,7 +117,7 @@ def test_a_statement_that_repeats_a_default_is_found() -> None:
     ]
 
 
-@pytest.mark.parametrize("pair", SHIPPED)
+@pytest.mark.parametrize("pair", [pair for pair in SHIPPED if pair.partition("_")[2] in ENCODERS])
 def test_the_family_stands_there_for_overrides_of_a_part_of_it(pair: str) -> None:
     for config in configs(pair).values():
         for name in filter(config.__contains__, NETWORKS):
