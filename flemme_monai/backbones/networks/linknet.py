@@ -182,8 +182,8 @@ def _decoder(
     after = [*skips[::-1], skips[0]]  # coarse to fine; the last one has no skip
     ups: list[nn.Module] = [LinkUp(spatial_dims, a, b, norm, act) for a, b in zip([before, *after], after)]
     stages = [Stage([Dropout["dropout", spatial_dims](dropout)], [width]) for width in after]
-    last = TransposedConv(spatial_dims, after[-1], head_channels, [2] * spatial_dims)
-    ups.append(nn.Sequential(OrderedDict(conv=last, act=get_act_layer(act))))
+    to_image = TransposedConv(spatial_dims, after[-1], head_channels, [2] * spatial_dims)
+    ups.append(nn.Sequential(OrderedDict(conv=to_image, act=get_act_layer(act))))
     stages.append(Stage([ConvBlock(spatial_dims, head_channels, head_channels, None, act)], [head_channels]))
     return StageDecoder(
         ups,
