@@ -21,6 +21,7 @@ from flemme_monai.commands.bundle_runs import read_stack
 from flemme_monai.commands.check import check_bundle
 from flemme_monai.commands.onnx_checks import load_network
 from flemme_monai.commands.places import BUNDLES
+from flemme_monai.recipes import TRAINED as ROWS
 from flemme_monai.recipes import TrainedBundle, differences, make_trained, trained_bundles
 from flemme_monai.recipes.trained import DATASETS
 from flemme_monai.registry import ARCHITECTURES
@@ -30,7 +31,7 @@ TRAINED = {bundle.name: bundle for bundle in trained_bundles()}
 MEGABYTES = 1e6
 MOST_EACH, MOST_TOGETHER = 6 * MEGABYTES, 60 * MEGABYTES
 SEGMENTING = [name for name, bundle in TRAINED.items() if "sem" in bundle.pair]
-MEASURED = ["nuclei_hsem_unet", "mednist_clm_cnn"]  # one a task
+MEASURED = ["nuclei_hsem_unet", "mednist_clm_cnn", "brain_mr_recon_hae_unet", "mednist_ddpm_unet"]  # one a task
 
 
 def weights(name: str) -> list[Path]:
@@ -44,6 +45,10 @@ def slow_but(fast: str, names: list[str]) -> list:
 @pytest.mark.parametrize("bundle", TRAINED.values(), ids=TRAINED)
 def test_a_bundle_is_what_the_maker_writes(bundle: TrainedBundle):
     assert differences(BUNDLES / bundle.name, make_trained(bundle)) == []
+
+
+def test_every_row_of_the_table_has_its_weights():
+    assert list(TRAINED) == list(ROWS)
 
 
 def test_weights_are_small():
