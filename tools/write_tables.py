@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from pydoc import locate
 from typing import Any, cast
@@ -78,7 +79,7 @@ def network_sizes() -> str:
                 "network": f"`{size.key}`" + (f" {settings}" if settings else ""),
                 "form": f"{size.spatial_dims}D, {size.in_channels} → {size.out_channels}",
                 "parameters": f"{size.parameters:,}",
-                "GFLOP": f"{count_flops(lambda n=network, x=image: n(x)) / 1e9:,.1f}",
+                "GFLOP": f"{count_flops(partial(network, image)) / 1e9:,.1f}",
                 "published": "unknown" if size.figure is None else f"{size.figure:,}",
                 "of": size.source,
                 "difference": size.difference or "none",
