@@ -7,7 +7,7 @@ import torch
 from monai.networks.nets.attentionunet import AttentionBlock
 from torch import nn
 
-from flemme_monai.backbones.fuses import Add, AttentionGate, Cat, Multiply
+from flemme_monai.backbones.fuses import Add, AttentionGate, Cat, CatUp, Multiply
 
 SIZES = {2: (3, 5), 3: (3, 2, 4)}
 
@@ -18,6 +18,14 @@ def test_sums_products_and_channels_side_by_side(dims):
     for fuse, expected in (Add(), x + skip), (Multiply(), x * skip), (Cat(), torch.cat([skip, x], 1)):
         assert torch.equal(fuse(x, skip), expected)
         assert torch.equal(torch.jit.script(fuse)(x, skip), expected)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_channels_side_by_side_at_twice_the_resolution(dims):
+    x, skip = torch.randn(2, 3, *[4] * dims), torch.randn(2, 2, *[4] * dims)
+    mode = "bilinear" if dims == 2 else "trilinear"
+    expected = [torch.nn.functional.interpolate(part, scale_factor=2, mode=mode) for part in (skip, x)]
+    torch.testing.assert_close(CatUp()(x, skip), torch.cat(expected, 1))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
