@@ -297,5 +297,6 @@ def _check_norm(settings: ConditioningConfig, side: str, family: BlockFamily) ->
     if family.norm_removes_channel_shift and shifts:
         raise ValueError(
             f"{shifts[0]}={getattr(settings, shifts[0])!r} has no effect: it shifts whole channels, and the "
-            f"norm of the {side}'s {type(family).__name__} subtracts each channel's mean: use a gate, or another norm."
+            f"norm of the {side}'s {type(family).__name__} subtracts each channel's mean: use a gate, or another norm "
+            "or family."
         )

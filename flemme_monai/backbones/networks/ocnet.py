@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from monai.networks.layers.factories import Conv, Dropout
@@ -13,7 +13,7 @@ from torch import nn
 from ...blocks import ConditionEmbeddings, InterpolateUp, Stage, linear_resize, resized_like
 from ...blocks.conv_norm import ConvNormAct
 from ...blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
-from ..backbone import Backbone, DecoderOutput, convolutions_of
+from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
 from ..context_head import AuxiliaryHead, ContextDecoder, LogitsHead, interpolated_without_layers
 from ..conv import ConvFamily
@@ -288,7 +288,3 @@ class OCRNet(Backbone):
             },
             checkpointing=checkpointing,
         )
-
-    def output_layers(self) -> list[nn.Module]:
-        """The last convolution, and the one that makes the soft regions, of which there is one for each class."""
-        return [*convolutions_of(cast(ObjectContextDecoder, self.decoder).soft_regions)[-1:], *super().output_layers()]
