@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..registry import Encoder, Network
-from .base import DEVICE, Config, Recipe, Workflow, component
+from .base import DEVICE, Config, Format, Recipe, Workflow, component
 from .denoiser import (
     AVERAGE,
     GUIDANCE,
@@ -24,7 +24,6 @@ from .denoiser import (
 )
 from .diffusion import denoiser_settings
 from .generation import (
-    FORMAT,
     generation_evaluation,
     generation_evaluation_settings,
     generation_report,
@@ -67,7 +66,7 @@ def ldm(name: str, row: Encoder | Network) -> Recipe:
             "multi_gpu_train": multi_gpu_training(),
             **({"interpolate": interpolate} if is_plain(row) else {}),
         },
-        format=FORMAT,
+        format=Format("image", "magnitude", ("latent 0", "latent {i}"), (-5, 5), (), patches=False),
         readme="latent",
         references=("Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022",),
     )

@@ -75,7 +75,10 @@ def trained_page(bundle: TrainedBundle, recipe: Recipe, metadata: Config) -> str
         "chosen": f"The weights are those of epoch {chosen['epoch']}, with the best {chosen['metric']} on the "
         f"validation part, {chosen['value']}.",
         "train": "\n".join(f"{RUN} configs/{name}.json --dataset_dir DIR" for name in trainings),
-        "input": _shape(metadata["network_data_format"]["inputs"]["image"], data.image_classes),
+        "input": _shape(
+            metadata["network_data_format"]["inputs"]["image"],
+            "latents of an image" if "train_autoencoder" in trainings else data.image_classes,
+        ),
         "output": _shape(metadata["network_data_format"]["outputs"]["pred"], ", ".join(_channels(metadata))),
         "table": _table(bundle),
         "evaluate": _evaluate(bundle, trainings[-1]),
