@@ -9,8 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from ..blocks import ConditionEmbeddings, InterpolateUp, Stage
-from ..blocks.conv_norm import ConvNormAct
+from ..blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
 from .backbone import DecoderOutput
 
 
@@ -65,7 +64,7 @@ class AuxiliaryHead(nn.Sequential):
     ) -> None:
         super().__init__(
             OrderedDict(
-                conv=ConvNormAct(spatial_dims, in_channels, channels, norm=norm, act=act),
+                conv=ConvBlock(spatial_dims, in_channels, channels, norm=norm, act=act),
                 logits=LogitsHead(spatial_dims, channels, out_channels, stride, dropout),
             )
         )

@@ -9,8 +9,8 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .conv_norm import ConvNormAct, groups_of_16
-from .layers import make_norm
+from .conv import ConvBlock
+from .layers import groups_of_16, make_norm
 
 PATCH = 2
 
@@ -34,8 +34,15 @@ class PatchMerge(nn.Sequential):
             "merge": Conv["conv", spatial_dims](in_channels, middle, PATCH, stride=PATCH, bias=norm is None),
             "norm": make_norm(norm, spatial_dims, middle, groups_of_16(middle)),
             "act": get_act_layer(act),
-            "proj": ConvNormAct(
-                spatial_dims, middle, out_channels, 1, norm=norm, act=act, num_groups=groups_of_16(out_channels)
+            "proj": ConvBlock(
+                spatial_dims,
+                middle,
+                out_channels,
+                kernel_size=1,
+                norm=norm,
+                act=act,
+                num_groups=groups_of_16(out_channels),
+                bias=norm is None,
             ),
         }
         super().__init__(OrderedDict(layers))
@@ -52,8 +59,15 @@ class PatchSplit(nn.Sequential):
     ) -> None:
         middle = in_channels * PATCH**spatial_dims
         layers: dict[str, nn.Module] = {
-            "expand": ConvNormAct(
-                spatial_dims, in_channels, middle, 1, norm=norm, act=act, num_groups=groups_of_16(middle)
+            "expand": ConvBlock(
+                spatial_dims,
+                in_channels,
+                middle,
+                kernel_size=1,
+                norm=norm,
+                act=act,
+                num_groups=groups_of_16(middle),
+                bias=norm is None,
             ),
             "split": Conv["convtrans", spatial_dims](middle, out_channels, PATCH, stride=PATCH, bias=norm is None),
             "norm": make_norm(norm, spatial_dims, out_channels, groups_of_16(out_channels)),
@@ -76,11 +90,25 @@ class AggregationBlock(nn.Module):
     def __init__(self, spatial_dims: int, channels: int, dilation: int, norm: str | None, act: str | tuple) -> None:
         super().__init__()
         middle = 2 * channels
-        self.aggregate = ConvNormAct(
-            spatial_dims, channels, middle, dilation=dilation, norm=norm, act=act, num_groups=groups_of_16(middle)
+        self.aggregate = ConvBlock(
+            spatial_dims,
+            channels,
+            middle,
+            dilation=dilation,
+            norm=norm,
+            act=act,
+            num_groups=groups_of_16(middle),
+            bias=norm is None,
         )
-        self.proj = ConvNormAct(
-            spatial_dims, middle, channels, 1, norm=norm, act=None, num_groups=groups_of_16(channels)
+        self.proj = ConvBlock(
+            spatial_dims,
+            middle,
+            channels,
+            kernel_size=1,
+            norm=norm,
+            act=None,
+            num_groups=groups_of_16(channels),
+            bias=norm is None,
         )
         self.act = get_act_layer(act)
 

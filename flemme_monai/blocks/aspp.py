@@ -8,7 +8,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from .conv_norm import ConvNormAct
+from .conv import ConvBlock
 from .pyramid_pooling import PooledConv
 
 
@@ -61,15 +61,17 @@ class AtrousPyramid(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             [
-                ConvNormAct(spatial_dims, in_channels, out_channels, 1, norm=norm, act=act),
+                ConvBlock(spatial_dims, in_channels, out_channels, kernel_size=1, norm=norm, act=act),
                 *(
-                    ConvNormAct(spatial_dims, in_channels, out_channels, dilation=d, norm=norm, act=act)
+                    ConvBlock(spatial_dims, in_channels, out_channels, dilation=d, norm=norm, act=act)
                     for d in dilations
                 ),
                 PooledConv(spatial_dims, in_channels, out_channels, norm=norm, act=act),
             ]
         )
-        self.proj = ConvNormAct(spatial_dims, len(self.branches) * out_channels, out_channels, 1, norm=norm, act=act)
+        self.proj = ConvBlock(
+            spatial_dims, len(self.branches) * out_channels, out_channels, kernel_size=1, norm=norm, act=act
+        )
         self.dropout = Dropout["dropout", spatial_dims](dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

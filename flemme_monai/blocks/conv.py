@@ -28,6 +28,8 @@ class ConvBlock(nn.Sequential):
         num_groups: groups of a group norm.
         stride: factor by which the feature gets smaller.
         dilation: distance between the points of the kernel.
+        groups: groups of the convolution.
+        bias: whether the convolution has a bias; None: unless a batch or instance norm would take it away.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class ConvBlock(nn.Sequential):
         num_groups: int = 8,
         stride: int = 1,
         dilation: int = 1,
+        groups: int = 1,
+        bias: bool | None = None,
     ) -> None:
         kernel = (kernel_size,) * spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
         if not all(k % 2 for k in kernel):
             raise ValueError(f"kernel_size is {kernel_size}; expected an odd number, so that features keep their size.")
-        conv, bias = Conv["conv", spatial_dims], norm not in ("batch", "instance")
+        conv, bias = Conv["conv", spatial_dims], norm not in ("batch", "instance") if bias is None else bias
         padding = tuple(dilation * (k // 2) for k in kernel)
         layers: dict[str, nn.Module] = {}
         if depthwise:
@@ -56,7 +60,7 @@ class ConvBlock(nn.Sequential):
             )
             layers["conv"] = conv(in_channels, out_channels, 1, bias=bias)
         else:
-            layers["conv"] = conv(in_channels, out_channels, kernel, stride, padding, dilation, bias=bias)
+            layers["conv"] = conv(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias)
         if norm is not None:
             layers["norm"] = make_norm(norm, spatial_dims, out_channels, num_groups)
         if act is not None:

@@ -7,7 +7,7 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .conv_norm import ConvNormAct
+from .conv import ConvBlock
 
 
 class ExternalAttention(nn.Module):
@@ -40,7 +40,7 @@ class ExternalAttention(nn.Module):
         self.values = nn.Conv1d(memories, channels, 1, bias=False)
         with torch.no_grad():  # the authors' beginning: what a memory answers is what it was asked for
             self.values.weight.copy_(self.keys.weight.transpose(0, 1))
-        self.proj = ConvNormAct(
+        self.proj = ConvBlock(
             spatial_dims, channels, channels, kernel_size=1, norm=norm, act=None, num_groups=num_groups, bias=False
         )
         self.act = get_act_layer(act)

@@ -88,6 +88,12 @@ def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: in
     raise ValueError(f"norm is {name!r}; expected one of {', '.join(map(repr, NORMS))}.")
 
 
+def groups_of_16(channels: int, most: int = 32) -> int:
+    """How many groups a group norm has whose groups are 16 channels wide, or more above ``most`` groups."""
+    wanted = min(most, max(1, channels // 16))
+    return next(groups for groups in range(wanted, 0, -1) if channels % groups == 0)
+
+
 class PositionEmbedding(nn.Module):
     """Learned absolute position embedding on a coarse grid, interpolated to the size of its input and added.
 

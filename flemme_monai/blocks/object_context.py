@@ -9,7 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from .conv_norm import ConvNormAct
+from .conv import ConvBlock
 from .position_attention import PositionAttention
 
 
@@ -43,7 +43,7 @@ class ObjectContext(nn.Module):
         self.proj = Conv["conv", spatial_dims](key_channels, channels, 1)
         nn.init.zeros_(self.proj.weight)
         nn.init.zeros_(self.proj.bias)
-        self.fuse = ConvNormAct(spatial_dims, 2 * channels, channels, 1, norm=norm, act=act)
+        self.fuse = ConvBlock(spatial_dims, 2 * channels, channels, kernel_size=1, norm=norm, act=act)
         self.dropout = Dropout["dropout", spatial_dims](dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,7 +88,10 @@ class ObjectAttention(nn.Module):
 
         def transforms(before: int, after: int, count: int, norm: str | None) -> nn.Sequential:
             return nn.Sequential(
-                *(ConvNormAct(spatial_dims, after if i else before, after, 1, norm=norm, act=act) for i in range(count))
+                *(
+                    ConvBlock(spatial_dims, after if i else before, after, kernel_size=1, norm=norm, act=act)
+                    for i in range(count)
+                )
             )
 
         of_regions = None if norm == "instance" else norm

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .area import area_resize, linear_resize
-from .conv_norm import ConvNormAct
+from .conv import ConvBlock
 
 
 class PooledConv(nn.Module):
@@ -40,7 +40,7 @@ class PooledConv(nn.Module):
         self.is_mean = grid == 1
         self.needs_two = self.is_mean and norm == "batch"
         norm = None if self.is_mean and norm == "instance" else norm
-        self.conv = ConvNormAct(spatial_dims, in_channels, out_channels, 1, norm=norm, act=act)
+        self.conv = ConvBlock(spatial_dims, in_channels, out_channels, kernel_size=1, norm=norm, act=act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C_in, *s) to (B, C_out, *s).

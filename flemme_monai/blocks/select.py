@@ -9,7 +9,8 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .conv_norm import ConvNormAct, groups_of_16
+from .conv import ConvBlock
+from .layers import groups_of_16
 
 REDUCTION, MIN_HIDDEN = 16, 32
 
@@ -42,17 +43,24 @@ class SelectiveFusion(nn.Module):
         self.branches = branches
         self.needs_two_images = norm == "batch"
         pooled_norm = None if norm == "instance" else norm
-        self.squeeze = ConvNormAct(
-            spatial_dims, channels, hidden, 1, norm=pooled_norm, act=act, num_groups=groups_of_16(hidden), bias=False
+        self.squeeze = ConvBlock(
+            spatial_dims,
+            channels,
+            hidden,
+            kernel_size=1,
+            norm=pooled_norm,
+            act=act,
+            num_groups=groups_of_16(hidden),
+            bias=False,
         )
         self.weights = Conv["conv", spatial_dims](hidden, channels * branches, 1, bias=False)
         self.proj: nn.Module | None = None
         if residual:
-            self.proj = ConvNormAct(
+            self.proj = ConvBlock(
                 spatial_dims,
                 channels,
                 channels,
-                1,
+                kernel_size=1,
                 norm=norm,
                 act=None,
                 num_groups=groups_of_16(channels, channels),
@@ -104,7 +112,9 @@ class KernelSelection(nn.Module):
         groups = groups_of_16(channels, channels)
         self.convs = nn.ModuleList(
             [
-                ConvNormAct(spatial_dims, channels, channels, k, norm=norm, act=act, num_groups=groups, bias=bias)
+                ConvBlock(
+                    spatial_dims, channels, channels, kernel_size=k, norm=norm, act=act, num_groups=groups, bias=bias
+                )
                 for k in kernel_sizes
             ]
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from .conv_norm import ConvNormAct
+from .conv import ConvBlock
 from .stage import ConditionEmbeddings, Stage
 
 
@@ -49,11 +49,11 @@ class ShiftGroupConv(nn.Module):
                 f"share the {out_channels} channels after them: choose another width of a group, or other channels."
             )
         self.shift = shift
-        self.conv = ConvNormAct(
+        self.conv = ConvBlock(
             spatial_dims,
             in_channels,
             out_channels,
-            kernel_size,
+            kernel_size=kernel_size,
             dilation=dilation,
             groups=groups,
             norm=norm,

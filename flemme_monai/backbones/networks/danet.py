@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, Stage
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ConditionEmbeddings, ConvBlock, Stage
 from ...blocks.position_attention import ChannelAffinity, PositionAttention, ScaledResidual
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
@@ -119,7 +118,7 @@ class DANet(Backbone):
 
         def branch(attention: nn.Module) -> Stage:
             before, after = (
-                ConvNormAct(spatial_dims, c, head_channels, norm=norm, act=act)
+                ConvBlock(spatial_dims, c, head_channels, norm=norm, act=act)
                 for c in (trunk.latent_channels, head_channels)
             )
             return Stage([before, ScaledResidual(attention), after], [head_channels] * 3)

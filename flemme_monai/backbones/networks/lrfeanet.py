@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from monai.networks.layers.factories import Dropout
 from torch import nn
 
-from ...blocks import InterpolateUp, Stage, TransposedConv
+from ...blocks import ConvBlock, InterpolateUp, Stage, TransposedConv
 from ...blocks.aggregation import AggregationBlock, PatchMerge, PatchSplit
-from ...blocks.conv_norm import ConvNormAct, groups_of_16
 from ...blocks.external_attention import ExternalAttention
+from ...blocks.layers import groups_of_16
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -67,7 +67,16 @@ class LRFEANet(Backbone):
             PatchMerge(spatial_dims, before, after, norm, act)
             for before, after in zip([in_channels, *channels[:3]], channels[:4])
         ]
-        widen = ConvNormAct(spatial_dims, channels[3], latent, 1, norm=norm, act=act, num_groups=groups_of_16(latent))
+        widen = ConvBlock(
+            spatial_dims,
+            channels[3],
+            latent,
+            kernel_size=1,
+            norm=norm,
+            act=act,
+            num_groups=groups_of_16(latent),
+            bias=norm is None,
+        )
         encoder = StageEncoder(
             spatial_dims,
             in_channels,

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, InterpolateUp, Stage
-from ...blocks.conv_norm import ConvNormAct, groups_of_16
+from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
+from ...blocks.layers import groups_of_16
 from ...blocks.select import KernelSelection, SelectiveFusion
 from ..backbone import Backbone, DecoderOutput, check_image
 from ..conditioning import ConditioningConfig
@@ -36,7 +36,7 @@ class DoubleConvs:
     def stage(self, before: int, after: int, grouped: bool = True, last_act: bool = True) -> Stage:
         """From (B, before, H, W) to (B, after, H, W)."""
         convs = [
-            ConvNormAct(
+            ConvBlock(
                 2,
                 channels,
                 after,
@@ -82,11 +82,11 @@ class SlicesEncoder(nn.Module):
         self.first = convs.stage(in_channels // SLICES, channels[0], grouped=False)
         self.stages = nn.ModuleList([convs.stage(a, b) for a, b in pairwise(channels)])
         self.fuse = SelectiveFusion(2, width, SLICES, norm, act, residual=True)
-        compress = ConvNormAct(
+        compress = ConvBlock(
             2,
             2 * width,
             width,
-            1,
+            kernel_size=1,
             groups=groups,
             norm=norm,
             act=act,

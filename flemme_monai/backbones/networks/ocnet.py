@@ -10,8 +10,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, InterpolateUp, Stage, linear_resize, resized_like
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage, linear_resize, resized_like
 from ...blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
@@ -69,7 +68,7 @@ class OCNet(Backbone):
         keep = [False, False, False, deep_supervision, False]
         trunk = ResNet(spatial_dims, in_channels, depth, channels, output_stride, keep=keep, norm=norm, act=act)
         load_encoder_weights(trunk, encoder_weights)
-        reduce = ConvNormAct(spatial_dims, trunk.latent_channels, head_channels, norm=norm, act=act)
+        reduce = ConvBlock(spatial_dims, trunk.latent_channels, head_channels, norm=norm, act=act)
         context = ObjectContext(spatial_dims, head_channels, key_channels, norm, act, dropout)
         auxiliary = None
         if deep_supervision:
@@ -149,7 +148,8 @@ class ObjectContextDecoder(nn.Module):
         self.regions = ObjectRegions()
         self.attention = ObjectAttention(spatial_dims, head_channels, key_channels, norm, act)
         self.fuse = Stage(
-            [ConvNormAct(spatial_dims, 2 * head_channels, head_channels, 1, norm=norm, act=act)], [head_channels]
+            [ConvBlock(spatial_dims, 2 * head_channels, head_channels, kernel_size=1, norm=norm, act=act)],
+            [head_channels],
         )
         self.output_layer = LogitsHead(spatial_dims, head_channels, out_channels, strides[0], dropout)
         self.feature_channels = [head_channels]
@@ -240,7 +240,7 @@ class OCRNet(Backbone):
             raise ValueError(f"trunk is {trunk!r}; expected one of {', '.join(self.trunks)}.")
 
         def conv(before: int, after: int, kernel_size: int) -> nn.Module:
-            return ConvNormAct(spatial_dims, before, after, kernel_size, norm=norm, act=act)
+            return ConvBlock(spatial_dims, before, after, kernel_size=kernel_size, norm=norm, act=act)
 
         encoder: HRNetEncoder | ResNet
         join: nn.Module | None = None

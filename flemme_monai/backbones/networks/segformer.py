@@ -9,8 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, InterpolateUp, Stage, linear_resize
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage, linear_resize
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -56,7 +55,9 @@ class LinearHead(nn.Module):
         conv = Conv["conv", spatial_dims]
         self.feature_channels, self.num_sides = [channels] * len(in_channels), 0
         self.stages = nn.ModuleList([Stage([conv(width, channels, 1)], [channels]) for width in in_channels[::-1]])
-        fuse = ConvNormAct(spatial_dims, len(in_channels) * channels, channels, 1, norm=norm, act=act, bias=False)
+        fuse = ConvBlock(
+            spatial_dims, len(in_channels) * channels, channels, kernel_size=1, norm=norm, act=act, bias=False
+        )
         self.fuse = Stage([fuse], [channels])
         self.dropout = Dropout["dropout", spatial_dims](dropout)
         self.output_layer = nn.Sequential(

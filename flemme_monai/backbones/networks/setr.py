@@ -9,8 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ChannelLayerNorm, ConditionEmbeddings, InterpolateUp, Stage
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ChannelLayerNorm, ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -51,7 +50,7 @@ class ProgressiveDecoder(nn.Module):
         self.stages = nn.ModuleList(
             [
                 Stage(
-                    [ConvNormAct(spatial_dims, channels if i else in_channels, channels, norm=norm, act=act)],
+                    [ConvBlock(spatial_dims, channels if i else in_channels, channels, norm=norm, act=act)],
                     [channels],
                 )
                 for i in range(STEPS)
@@ -70,7 +69,7 @@ class ProgressiveDecoder(nn.Module):
             input_norm.eps = EPS
             layers: dict[str, nn.Module] = {
                 "input_norm": input_norm,
-                "conv": ConvNormAct(spatial_dims, in_channels, channels, norm=norm, act=act),
+                "conv": ConvBlock(spatial_dims, in_channels, channels, norm=norm, act=act),
                 "up": InterpolateUp(spatial_dims, channels, channels, [4] * spatial_dims),
                 "output_layer": Conv["conv", spatial_dims](channels, out_channels, 1),
                 "resize": InterpolateUp(spatial_dims, out_channels, out_channels, [4] * spatial_dims),

@@ -9,8 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, Stage
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ConditionEmbeddings, ConvBlock, Stage
 from ...blocks.resampling import StridedConv, TransposedConv
 from ...blocks.shift_group import ChannelSum, ConcatenatedTaps, MultipliedTaps, ShiftGroupConv
 from ..backbone import Backbone, check_image
@@ -149,7 +148,7 @@ class OneNet(Backbone):
             for rates in dilations
         ]
         num_groups = head_channels // group_width
-        reduce = ConvNormAct(
+        reduce = ConvBlock(
             spatial_dims,
             len(taps) * width,
             head_channels,

@@ -10,8 +10,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, InterpolateUp, Stage
-from ...blocks.conv_norm import ConvNormAct
+from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
 from ..backbone import Backbone, check_image
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -143,8 +142,8 @@ class TransUNet(Backbone):
         encoder = HybridEncoder(resnet, vit, 2 if norm == "instance" else 1)
         load_encoder_weights(encoder, encoder_weights)
 
-        def conv(before: int, after: int) -> ConvNormAct:
-            return ConvNormAct(spatial_dims, before, after, norm=norm, act=act)
+        def conv(before: int, after: int) -> ConvBlock:
+            return ConvBlock(spatial_dims, before, after, norm=norm, act=act)
 
         head, *steps = decoder_channels
         skips = [*resnet.feature_channels[-2::-1], 0]  # coarse to fine; none at full size
