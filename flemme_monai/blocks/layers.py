@@ -94,6 +94,20 @@ def groups_of_16(channels: int, most: int = 32) -> int:
     return next(groups for groups in range(wanted, 0, -1) if channels % groups == 0)
 
 
+@torch.jit.unused
+def check_two_images(x: torch.Tensor) -> None:
+    """Refuse one image where a batch norm sees means over positions: one value per channel has no variance.
+
+    Raises:
+        ValueError: If the batch has one image.
+    """
+    if x.shape[0] < 2:
+        raise ValueError(
+            "the batch has one image, and a batch norm sees one value per channel of it; expected two images a batch "
+            "or another norm: set batch_size to 2 or more, or norm to group or instance."
+        )
+
+
 class PositionEmbedding(nn.Module):
     """Learned absolute position embedding on a coarse grid, interpolated to the size of its input and added.
 

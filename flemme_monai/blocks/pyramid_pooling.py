@@ -9,6 +9,7 @@ from torch import nn
 
 from .area import area_resize, linear_resize
 from .conv import ConvBlock
+from .layers import check_two_images
 
 
 class PooledConv(nn.Module):
@@ -49,11 +50,8 @@ class PooledConv(nn.Module):
             ValueError: If a batch norm learns from one value.
         """
         if self.is_mean:
-            if self.needs_two and self.training and x.shape[0] == 1:
-                raise ValueError(
-                    "pooling to one position leaves a batch norm one value per channel, and the batch has one image; "
-                    "expected two images a batch or another norm: set batch_size, or norm."
-                )
+            if self.needs_two and self.training and not torch.jit.is_scripting():
+                check_two_images(x)
             mean = self.conv(x.mean(self.axes, keepdim=True))  # (B, C_out, 1, ...)
             return mean.expand(list(mean.shape[:2]) + list(x.shape[2:]))
         return linear_resize(self.conv(area_resize(x, self.grid)), list(x.shape[2:]))

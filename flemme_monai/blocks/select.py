@@ -10,7 +10,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
 from .conv import ConvBlock
-from .layers import groups_of_16
+from .layers import check_two_images, groups_of_16
 
 REDUCTION, MIN_HIDDEN = 16, 32
 
@@ -126,17 +126,3 @@ class KernelSelection(nn.Module):
         for conv in self.convs:
             branches.append(conv(x))
         return self.fuse(branches)
-
-
-@torch.jit.unused
-def check_two_images(x: torch.Tensor) -> None:
-    """Refuse one image where a batch norm sees means over positions: one value per channel has no variance.
-
-    Raises:
-        ValueError: If the batch has one image.
-    """
-    if x.shape[0] < 2:
-        raise ValueError(
-            "the batch has one image, and a batch norm sees one value per channel of it; expected two images a batch "
-            "or another norm: set batch_size to 2 or more, or norm to group or instance."
-        )
