@@ -106,6 +106,9 @@ def forward_arguments(network: Architecture, batch: int, size: tuple[int, ...]) 
         arguments["timesteps"] = torch.linspace(1, 50, batch)
     if settings and settings.context == "image":
         arguments["context"] = torch.rand(batch, settings.size, *size)
+    elif settings and settings.context:
+        shape = (batch,) if settings.context == "class" else (batch, settings.size)
+        arguments["context"] = torch.zeros(shape, dtype=torch.long)
     return arguments
 
 
