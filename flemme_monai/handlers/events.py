@@ -22,8 +22,8 @@ class EpochEnd(EventEnum):
 
     NUMBERS = "epoch_end_numbers"  # History makes the epoch's row
     REPORT = "epoch_end_report"  # the row is shown
-    SAVE = "epoch_end_save"  # the run is saved as it is, to go on from
     EXAMPLES = "epoch_end_examples"  # pictures of the best validation are drawn
+    SAVE = "epoch_end_save"  # the run is saved as it is, to go on from
 
 
 def at_epoch_end(engine: Workflow, event: EpochEnd, handler: Callable[[Workflow], None]) -> None:
