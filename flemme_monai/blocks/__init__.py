@@ -16,7 +16,7 @@ from .context import (
     injection,
 )
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
-from .layers import ChannelLayerNorm, Linear, PositionEmbedding, make_norm
+from .layers import ChannelLayerNorm, Linear, PositionEmbedding, keeps_bias, make_norm
 from .mamba import MambaMixer, SelectiveScan, StateSpaceDuality
 from .mednext import MedNeXtBlock, MedNeXtDown, MedNeXtUp
 from .metaformer import MLP, MetaFormerBlock
@@ -70,6 +70,7 @@ __all__ = [
     "WindowAttention",
     "area_resize",
     "injection",
+    "keeps_bias",
     "linear_resize",
     "make_norm",
     "num_orders",

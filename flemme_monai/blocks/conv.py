@@ -10,7 +10,7 @@ from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .layers import make_norm
+from .layers import keeps_bias, make_norm
 
 
 class ConvBlock(nn.Sequential):
@@ -51,7 +51,7 @@ class ConvBlock(nn.Sequential):
         kernel = (kernel_size,) * spatial_dims if isinstance(kernel_size, int) else tuple(kernel_size)
         if not all(k % 2 for k in kernel):
             raise ValueError(f"kernel_size is {kernel_size}; expected an odd number, so that features keep their size.")
-        conv, bias = Conv["conv", spatial_dims], norm not in ("batch", "instance") if bias is None else bias
+        conv, bias = Conv["conv", spatial_dims], keeps_bias(norm) if bias is None else bias
         padding = tuple(dilation * (k // 2) for k in kernel)
         layers: dict[str, nn.Module] = {}
         if depthwise:

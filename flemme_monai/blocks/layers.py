@@ -88,6 +88,11 @@ def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: in
     raise ValueError(f"norm is {name!r}; expected one of {', '.join(map(repr, NORMS))}.")
 
 
+def keeps_bias(norm: str | None) -> bool:
+    """Whether a bias before the norm of that name has an effect: a batch or instance norm takes it away."""
+    return norm not in ("batch", "instance")
+
+
 def groups_of_16(channels: int, most: int = 32) -> int:
     """How many groups a group norm has whose groups are 16 channels wide, or more above ``most`` groups."""
     wanted = min(most, max(1, channels // 16))

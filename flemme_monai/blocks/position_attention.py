@@ -15,7 +15,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
 from ..ops.backends import no_autocast
-from .layers import make_norm
+from .layers import keeps_bias, make_norm
 
 
 class PositionAttention(nn.Module):
@@ -71,7 +71,7 @@ class PositionAttention(nn.Module):
                     key_channels,
                     tuple(kernel),
                     padding=tuple(size // 2 for size in kernel),
-                    bias=norm not in ("batch", "instance"),
+                    bias=keeps_bias(norm),
                 )
             }
             if norm is not None:

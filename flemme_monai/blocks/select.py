@@ -96,7 +96,6 @@ class KernelSelection(nn.Module):
         channels: number of channels.
         kernel_sizes: odd kernel sizes.
         norm, act: as of :class:`SelectiveFusion`.
-        bias: whether the convolutions have a bias.
     """
 
     def __init__(
@@ -106,15 +105,12 @@ class KernelSelection(nn.Module):
         kernel_sizes: Sequence[int] = (3, 5, 7),
         norm: str | None = "batch",
         act: str | tuple = "relu",
-        bias: bool | None = None,
     ) -> None:
         super().__init__()
         groups = groups_of_16(channels, channels)
         self.convs = nn.ModuleList(
             [
-                ConvBlock(
-                    spatial_dims, channels, channels, kernel_size=k, norm=norm, act=act, num_groups=groups, bias=bias
-                )
+                ConvBlock(spatial_dims, channels, channels, kernel_size=k, norm=norm, act=act, num_groups=groups)
                 for k in kernel_sizes
             ]
         )

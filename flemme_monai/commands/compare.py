@@ -107,7 +107,7 @@ def matched_settings(
     network = _network(config)
     if at_most and (found := count_parameters(network)) <= parameters:
         return settings, 1.0, found
-    usual = channel_settings(config_of(ConfigParser(deepcopy(config)).get_parsed_content("network_def#backbone")))
+    usual = channel_settings(config_of(network)["backbone"])
 
     def chosen(factor: float, multiple: int) -> dict[str, Any]:
         return {f"{BACKBONE}{name}": scaled(value, factor, multiple) for name, value in usual.items()}

@@ -11,7 +11,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from ...blocks import ConditionEmbeddings, Stage, make_norm
+from ...blocks import ConditionEmbeddings, Stage, keeps_bias, linear_resize, make_norm
 from ..backbone import check_image
 from .resnet import BasicBlock, Bottleneck
 
@@ -59,7 +59,7 @@ class ExchangeUnit(nn.Module):
             paths: list[nn.Module] = []
             for j, before in enumerate(channels):
                 if j > i:
-                    conv = Conv["conv", spatial_dims](before, after, 1, bias=_has_bias(norm))
+                    conv = Conv["conv", spatial_dims](before, after, 1, bias=keeps_bias(norm))
                     up = nn.Upsample(scale_factor=float(2 ** (j - i)), mode="nearest")
                     paths.append(nn.Sequential(conv, make_norm(norm, spatial_dims, after), up))
                 else:
@@ -171,7 +171,7 @@ class HRNetEncoder(nn.Module):
         self.feature_channels = [channels * 2**i for i in range(4)]
         self.latent_channels = sum(self.feature_channels)
         self.min_latent_positions = min_latent_positions
-        conv, bias = Conv["conv", spatial_dims], _has_bias(norm)
+        conv, bias = Conv["conv", spatial_dims], keeps_bias(norm)
         self.conv1 = conv(in_channels, stem_channels, 3, stride=2, padding=1, bias=bias)
         self.bn1 = make_norm(norm, spatial_dims, stem_channels)
         self.conv2 = conv(stem_channels, stem_channels, 3, stride=2, padding=1, bias=bias)
@@ -225,14 +225,16 @@ class HRNetEncoder(nn.Module):
         return [[self.conv1, self.bn1, self.conv2, self.bn2], [self.layer1], *([stage] for stage in self.stages)]
 
 
-def _has_bias(norm: str | None) -> bool:
-    return norm not in ("batch", "instance")
+def joined(branches: list[torch.Tensor]) -> torch.Tensor:
+    """Branches (B, C_i, *s_i), fine to coarse, side by side at the resolution of the first: (B, sum of C_i, *s_0)."""
+    size = list(branches[0].shape[2:])
+    return torch.cat(branches[:1] + [linear_resize(x, size) for x in branches[1:]], 1)
 
 
 def _strided(
     spatial_dims: int, in_channels: int, out_channels: int, norm: str | None, act: str | tuple | None, stride: int = 2
 ) -> nn.Sequential:
     """A 3x3 convolution, a norm and, if given, an activation."""
-    conv = Conv["conv", spatial_dims](in_channels, out_channels, 3, stride=stride, padding=1, bias=_has_bias(norm))
+    conv = Conv["conv", spatial_dims](in_channels, out_channels, 3, stride=stride, padding=1, bias=keeps_bias(norm))
     layers = [conv, make_norm(norm, spatial_dims, out_channels)]
     return nn.Sequential(*layers, *([] if act is None else [get_act_layer(act)]))

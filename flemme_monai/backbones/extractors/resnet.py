@@ -12,7 +12,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from ...blocks import Stage, make_norm
+from ...blocks import Stage, keeps_bias, make_norm
 from ..stages import StageEncoder
 
 # blocks of each stage, and whether they are bottlenecks; 10, 14 and 26 are the shortest of either kind
@@ -55,7 +55,7 @@ class BasicBlock(nn.Module):
         act: str | tuple,
     ) -> None:
         super().__init__()
-        conv, (first, second), bias = Conv["conv", spatial_dims], dilation, _has_bias(norm)
+        conv, (first, second), bias = Conv["conv", spatial_dims], dilation, keeps_bias(norm)
         self.conv1 = conv(in_channels, channels, 3, stride=stride, padding=first, dilation=first, bias=bias)
         self.bn1 = make_norm(norm, spatial_dims, channels)
         self.conv2 = conv(channels, channels, 3, padding=second, dilation=second, bias=bias)
@@ -91,7 +91,7 @@ class Bottleneck(nn.Module):
         act: str | tuple,
     ) -> None:
         super().__init__()
-        conv, after, bias = Conv["conv", spatial_dims], channels * self.expansion, _has_bias(norm)
+        conv, after, bias = Conv["conv", spatial_dims], channels * self.expansion, keeps_bias(norm)
         self.conv1 = conv(in_channels, channels, 1, bias=bias)
         self.bn1 = make_norm(norm, spatial_dims, channels)
         self.conv2 = conv(channels, channels, 3, stride=stride, padding=dilation[0], dilation=dilation[0], bias=bias)
@@ -108,14 +108,10 @@ class Bottleneck(nn.Module):
         return self.act(self.bn3(self.conv3(out)) + self.downsample(x))
 
 
-def _has_bias(norm: str | None) -> bool:
-    return norm not in ("batch", "instance")
-
-
 def _shortcut(spatial_dims: int, in_channels: int, out_channels: int, stride: int, norm: str | None) -> nn.Module:
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
-    conv = Conv["conv", spatial_dims](in_channels, out_channels, 1, stride=stride, bias=_has_bias(norm))
+    conv = Conv["conv", spatial_dims](in_channels, out_channels, 1, stride=stride, bias=keeps_bias(norm))
     return nn.Sequential(conv, make_norm(norm, spatial_dims, out_channels))
 
 
@@ -172,7 +168,7 @@ class ResNet(StageEncoder):
         blocks, bottlenecks = DEPTHS[depth]
         block = Bottleneck if bottlenecks else BasicBlock
         stem = OrderedDict(
-            conv1=Conv["conv", spatial_dims](in_channels, channels, 7, stride=2, padding=3, bias=_has_bias(norm)),
+            conv1=Conv["conv", spatial_dims](in_channels, channels, 7, stride=2, padding=3, bias=keeps_bias(norm)),
             bn1=make_norm(norm, spatial_dims, channels),
             act=get_act_layer(act),
         )

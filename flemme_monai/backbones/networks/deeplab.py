@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from monai.networks.layers.factories import Dropout
 from torch import nn
 
-from ...blocks import ConvBlock, InterpolateUp, Stage
+from ...blocks import InterpolateUp, Stage
 from ...blocks.aspp import AtrousPyramid, AtrousSum
 from ..backbone import Backbone, convolutions_of
 from ..conditioning import ConditioningConfig
@@ -17,7 +17,7 @@ from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.resnet import ResNet
 from ..fuses import CatReduced
-from ..stages import StageDecoder
+from ..stages import StageDecoder, conv_stage
 from .unet import SKIPS_PASS_THE_LATENT
 
 MULTI_GRID = (1, 2, 4)
@@ -139,11 +139,10 @@ class DeepLabV3Plus(Backbone):
             spatial_dims, head_channels, head_channels, [output_stride // LOW_LEVEL_STRIDE] * spatial_dims
         )
         fused = low_level_channels + head_channels
-        refine = [ConvBlock(spatial_dims, c, head_channels, norm, act) for c in (fused, head_channels)]
         decoder = StageDecoder(
             [up],
             [CatReduced(spatial_dims, trunk.feature_channels[1], low_level_channels, norm, act)],
-            [Stage(refine, [head_channels] * 2)],
+            [conv_stage(spatial_dims, (fused, head_channels, head_channels), norm, act)],
             [head_channels],
             LogitsHead(spatial_dims, head_channels, out_channels, [LOW_LEVEL_STRIDE] * spatial_dims),
             center=Stage([pyramid], [head_channels]),

@@ -10,14 +10,14 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from ...blocks import ConvBlock, Stage, make_norm
+from ...blocks import Stage, keeps_bias, make_norm
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.densenet import DenseNetEncoder
 from ..fuses import Add
-from ..stages import StageDecoder
+from ..stages import StageDecoder, conv_stage
 from .unet import SKIPS_PASS_THE_LATENT
 
 
@@ -71,11 +71,11 @@ class DenseUNet(Backbone):
         latent, coarsest, *skips = encoder.feature_channels[::-1]  # coarse to fine
         features = [*skips, skips[-1], decoder_channels]
         stages = [
-            Stage([ConvBlock(spatial_dims, before, after, norm, act)], [after])
+            conv_stage(spatial_dims, (before, after), norm, act)
             for before, after in zip([latent, *features[:-2]], features[:-1])
         ]
         end = OrderedDict(
-            conv=conv(features[-2], decoder_channels, 3, padding=1, bias=norm not in ("batch", "instance")),
+            conv=conv(features[-2], decoder_channels, 3, padding=1, bias=keeps_bias(norm)),
             dropout=nn.Dropout(dropout),
             norm=make_norm(norm, spatial_dims, decoder_channels),
             act=get_act_layer(act),

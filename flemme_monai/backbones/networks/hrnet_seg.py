@@ -14,7 +14,7 @@ from ..conditioning import ConditioningConfig
 from ..context_head import interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
-from ..extractors.hrnet import HRNetEncoder
+from ..extractors.hrnet import HRNetEncoder, joined
 from .unet import SKIPS_PASS_THE_LATENT
 
 HEAD_STRIDE = 4
@@ -50,11 +50,10 @@ class JoinedBranches(nn.Module):
         """The latent, which ends in the coarsest branch (B, C, *s), and the other branches, fine to coarse, to the
         output (B, out_channels, *S)."""
         features: list[torch.Tensor] = []
-        coarser = [latent[:, -self.coarsest :]]
+        branches = [latent[:, -self.coarsest :]]
         for skip in skips[::-1]:
-            size = list(skip.shape[2:])
-            features.append(torch.cat([skip] + [linear_resize(x, size) for x in coarser], 1))
-            coarser = [skip] + coarser
+            branches = [skip] + branches
+            features.append(joined(branches))
         x = features[-1]
         x = self.head(x) if conditions is None else self.head(x, conditions)
         features[-1] = x

@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Conv, Dropout
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from ...blocks import ConvBlock, Stage, TransposedConv, make_norm
+from ...blocks import ConvBlock, Stage, TransposedConv, keeps_bias, make_norm
 from ...blocks.dilated_context import DenseAtrousConv, DilatedCascade, ResidualMultiPooling
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
@@ -37,7 +37,7 @@ class LinkUp(nn.Sequential):
     ) -> None:
         width = in_channels // 4
         up = Conv["convtrans", spatial_dims](
-            width, width, 3, stride=2, padding=1, output_padding=1, bias=norm not in ("batch", "instance")
+            width, width, 3, stride=2, padding=1, output_padding=1, bias=keeps_bias(norm)
         )
         super().__init__(
             OrderedDict(

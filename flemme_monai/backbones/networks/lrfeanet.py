@@ -14,6 +14,7 @@ from ...blocks.external_attention import ExternalAttention
 from ...blocks.layers import groups_of_16
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
+from ..context_head import interpolated_without_layers
 from ..conv import ConvFamily
 from ..fuses import Cat
 from ..stages import StageDecoder, StageEncoder
@@ -63,6 +64,7 @@ class LRFEANet(Backbone):
                 "the resolution and one that keeps it."
             )
         latent, head = channels[-1], channels[-1] // 2
+        family = ConvFamily(norm=norm, act=act, num_groups=groups_of_16(head))
         downs: list[nn.Module] = [
             PatchMerge(spatial_dims, before, after, norm, act)
             for before, after in zip([in_channels, *channels[:3]], channels[:4])
@@ -88,7 +90,7 @@ class LRFEANet(Backbone):
             strides=[2, 2, 2, 2, 1],
             latent_channels=latent,
             keep=[False] * 4,
-            min_latent_positions=2 if norm == "instance" else 1,
+            min_latent_positions=family.min_latent_positions,
         )
         attention = ExternalAttention(spatial_dims, latent, memories, norm, act, num_groups=groups_of_16(latent))
         layers: dict[str, nn.Module] = {
@@ -107,8 +109,8 @@ class LRFEANet(Backbone):
             encoder,
             decoder,
             out_channels,
-            ConvFamily(norm=norm, act=act, num_groups=groups_of_16(head)),
+            family,
             conditioning,
-            refusals={"denoise": f"its logits are interpolated by {HEAD_STRIDE} without a learned layer."},
+            refusals={"denoise": interpolated_without_layers(HEAD_STRIDE)},
             checkpointing=checkpointing,
         )

@@ -31,7 +31,6 @@ class DoubleConvs:
 
     def __init__(self, groups: int, norm: str | None, act: str | tuple) -> None:
         self.groups, self.norm, self.act = groups, norm, act
-        self.bias = norm not in ("batch", "instance")
 
     def stage(self, before: int, after: int, grouped: bool = True, last_act: bool = True) -> Stage:
         """From (B, before, H, W) to (B, after, H, W)."""
@@ -44,7 +43,6 @@ class DoubleConvs:
                 norm=self.norm,
                 act=self.act if last_act or i == 0 else None,
                 num_groups=groups_of_16(after, after),
-                bias=self.bias,
             )
             for i, channels in enumerate((before, after))
         ]
@@ -152,7 +150,7 @@ class VLambdaDecoder(nn.Module):
         self.up = InterpolateUp(2, c, c, [2, 2])
         self.v_up1, self.v_up2 = convs.stage(6 * c, 2 * c), convs.stage(3 * c, c)
         self.lambda_up1, self.lambda_up2 = convs.stage(c, c // 2), convs.stage(c // 2, c // 4)
-        self.top = Stage([KernelSelection(2, c // 4, norm=norm, act=act, bias=convs.bias)], [c // 4])
+        self.top = Stage([KernelSelection(2, c // 4, norm=norm, act=act)], [c // 4])
         self.lambda_down1 = convs.stage(c // 2 + c // 4, c // 2)
         self.lambda_down2 = convs.stage(c + c // 2, c, last_act=False)
         self.up1, self.up2 = convs.stage(c, c // 2), convs.stage(c // 2, c // 4)

@@ -10,14 +10,14 @@ import torch
 from monai.networks.layers.factories import Conv, Dropout
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage, linear_resize, resized_like
+from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage, resized_like
 from ...blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
 from ..context_head import AuxiliaryHead, ContextDecoder, LogitsHead, interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
-from ..extractors.hrnet import HRNetEncoder
+from ..extractors.hrnet import HRNetEncoder, joined
 from ..extractors.resnet import ResNet
 from .unet import SKIPS_PASS_THE_LATENT
 
@@ -104,8 +104,7 @@ class JoinBranches(nn.Module):
 
     def forward(self, latent: torch.Tensor, skips: list[torch.Tensor]) -> torch.Tensor:
         """The latent and the finer branches (B, C_i, *s_i), fine to coarse, to (B, sum of C_i, *s_0)."""
-        size, branches = list(skips[0].shape[2:]), skips + [latent[:, -self.coarsest :]]
-        return torch.cat([branches[0]] + [linear_resize(x, size) for x in branches[1:]], 1)
+        return joined(skips + [latent[:, -self.coarsest :]])
 
 
 class ObjectContextDecoder(nn.Module):

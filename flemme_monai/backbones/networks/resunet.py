@@ -5,14 +5,14 @@ from __future__ import annotations
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ConvBlock, Stage
+from ...blocks import Stage
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.resnet import ResNet
 from ..fuses import CatUp
-from ..stages import StageDecoder
+from ..stages import StageDecoder, conv_stage
 from .unet import SKIPS_PASS_THE_LATENT
 
 
@@ -54,11 +54,7 @@ class ResUNet(Backbone):
         load_encoder_weights(trunk, encoder_weights)
 
         def double_conv(before: int, middle: int, after: int) -> Stage:
-            blocks = [
-                ConvBlock(spatial_dims, a, b, norm, act, dropout=dropout)
-                for a, b in ((before, middle), (middle, after))
-            ]
-            return Stage(blocks, [middle, after])
+            return conv_stage(spatial_dims, (before, middle, after), norm, act, dropout)
 
         latent = before = trunk.latent_channels
         skips = trunk.feature_channels[::-1]  # coarse to fine, the latent too

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv, Dropout
+from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage, linear_resize
+from ...blocks import ConditionEmbeddings, ConvBlock, Stage, linear_resize
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
+from ..context_head import LogitsHead, interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.mit import NUM_HEADS, MixTransformer
@@ -59,13 +59,7 @@ class LinearHead(nn.Module):
             spatial_dims, len(in_channels) * channels, channels, kernel_size=1, norm=norm, act=act, bias=False
         )
         self.fuse = Stage([fuse], [channels])
-        self.dropout = Dropout["dropout", spatial_dims](dropout)
-        self.output_layer = nn.Sequential(
-            OrderedDict(
-                conv=conv(channels, out_channels, 1),
-                up=InterpolateUp(spatial_dims, out_channels, out_channels, [HEAD_STRIDE] * spatial_dims),
-            )
-        )
+        self.output_layer = LogitsHead(spatial_dims, channels, out_channels, [HEAD_STRIDE] * spatial_dims, dropout)
 
     def forward(
         self, latent: torch.Tensor, skips: list[torch.Tensor], conditions: ConditionEmbeddings | None = None
@@ -89,7 +83,7 @@ class LinearHead(nn.Module):
         x = torch.cat(maps, 1)
         x = self.fuse(x) if conditions is None else self.fuse(x, conditions)
         sides: list[torch.Tensor] = []
-        return DecoderOutput(self.output_layer(self.dropout(x)), features, sides)
+        return DecoderOutput(self.output_layer(x), features, sides)
 
 
 class SegFormer(Backbone):
@@ -136,7 +130,7 @@ class SegFormer(Backbone):
     ) -> None:
         if size not in SIZES:
             raise ValueError(f"size is {size!r}; expected one of {', '.join(SIZES)}.")
-        published = SIZES[size]
+        published, family = SIZES[size], ConvFamily(norm=norm, act=act)
         encoder = MixTransformer(
             spatial_dims,
             in_channels,
@@ -144,7 +138,7 @@ class SegFormer(Backbone):
             published[1] if depths is None else depths,
             num_heads,
             drop_path=drop_path,
-            min_latent_positions=2 if norm == "instance" else 1,
+            min_latent_positions=family.min_latent_positions,
         )
         load_encoder_weights(encoder, encoder_weights)
         head = published[2] if head_channels is None else head_channels
@@ -152,11 +146,11 @@ class SegFormer(Backbone):
             encoder,
             LinearHead(spatial_dims, encoder.feature_channels, head, out_channels, norm, act, dropout),
             out_channels,
-            ConvFamily(norm=norm, act=act),
+            family,
             conditioning,
             refusals={
                 "decode": "its head sees the encoder's features past the latent.",
-                "denoise": f"its logits are interpolated by {HEAD_STRIDE} without a learned layer.",
+                "denoise": interpolated_without_layers(HEAD_STRIDE),
             },
             checkpointing=checkpointing,
         )

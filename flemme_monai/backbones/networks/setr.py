@@ -9,15 +9,18 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ChannelLayerNorm, ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
+from ...blocks import ChannelLayerNorm, ConditionEmbeddings, ConvBlock, InterpolateUp
 from ..backbone import Backbone, DecoderOutput
 from ..conditioning import ConditioningConfig
+from ..context_head import LogitsHead, interpolated_without_layers
 from ..conv import ConvFamily
 from ..encoder_weights import load_encoder_weights
 from ..extractors.vit import EPS, ViTTrunk
+from ..stages import conv_stage
 
 PATCH = 16
 STEPS = 4  # 3x3 convolutions, after each of which the resolution doubles
+HEAD_STRIDE = 2  # of the logits, the last time that the resolution doubles
 SIDE_WEIGHT = 0.4
 
 
@@ -48,21 +51,10 @@ class ProgressiveDecoder(nn.Module):
         self.feature_channels, self.num_sides = [channels] * STEPS, num_sides
         self.side_weights = [SIDE_WEIGHT] * num_sides
         self.stages = nn.ModuleList(
-            [
-                Stage(
-                    [ConvBlock(spatial_dims, channels if i else in_channels, channels, norm=norm, act=act)],
-                    [channels],
-                )
-                for i in range(STEPS)
-            ]
+            [conv_stage(spatial_dims, (channels if i else in_channels, channels), norm, act) for i in range(STEPS)]
         )
         self.up = InterpolateUp(spatial_dims, channels, channels, [2] * spatial_dims)
-        self.output_layer = nn.Sequential(
-            OrderedDict(
-                conv=Conv["conv", spatial_dims](channels, out_channels, 1),
-                up=InterpolateUp(spatial_dims, out_channels, out_channels, [2] * spatial_dims),
-            )
-        )
+        self.output_layer = LogitsHead(spatial_dims, channels, out_channels, [HEAD_STRIDE] * spatial_dims)
         self.side_heads = nn.ModuleList()
         for _ in range(num_sides):
             input_norm = ChannelLayerNorm(in_channels)
@@ -149,6 +141,7 @@ class SETR(Backbone):
         checkpointing: bool = False,
     ) -> None:
         taps = taps if deep_supervision else ()
+        family = ConvFamily(norm=norm, act=act)
         encoder = ViTTrunk(
             spatial_dims,
             in_channels,
@@ -160,7 +153,7 @@ class SETR(Backbone):
             taps=taps,
             dropout=dropout,
             drop_path=drop_path,
-            min_latent_positions=2 if norm == "instance" else 1,
+            min_latent_positions=family.min_latent_positions,
         )
         load_encoder_weights(encoder, encoder_weights)
         decoder = ProgressiveDecoder(spatial_dims, channels, decoder_channels, out_channels, len(taps), norm, act)
@@ -168,8 +161,8 @@ class SETR(Backbone):
             encoder,
             decoder,
             out_channels,
-            ConvFamily(norm=norm, act=act),
+            family,
             conditioning,
-            refusals={"denoise": "its logits are interpolated by 2 without a learned layer."},
+            refusals={"denoise": interpolated_without_layers(HEAD_STRIDE)},
             checkpointing=checkpointing,
         )

@@ -9,7 +9,7 @@ from monai.networks.layers.factories import Conv
 from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from ...blocks import ConvBlock, InterpolateUp, Stage, make_norm
+from ...blocks import ConvBlock, InterpolateUp, Stage, keeps_bias, make_norm
 from ..backbone import Backbone
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -114,7 +114,7 @@ class _TransposedBlock(nn.Sequential):
     def __init__(
         self, spatial_dims: int, in_channels: int, out_channels: int, norm: str | None, act: str | tuple
     ) -> None:
-        bias = norm not in ("batch", "instance")
+        bias = keeps_bias(norm)
         conv = Conv["convtrans", spatial_dims](in_channels, out_channels, 3, 2, 1, output_padding=1, bias=bias)
         super().__init__(
             OrderedDict(conv=conv, norm=make_norm(norm, spatial_dims, out_channels), act=get_act_layer(act))

@@ -10,7 +10,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ...blocks import ConditionEmbeddings, ConvBlock, InterpolateUp, Stage
+from ...blocks import ConditionEmbeddings, InterpolateUp
 from ..backbone import Backbone, check_image
 from ..conditioning import ConditioningConfig
 from ..conv import ConvFamily
@@ -18,7 +18,7 @@ from ..encoder_weights import load_encoder_weights
 from ..extractors.resnetv2 import ResNetV2
 from ..extractors.vit import ViTTrunk
 from ..fuses import Cat
-from ..stages import StageDecoder
+from ..stages import StageDecoder, conv_stage
 from .unet import SKIPS_PASS_THE_LATENT
 
 
@@ -139,11 +139,9 @@ class TransUNet(Backbone):
             grid_size=grid_size,
             dropout=dropout,
         )
-        encoder = HybridEncoder(resnet, vit, 2 if norm == "instance" else 1)
+        family = ConvFamily(norm=norm, act=act)
+        encoder = HybridEncoder(resnet, vit, family.min_latent_positions)
         load_encoder_weights(encoder, encoder_weights)
-
-        def conv(before: int, after: int) -> ConvBlock:
-            return ConvBlock(spatial_dims, before, after, norm=norm, act=act)
 
         head, *steps = decoder_channels
         skips = [*resnet.feature_channels[-2::-1], 0]  # coarse to fine; none at full size
@@ -151,18 +149,18 @@ class TransUNet(Backbone):
             ups=[InterpolateUp(spatial_dims, width, width, [2] * spatial_dims) for width in decoder_channels[:-1]],
             fuses=[Cat() for _ in steps],
             stages=[
-                Stage([conv(before + skip, after), conv(after, after)], [after, after])
+                conv_stage(spatial_dims, (before + skip, after, after), norm, act)
                 for before, skip, after in zip(decoder_channels, skips, steps)
             ],
             feature_channels=steps,
             output_layer=Conv["conv", spatial_dims](steps[-1], out_channels, 3, padding=1),
-            center=Stage([conv(channels, head)], [head]),
+            center=conv_stage(spatial_dims, (channels, head), norm, act),
         )
         super().__init__(
             encoder,
             decoder,
             out_channels,
-            ConvFamily(norm=norm, act=act),
+            family,
             conditioning,
             refusals={"decode": SKIPS_PASS_THE_LATENT},
             checkpointing=checkpointing,
