@@ -118,7 +118,8 @@ class Examples:
             if self.due():
                 self._write(engine)
         # before the last epoch is saved: a run that is killed after that has nothing left to draw
-        if engine.state.epoch == engine.state.max_epochs and self._epoch != self._drawn:
+        ends = engine.should_terminate or engine.state.epoch == engine.state.max_epochs
+        if ends and self._epoch != self._drawn:
             self._write(engine)
 
     def remember(self) -> None:

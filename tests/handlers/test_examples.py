@@ -22,6 +22,7 @@ from flemme_monai.handlers import (
     examples,
     sampled_examples,
 )
+from flemme_monai.handlers.events import EpochEnd
 
 
 @pytest.fixture
@@ -100,6 +101,21 @@ def test_a_resumed_run_that_gets_no_better_leaves_the_picture(make_run, tmp_path
     torch.save(state, tmp_path / "ckpt" / "last.pt")
     with_examples(make_run, tmp_path, epochs=2, resume=True).trainer.run()
     assert len(drawings) == 1
+
+
+@pytest.mark.parametrize("ending", [{"epochs": 2}, {"epochs": 9, "patience": 1}], ids=["last epoch", "early stop"])
+def test_the_picture_is_there_before_the_last_epoch_is_saved(make_run, tmp_path, ending):
+    run = make_run(tmp_path, **ending)
+    SaveExamples(tmp_path / "out", run.evaluator, "segmentation").attach(run.trainer)
+    values = iter([0.9] + [0.1] * 8)  # the first validation is the best
+    run.evaluator._event_handlers[Events.EPOCH_COMPLETED].insert(
+        1, (lambda evaluator: evaluator.state.metrics.update(val_mean_dice=next(values)), (run.evaluator,), {})
+    )
+    pictures = []
+    run.trainer.register_events(*EpochEnd)
+    run.trainer.add_event_handler(EpochEnd.SAVE, lambda: pictures.append((tmp_path / "out" / "examples.png").is_file()))
+    run.trainer.run()
+    assert pictures == [False, True]
 
 
 def test_a_training_without_validation_draws_none(make_run, tmp_path):
