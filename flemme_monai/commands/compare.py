@@ -3,11 +3,13 @@
     flemme-monai compare --output comparison --epochs 20 --set dataset_dir=DIR num_classes=2 \
         "image_size=[128,128]" --pair_set "*_vit*:network_def#backbone#family#spatial_reduction=[4,2,1]"
     flemme-monai compare --output leaderboard --architectures sem --encoders networks \
-        --at_most --parameters 2000000 --epochs 20 --set dataset_dir=DIR num_classes=2 "image_size=[128,128]"
+        --at_most --parameters 2000000 --epochs 20 --jobs 2 --set dataset_dir=DIR num_classes=2 "image_size=[128,128]"
 
 The channels of every network are scaled to one number of parameters, or only of those that have more. Each bundle
-trains and is evaluated in processes of its own. A bundle that has its `result.json` is not run again, so a comparison
-may be stopped and continued. It ends with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
+trains and is evaluated in processes of its own, some at a time with `--jobs`. A bundle that has its `result.json` is
+not run again, so a comparison may be stopped and continued; one that fails is named at the end, and the others go on.
+What a training step and an image cost is measured when all trainings have ended, one network after the other in rounds.
+It ends with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from copy import deepcopy
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -28,19 +32,20 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
+from torch import nn
 
 from ..recipes import make_bundle, write
 from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
 from ..utils.network_config import config_of
 from .benchmark import setting
-from .measure import alternating_seconds, count_flops, count_parameters, markdown_table, matched_width
+from .measure import alternating_seconds, count_flops, count_parameters, machine, markdown_table, matched_width
 from .places import environment, run_command
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
 SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
 BACKBONE = "network_def#backbone#"
 MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
-TIMED = 5  # forward passes
+ROUNDS = 5  # of measured steps and images
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
@@ -134,19 +139,71 @@ def _network(config: dict[str, Any], changes: Mapping[str, Any] = MappingProxyTy
     return parser.get_parsed_content("network_def")
 
 
-def cost(pair: str, settings: dict[str, Any]) -> dict[str, float]:
-    """What one image of the training's size costs: operations, and the median time of a forward pass."""
-    config = _training(pair, settings)
-    network = _network(config).eval()
-    image = torch.rand(1, network.backbone.in_channels, *config["image_size"])
-    with torch.inference_mode():
-        flops = count_flops(lambda: network(image))
-        seconds = alternating_seconds({pair: lambda: network(image)}, TIMED, 1, image.device)[pair]
-    return {"GFLOP": flops / 1e9, "inference ms": 1e3 * statistics.median(seconds)}
+@dataclass
+class Load:
+    """A network of a comparison, to be trained by a step and to infer.
+
+    Args:
+        network: in training or evaluation.
+        images: a batch of the training's size, (B, C, *S).
+    """
+
+    network: nn.Module
+    images: torch.Tensor
+
+    def __post_init__(self) -> None:
+        self.optimizer = torch.optim.AdamW(self.network.parameters())
+
+    def step(self) -> None:
+        """Forward, backward and the optimizer's step of one batch, without the loss."""
+        self.optimizer.zero_grad()
+        outputs = self.network.train()(self.images)
+        torch.stack(
+            [out.square().mean() for out in ([outputs] if torch.is_tensor(outputs) else outputs)]
+        ).sum().backward()
+        self.optimizer.step()
+
+    def image(self) -> None:
+        """The output of one image."""
+        with torch.inference_mode():
+            self.network.eval()(self.images[:1])
 
 
-def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
+def costs(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """What a batch and an image of the training's size cost: operations, and median times of alternating rounds.
+
+    Args:
+        settings: of pairs.
+    """
+    loads = {}
+    for pair, changes in settings.items():
+        config = _training(pair, changes)
+        network = _network(config)
+        loads[pair] = Load(
+            network, torch.rand(config["batch_size"], network.backbone.in_channels, *config["image_size"])
+        )
+    steps = _medians({pair: load.step for pair, load in loads.items()})
+    images = _medians({pair: load.image for pair, load in loads.items()})
+    return {
+        pair: {"GFLOP": count_flops(load.image) / 1e9, "step ms": steps[pair], "inference ms": images[pair]}
+        for pair, load in loads.items()
+    }
+
+
+def _medians(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Milliseconds."""
+    seconds = alternating_seconds(works, ROUNDS, 1, torch.device("cpu"))
+    return {name: 1e3 * statistics.median(found) for name, found in seconds.items()}
+
+
+def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, threads: int | None = None) -> int:
     """Run a bundle's workflow in a process of its own.
+
+    Args:
+        configs: over each other.
+        settings: of the bundle.
+        log: what it prints.
+        threads: that it computes with; None for PyTorch's default.
 
     Returns:
         Its peak resident memory in bytes.
@@ -157,7 +214,8 @@ def run(configs: Sequence[str], settings: dict[str, Any], log: Path) -> int:
     command = run_command(configs, settings)
     with log.open("w", encoding="utf-8") as file:
         actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), descriptor) for descriptor in (1, 2)]
-        process = os.posix_spawn(command[0], command, environment(), file_actions=actions)
+        variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
+        process = os.posix_spawn(command[0], command, variables, file_actions=actions)
         _, status, usage = os.wait4(process, 0)
     if status:
         raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
@@ -171,34 +229,40 @@ def summary(lines: Iterable[str]) -> dict[str, float]:
     return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined
 
 
-def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Train and evaluate one bundle, or read what was found before."""
-    folder = args.output / pair
-    folder.mkdir(parents=True, exist_ok=True)
-    settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
-    settings = {**settings, "epochs": args.epochs, "seed": args.seed}
-    budget = {"settings": settings, "parameters": parameters}
+def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int | None = None) -> dict[str, Any]:
+    """Train and evaluate one bundle, or read what was found before.
+
+    Args:
+        pair: ``<architecture>_<backbone>``.
+        budget: its settings, its parameters and the factor of its channels.
+        folder: of its runs.
+        threads: of each process.
+
+    Returns:
+        The row of the comparison, without costs.
+    """
     result = folder / "result.json"
     if result.exists():
         found = json.loads(result.read_text(encoding="utf-8"))
         if found["budget"] != budget:
             raise ValueError(f"{result} was found with other settings; name another --output or remove {folder}.")
         return found["row"]
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = budget["settings"]
     places = {"bundle_root": folder, "ckpt_dir": folder / "models"}
     write(folder, make_bundle(pair))
     configs = [folder / "configs" / f"{name}.json" for name in ("train", "evaluate")]
-    memory = run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log")
-    run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log")
+    memory = run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log", threads)
+    run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log", threads)
     with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
     with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
         metrics = summary(file)
     row = {
         "bundle": pair,
-        "channels": f"x {factor:g}",
-        "parameters": parameters,
-        **{name: metrics[name] for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
-        **cost(pair, settings),
+        "channels": f"x {budget['factor']:g}",
+        "parameters": budget["parameters"],
+        **{name: metrics.get(name) for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
         "seconds an epoch": seconds,
         "peak MiB": memory / 2**20,
     }
@@ -206,10 +270,45 @@ def compare_pair(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
-    """A metric over seconds an epoch: a color a family, a marker a connection, filled and joined where hierarchical.
+def compare_pairs(
+    budgets: Mapping[str, dict[str, Any]], output: Path, jobs: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Train and evaluate bundles, some at a time, and then measure what they cost.
 
-    Networks from elsewhere are grey, with their names.
+    Args:
+        budgets: of pairs.
+        output: folder of their folders.
+        jobs: how many at a time; each computes with its share of the threads.
+
+    Returns:
+        A row a bundle, and the messages of those that failed.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    failed = []
+    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
+    with ThreadPoolExecutor(jobs) as executor:
+        runs = {executor.submit(compare_pair, pair, budgets[pair], output / pair, threads): pair for pair in budgets}
+        for done in as_completed(runs):
+            try:
+                rows[runs[done]] = done.result()
+            except ChildProcessError as error:
+                failed.append(str(error))
+                print(error, flush=True)
+            else:
+                row = {name: round(v, 4) if isinstance(v, float) else v for name, v in done.result().items()}
+                print(f"{len(rows)} of {len(budgets)}: {row}", flush=True)
+    files = {pair: output / pair / "cost.json" for pair in budgets if pair in rows}
+    missing = [pair for pair, path in files.items() if not path.exists()]
+    for pair, found in costs({pair: budgets[pair]["settings"] for pair in missing}).items():
+        files[pair].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return [rows[pair] | json.loads(path.read_text(encoding="utf-8")) for pair, path in files.items()], failed
+
+
+def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
+    """A metric over the time of a training step.
+
+    A color a family, a marker a connection, filled and joined where hierarchical. Networks from elsewhere are grey, with
+    their names.
     """
     import matplotlib.pyplot as plt
 
@@ -220,10 +319,10 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     for encoder, found in encoders.items():
         of = ENCODERS.get(encoder)
         color, marker = ("0.4", ".") if of is None else (COLORS[of.family], MARKERS[of.connection])
-        axes.plot([r["seconds an epoch"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
+        axes.plot([r["step ms"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
         for row in found:
             axes.plot(
-                row["seconds an epoch"],
+                row["step ms"],
                 row[metric],
                 marker,
                 color=color,
@@ -232,10 +331,10 @@ def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
             )
         if of is None:
             best = max(found, key=lambda row: row[metric])
-            axes.annotate(encoder, (best["seconds an epoch"], best[metric]), fontsize=7, color=color)
+            axes.annotate(encoder, (best["step ms"], best[metric]), fontsize=7, color=color)
         else:
             axes.plot([], [], marker, color=color, label=of.name)
-    axes.set(xlabel="seconds an epoch", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
+    axes.set(xlabel="training step in ms", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
@@ -257,6 +356,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--at_most", action="store_true", help="leave networks with fewer parameters as they are")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with its share of the threads")
     parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="NAME=VALUE", help="for all bundles")
     parser.add_argument(
         "--pair_set",
@@ -275,15 +375,22 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     chosen = [k for key in args.encoders or ENCODERS for k in (NETWORKS if key == NETWORK_ROWS else [key])]
     shipped = set(pairs(shipped=True))
     todo = [(e, a) for e in chosen for a in tasks if e in (args.encoders or ()) or f"{a}_{e}" in shipped]
-    rows = []
+    budgets = {}
     for encoder, architecture in todo:
-        rows.append(compare_pair(f"{architecture}_{encoder}", args))
-        print({name: round(v, 4) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
+        pair = f"{architecture}_{encoder}"
+        settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
+        settings = {**settings, "epochs": args.epochs, "seed": args.seed}
+        budgets[pair] = {"settings": settings, "factor": factor, "parameters": parameters}
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows, failed = compare_pairs(budgets, args.output, args.jobs)
+    if not rows:
+        return 1
     with (args.output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    (args.output / "comparison.md").write_text(markdown_table(rows) + "\n", encoding="utf-8")
+    (args.output / "comparison.md").write_text(f"{machine()}\n\n{markdown_table(rows)}\n", encoding="utf-8")
     plot(rows, METRICS[tasks[architecture]][0], args.output / "comparison.png")
     print(f"written: {args.output}/comparison.csv, comparison.md, comparison.png")
-    return 0
+    print(*failed, sep="\n", end="\n" if failed else "")
+    return int(bool(failed))

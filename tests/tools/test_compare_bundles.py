@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flemme_monai.commands import compare as compare_bundles
-from flemme_monai.commands.compare import matched_settings, scaled, settings_of, summary
+from flemme_monai.commands.compare import matched_settings, scaled, summary
 
 SIZE = ["image_size=[32,32]", "batch_size=16"]
 
@@ -42,15 +42,17 @@ def test_settings_may_be_for_some_bundles_only(tmp_path: Path) -> None:
     ]
     seen = {}
 
-    def remember(pair, args):
-        seen[pair] = settings_of(pair, args)
-        return {"bundle": pair, "parameters": 1, "dice": 0.5, "seconds an epoch": 1.0}
+    def remember(budgets, output, jobs):
+        seen.update({pair: budget["settings"] for pair, budget in budgets.items()})
+        return [{"bundle": pair, "parameters": 1, "dice": 0.5, "step ms": 1.0} for pair in budgets], []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_bundles, "compare_pair", remember)
+        patch.setattr(compare_bundles, "compare_pairs", remember)
+        patch.setattr(compare_bundles, "matched_settings", lambda pair, settings, *args: (settings, 1.0, 1))
         compare_bundles.main(["--output", str(tmp_path), "--encoders", "cnn", "vitu", *parser_args])
-    assert seen["sem_cnn"] == {"num_classes": 2}
-    assert seen["hsem_vitu"] == {"num_classes": 2, "network_def#backbone#family#spatial_reduction": [4, 2, 1]}
+    shared = {"num_classes": 2, "epochs": 20, "seed": 0}
+    assert seen["sem_cnn"] == shared
+    assert seen["hsem_vitu"] == {**shared, "network_def#backbone#family#spatial_reduction": [4, 2, 1]}
 
 
 def test_the_summary_of_every_task_is_read() -> None:
@@ -90,19 +92,35 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
     command += ["--set", *SIZE, "--encoders"]
     assert compare_bundles.main([*command, "unet"]) == 0
     row = json.loads((tmp_path / "sem_unet" / "result.json").read_text())["row"]
+    row |= json.loads((tmp_path / "sem_unet" / "cost.json").read_text())
     assert 0 <= row["iou"] <= row["dice"] <= 1
     assert row["seconds an epoch"] > 0
     assert row["peak MiB"] > 100
     assert row["surface_distance"] >= 0
     assert row["GFLOP"] > 0
+    assert row["step ms"] > row["inference ms"] > 0
     monkeypatch.setattr(compare_bundles, "run", lambda *args: pytest.fail("it ran again"))
     assert compare_bundles.main([*command, "unet"]) == 0
-    assert row["inference ms"] > 0
     with (tmp_path / "comparison.csv").open(newline="") as file:
         assert [r["bundle"] for r in csv.DictReader(file)] == ["sem_unet"]
     assert (tmp_path / "comparison.png").stat().st_size > 1000
     with pytest.raises(ValueError, match="was found with other settings"):
         compare_bundles.main([*command, "unet", "--seed", "1"])
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    def train(pair, budget, folder, threads):
+        if pair == "sem_cnn":
+            raise ChildProcessError("the training of sem_cnn failed")
+        (folder / "models").mkdir(parents=True)
+        return {"bundle": pair, "parameters": 1, "dice": 0.5}
+
+    monkeypatch.setattr(compare_bundles, "compare_pair", train)
+    command = ["--output", str(tmp_path), "--encoders", "cnn", "unet", "--architectures", "sem", "--jobs", "2"]
+    assert compare_bundles.main([*command, "--parameters", "60000", "--set", *SIZE]) == 1
+    assert capsys.readouterr().out.endswith("the training of sem_cnn failed\n")
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        assert [row["bundle"] for row in csv.DictReader(file)] == ["sem_unet"]
 
 
 def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
