@@ -45,6 +45,7 @@ NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
 SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
 BACKBONE = "network_def#backbone#"
 MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
+TIGHT, LOOSE = 0.075, 0.3  # relative differences from a number of parameters
 ROUNDS = 5  # of measured steps and images
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
@@ -91,7 +92,7 @@ def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def matched_settings(
-    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False, tolerance: float = 0.075
+    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False, tolerance: float = TIGHT
 ) -> tuple[dict[str, Any], float, int]:
     """The settings of a pair with channels that give a number of parameters.
 
@@ -307,8 +308,8 @@ def compare_pairs(
 def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     """A metric over the time of a training step.
 
-    A color a family, a marker a connection, filled and joined where hierarchical. Networks from elsewhere are grey, with
-    their names.
+    A color a family, a marker a connection, filled and joined where hierarchical. Networks from elsewhere are grey,
+    with their names.
     """
     import matplotlib.pyplot as plt
 
@@ -353,7 +354,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         help=f"encoders and networks, {NETWORK_ROWS!r} for all of the latter (default: all encoders)",
     )
     parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
-    parser.add_argument("--at_most", action="store_true", help="leave networks with fewer parameters as they are")
+    parser.add_argument(
+        "--at_most", action="store_true", help="only of networks that have more, within 30%%; others stay as they are"
+    )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with its share of the threads")
@@ -375,10 +378,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     chosen = [k for key in args.encoders or ENCODERS for k in (NETWORKS if key == NETWORK_ROWS else [key])]
     shipped = set(pairs(shipped=True))
     todo = [(e, a) for e in chosen for a in tasks if e in (args.encoders or ()) or f"{a}_{e}" in shipped]
+    tolerance = LOOSE if args.at_most else TIGHT
     budgets = {}
     for encoder, architecture in todo:
         pair = f"{architecture}_{encoder}"
-        settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
+        settings, factor, parameters = matched_settings(
+            pair, settings_of(pair, args), args.parameters, args.at_most, tolerance
+        )
         settings = {**settings, "epochs": args.epochs, "seed": args.seed}
         budgets[pair] = {"settings": settings, "factor": factor, "parameters": parameters}
     args.output.mkdir(parents=True, exist_ok=True)
