@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import statistics
 import sys
@@ -45,7 +46,7 @@ NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
 SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
 BACKBONE = "network_def#backbone#"
 MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
-TIGHT, LOOSE = 0.075, 0.3  # relative differences from a number of parameters
+TOLERANCE = 0.075  # relative, of a number of parameters
 ROUNDS = 5  # of measured steps and images
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
@@ -92,7 +93,7 @@ def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def matched_settings(
-    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False, tolerance: float = TIGHT
+    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False
 ) -> tuple[dict[str, Any], float, int]:
     """The settings of a pair with channels that give a number of parameters.
 
@@ -100,14 +101,13 @@ def matched_settings(
         pair: ``<architecture>_<backbone>``.
         settings: of the bundle.
         parameters: the number.
-        at_most: leave a network that has fewer as it is.
-        tolerance: largest accepted relative difference.
+        at_most: leave a network that has fewer as it is, and take the closest number that channels give.
 
     Returns:
         The settings, the factor of the channels and the number of parameters that they give.
 
     Raises:
-        ValueError: If no factor gives it.
+        ValueError: If no factor gives it within 7.5%, or, with ``at_most``, none gives a network.
     """
     config = _training(pair, settings)
     network = _network(config)
@@ -118,16 +118,31 @@ def matched_settings(
     def chosen(factor: float, multiple: int) -> dict[str, Any]:
         return {f"{BACKBONE}{name}": scaled(value, factor, multiple) for name, value in usual.items()}
 
-    failures = []
+    tries, failures = [], []
     for multiple in MULTIPLES:
         build = partial(lambda factor, multiple: _network(config, chosen(factor, multiple)), multiple=multiple)
         try:
-            factor, found = matched_width(build, parameters, tolerance=tolerance)
+            factor, found = matched_width(build, parameters, tolerance=math.inf if at_most else TOLERANCE)
         except (RuntimeError, ValueError) as error:  # groups or heads that do not divide the channels, or no factor
             failures.append(str(error.__cause__ or error))
-        else:
-            return {**settings, **chosen(factor, multiple)}, factor, found
-    raise ValueError(f"{pair} cannot be scaled to {parameters:,} parameters ({failures[0]}): name another number.")
+            continue
+        tries.append((abs(found / parameters - 1), multiple, factor, found))
+        if tries[-1][0] <= TOLERANCE:
+            break
+    if at_most and not tries:  # channels that all depend on each other
+        tries = _halves(lambda factor: _network(config, chosen(factor, 1)), parameters)
+    if not tries:
+        raise ValueError(f"{pair} cannot be scaled to {parameters:,} parameters ({failures[0]}): name another number.")
+    _, multiple, factor, found = min(tries)
+    return {**settings, **chosen(factor, multiple)}, factor, found
+
+
+def _halves(build: Callable[[float], nn.Module], parameters: int) -> list[tuple[float, int, float, int]]:
+    """The first of a network's halves, quarters, ... that has no more than a number of parameters."""
+    for factor in (0.5, 0.25, 0.125):
+        if (found := count_parameters(build(factor))) <= parameters:
+            return [(1 - found / parameters, 1, factor, found)]
+    return []
 
 
 def _training(pair: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -355,7 +370,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     )
     parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
     parser.add_argument(
-        "--at_most", action="store_true", help="only of networks that have more, within 30%%; others stay as they are"
+        "--at_most",
+        action="store_true",
+        help="only of networks that have more, as close as their channels come; others stay as they are",
     )
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -378,13 +395,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     chosen = [k for key in args.encoders or ENCODERS for k in (NETWORKS if key == NETWORK_ROWS else [key])]
     shipped = set(pairs(shipped=True))
     todo = [(e, a) for e in chosen for a in tasks if e in (args.encoders or ()) or f"{a}_{e}" in shipped]
-    tolerance = LOOSE if args.at_most else TIGHT
     budgets = {}
     for encoder, architecture in todo:
         pair = f"{architecture}_{encoder}"
-        settings, factor, parameters = matched_settings(
-            pair, settings_of(pair, args), args.parameters, args.at_most, tolerance
-        )
+        settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
         settings = {**settings, "epochs": args.epochs, "seed": args.seed}
         budgets[pair] = {"settings": settings, "factor": factor, "parameters": parameters}
     args.output.mkdir(parents=True, exist_ok=True)

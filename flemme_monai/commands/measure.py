@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import platform
 import resource
@@ -59,11 +60,14 @@ def matched_width(
     Raises:
         ValueError: If the closest is not close enough.
     """
-    width = 1.0
     counts: dict[float, int] = {}
+    width, low, high = 1.0, 0.0, math.inf  # the width between has the number
     while width not in counts and len(counts) < MOST_TRIES:
         counts[width] = count_parameters(build(width))
+        low, high = (max(low, width), high) if counts[width] < target else (low, min(high, width))
         width = step * max(1, round(width * (target / counts[width]) ** 0.5 / step))
+        if not low < width < high:
+            width = step * round((low + min(high, 2 * low)) / 2 / step)
     width = min(counts, key=lambda w: abs(counts[w] - target))
     if abs(counts[width] - target) > tolerance * target:
         raise ValueError(f"no width gives {target:,} parameters: the closest, {width:g}, has {counts[width]:,}.")

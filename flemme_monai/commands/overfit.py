@@ -32,7 +32,6 @@ AIM = 0.95
 SIDE = 128
 IMAGES = 4
 EVERY = 10  # steps between two evaluations
-TOLERANCE = 1.0  # of the number of parameters, which is only to be small
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def overfit(key: str, steps: int, parameters: int, learning_rate: float = 2e-3, 
         learning_rate: of AdamW.
         seed: of weights.
     """
-    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, parameters, at_most=True, tolerance=TOLERANCE)
+    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, parameters, at_most=True)
     config = ConfigParser(json.loads(make_bundle(f"sem_{key}", settings=settings)["configs/train.json"]))
     torch.manual_seed(seed)
     network, loss = config.get_parsed_content("network_def"), config.get_parsed_content("loss")
