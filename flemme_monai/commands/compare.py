@@ -17,37 +17,25 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
-import os
 import statistics
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from copy import deepcopy
-from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
-from torch import nn
 
 from ..recipes import make_bundle, write
 from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
-from ..utils.network_config import config_of
 from .benchmark import setting
-from .measure import alternating_seconds, count_flops, count_parameters, machine, markdown_table, matched_width
+from .costs import costs
+from .matched import matched_settings
+from .measure import machine, markdown_table
 from .places import environment, run_command
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
-SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
-BACKBONE = "network_def#backbone#"
-MULTIPLES = (4, 8, 12, 16, 24, 32, 48)  # of channels: groups of a norm and heads of attention divide them
-TOLERANCE = 0.075  # relative, of a number of parameters
-ROUNDS = 5  # of measured steps and images
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
@@ -79,140 +67,7 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def scaled(channels: Any, factor: float, multiple: int = 4) -> Any:
-    """Numbers of channels times a factor, as multiples of a number."""
-    if isinstance(channels, list | tuple):
-        return [scaled(value, factor, multiple) for value in channels]
-    return max(multiple, multiple * round(channels * factor / multiple))
-
-
-def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a backbone's settings says how many channels it has inside."""
-    ends = ("in_channels", "out_channels")
-    return {k: v for k, v in config.items() if ((k.endswith("channels") and k not in ends) or k in SIZES) and v}
-
-
-def matched_settings(
-    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False
-) -> tuple[dict[str, Any], float, int]:
-    """The settings of a pair with channels that give a number of parameters.
-
-    Args:
-        pair: ``<architecture>_<backbone>``.
-        settings: of the bundle.
-        parameters: the number.
-        at_most: leave a network that has fewer as it is, and take the closest number that channels give.
-
-    Returns:
-        The settings, the factor of the channels and the number of parameters that they give.
-
-    Raises:
-        ValueError: If no factor gives it within 7.5%, or, with ``at_most``, none gives a network.
-    """
-    config = _training(pair, settings)
-    network = _network(config)
-    if at_most and (found := count_parameters(network)) <= parameters:
-        return settings, 1.0, found
-    usual = channel_settings(config_of(network)["backbone"])
-
-    def chosen(factor: float, multiple: int) -> dict[str, Any]:
-        return {f"{BACKBONE}{name}": scaled(value, factor, multiple) for name, value in usual.items()}
-
-    tries, failures = [], []
-    for multiple in MULTIPLES:
-        build = partial(lambda factor, multiple: _network(config, chosen(factor, multiple)), multiple=multiple)
-        try:
-            factor, found = matched_width(build, parameters, tolerance=math.inf if at_most else TOLERANCE)
-        except (RuntimeError, ValueError) as error:  # groups or heads that do not divide the channels, or no factor
-            failures.append(str(error.__cause__ or error))
-            continue
-        tries.append((abs(found / parameters - 1), multiple, factor, found))
-        if tries[-1][0] <= TOLERANCE:
-            break
-    if at_most and not tries:  # channels that all depend on each other
-        tries = _halves(lambda factor: _network(config, chosen(factor, 1)), parameters)
-    if not tries:
-        raise ValueError(f"{pair} cannot be scaled to {parameters:,} parameters ({failures[0]}): name another number.")
-    _, multiple, factor, found = min(tries)
-    return {**settings, **chosen(factor, multiple)}, factor, found
-
-
-def _halves(build: Callable[[float], nn.Module], parameters: int) -> list[tuple[float, int, float, int]]:
-    """The first of a network's halves, quarters, ... that has no more than a number of parameters."""
-    for factor in (0.5, 0.25, 0.125):
-        if (found := count_parameters(build(factor))) <= parameters:
-            return [(1 - found / parameters, 1, factor, found)]
-    return []
-
-
-def _training(pair: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(make_bundle(pair, settings=settings)["configs/train.json"])
-
-
-def _network(config: dict[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    parser = ConfigParser(deepcopy(config))  # which replaces macros in what it is given
-    parser.update(dict(changes))
-    return parser.get_parsed_content("network_def")
-
-
-@dataclass
-class Load:
-    """A network of a comparison, to be trained by a step and to infer.
-
-    Args:
-        network: in training or evaluation.
-        images: a batch of the training's size, (B, C, *S).
-    """
-
-    network: nn.Module
-    images: torch.Tensor
-
-    def __post_init__(self) -> None:
-        self.optimizer = torch.optim.AdamW(self.network.parameters())
-
-    def step(self) -> None:
-        """Forward, backward and the optimizer's step of one batch, without the loss."""
-        self.optimizer.zero_grad()
-        outputs = self.network.train()(self.images)
-        torch.stack(
-            [out.square().mean() for out in ([outputs] if torch.is_tensor(outputs) else outputs)]
-        ).sum().backward()
-        self.optimizer.step()
-
-    def image(self) -> None:
-        """The output of one image."""
-        with torch.inference_mode():
-            self.network.eval()(self.images[:1])
-
-
-def costs(settings: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """What a batch and an image of the training's size cost: operations, and median times of alternating rounds.
-
-    Args:
-        settings: of pairs.
-    """
-    loads = {}
-    for pair, changes in settings.items():
-        config = _training(pair, changes)
-        network = _network(config)
-        loads[pair] = Load(
-            network, torch.rand(config["batch_size"], network.backbone.in_channels, *config["image_size"])
-        )
-    steps = _medians({pair: load.step for pair, load in loads.items()})
-    images = _medians({pair: load.image for pair, load in loads.items()})
-    return {
-        pair: {"GFLOP": count_flops(load.image) / 1e9, "step ms": steps[pair], "inference ms": images[pair]}
-        for pair, load in loads.items()
-    }
-
-
-def _medians(works: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds."""
-    seconds = alternating_seconds(works, ROUNDS, 1, torch.device("cpu"))
-    return {name: 1e3 * statistics.median(found) for name, found in seconds.items()}
-
-
-def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, threads: int | None = None) -> int:
+def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, threads: int | None = None) -> None:
     """Run a bundle's workflow in a process of its own.
 
     Args:
@@ -221,21 +76,15 @@ def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, thre
         log: what it prints.
         threads: that it computes with; None for PyTorch's default.
 
-    Returns:
-        Its peak resident memory in bytes.
-
     Raises:
         ChildProcessError: If it fails; its own messages are in the log.
     """
     command = run_command(configs, settings)
+    variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
     with log.open("w", encoding="utf-8") as file:
-        actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), descriptor) for descriptor in (1, 2)]
-        variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
-        process = os.posix_spawn(command[0], command, variables, file_actions=actions)
-        _, status, usage = os.wait4(process, 0)
-    if status:
+        failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if failed:
         raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def summary(lines: Iterable[str]) -> dict[str, float]:
@@ -268,7 +117,7 @@ def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int |
     places = {"bundle_root": folder, "ckpt_dir": folder / "models"}
     write(folder, make_bundle(pair))
     configs = [folder / "configs" / f"{name}.json" for name in ("train", "evaluate")]
-    memory = run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log", threads)
+    run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log", threads)
     run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log", threads)
     with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
@@ -280,7 +129,6 @@ def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int |
         "parameters": budget["parameters"],
         **{name: metrics.get(name) for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
         "seconds an epoch": seconds,
-        "peak MiB": memory / 2**20,
     }
     result.write_text(json.dumps({"budget": budget, "row": row}, indent=1) + "\n", encoding="utf-8")
     return row

@@ -25,7 +25,7 @@ from ..metrics import OverlapMetric
 from ..recipes import make_bundle
 from ..registry import ENCODERS, NETWORKS
 from .compare import NETWORK_ROWS as ALL
-from .compare import matched_settings
+from .matched import matched_settings
 from .measure import count_parameters, machine, markdown_table
 
 AIM = 0.95
