@@ -282,6 +282,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published(
         "segformer", 84_708_694, 84_708_694, "transformers, B5, 150 classes", "", {"size": "B5"}, out_channels=150
     ),
+    Published("fancyunet", 1_525_251, 1_525_251, "its authors", "", in_channels=1, out_channels=3),
     # E
     Published(
         "nnunet",

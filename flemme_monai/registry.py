@@ -464,6 +464,14 @@ NETWORKS: dict[str, Network] = _table(
         _FEATURES,
         ("sem", "hsem"),
     ),
+    Network(
+        "fancyunet",
+        "flemme_monai.backbones.networks.FancyUNet",
+        "densely connected U-Net of the gastrointestinal tract study",
+        "FancyUNet: a study of convolutions and transformers on the UW-Madison GI tract images; no paper",
+        (*_FEATURES, *_DENOISERS),
+        ("sem", "hsem"),
+    ),
     # E
     Network(
         "nnunet",

@@ -79,6 +79,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "grid_size": 3,
     },
     "segformer": {"channels": [4, 8, 10, 16], "depths": [1, 1, 2, 1], "head_channels": 8},
+    "fancyunet": {"channels": 2, "depth": 3},
     # E
     "nnunet": {"channels": [4, 4, 4, 6, 6, 8]},
     "segresnet": {"init_filters": 4, "blocks_down": [1, 1, 1, 1], "num_groups": 4},

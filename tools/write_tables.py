@@ -7,6 +7,7 @@ python tools/write_tables.py --check    # fail when they are not what the regist
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from flemme_monai.recipes import trained_bundles  # noqa: E402
 from flemme_monai.registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS  # noqa: E402
 
 SHOWN = 2  # metrics of a bundle
+ALL_BACKGROUND = 0.4995  # Dice of the background and of a small organ that is never found, averaged
 SIDES = {2: 256, 3: 128}  # of the images whose operations are counted
 ABILITIES_OF = {  # what an architecture needs of a network, by names of ABILITIES
     **dict.fromkeys(("hsem", "hae"), "pyramid"),
@@ -128,6 +130,61 @@ def trained() -> str:
     return markdown_table(rows)
 
 
+def leaderboard() -> str:
+    """The published networks by what they reach on the nuclei, with costs and JMedSeg's published results."""
+    jmedseg = {row["network"]: float(row["dice"]) for row in measured("jmedseg_pancreas")}
+    rows = []
+    for row in sorted(measured("nuclei_networks"), key=lambda row: -float(row["dice"])):
+        architecture, _, network = row["bundle"].partition("_")
+        if architecture != "sem":
+            continue
+        theirs = jmedseg.get(network)
+        collapsed = theirs is not None and abs(theirs - ALL_BACKGROUND) < 1e-3
+        rows.append(
+            {
+                "network": f"`{network}`",
+                "channels": row["channels"],
+                "parameters": f"{int(row['parameters']):,}",
+                "GFLOP": float(row["GFLOP"]),
+                "step ms": f"{float(row['step ms']):,.0f}",
+                "image ms": float(row["inference ms"]),
+                "step MiB": f"{float(row['step MiB']):,.0f}",
+                "Dice": f"{float(row['dice']):.4f}",
+                "IoU": f"{float(row['iou']):.4f}",
+                "surface distance": float(row["surface_distance"]),
+                "JMedSeg, pancreas": "" if theirs is None else f"{theirs:.4f}" + " (only background)" * collapsed,
+            }
+        )
+    return markdown_table(rows)
+
+
+def hierarchical() -> str:
+    """SeM beside HSeM, where both were trained on the nuclei."""
+    rows = {row["bundle"]: row for row in measured("nuclei_networks")}
+    found = []
+    for pair, row in rows.items():
+        architecture, _, network = pair.partition("_")
+        plain = rows.get(f"sem_{network}")
+        if architecture == "hsem" and plain:
+            dice = [float(row["dice"]) for row in (plain, row)]
+            found.append(
+                {
+                    "network": f"`{network}`",
+                    "SeM": f"{dice[0]:.4f}",
+                    "HSeM": f"{dice[1]:.4f}",
+                    "difference": f"{dice[1] - dice[0]:+.4f}",
+                    "time of a step, HSeM / SeM": float(row["step ms"]) / float(plain["step ms"]),
+                }
+            )
+    return markdown_table(sorted(found, key=lambda row: row["difference"], reverse=True))
+
+
+def measured(name: str) -> list[dict[str, str]]:
+    """The rows of a file of results."""
+    with (ROOT / "docs" / "results" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def filled(page: str, text: str) -> str:
     """A page with each of its tables as the tables of the package have it."""
     for name in PAGES[page]:
@@ -146,10 +203,13 @@ TABLES = {
     "networks": networks,
     "network_sizes": network_sizes,
     "papers": papers,
+    "leaderboard": leaderboard,
+    "hierarchical": hierarchical,
 }
 PAGES = {
     "README.md": ("encoders", "architectures"),
     "docs/results.md": ("trained",),
+    "docs/leaderboard.md": ("leaderboard", "hierarchical"),
     "docs/networks.md": ("networks", "network_sizes", "papers"),
 }
 

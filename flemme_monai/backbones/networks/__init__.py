@@ -6,6 +6,7 @@ from .danet import DANet
 from .deeplab import DeepLabV2, DeepLabV3Plus
 from .denseunet import DenseUNet
 from .eanet import EANet
+from .fancyunet import FancyUNet
 from .hardnet_mseg import HarDNetAlter, HarDNetMSEG
 from .hrnet_seg import HRNet
 from .linknet import CENet, DLinkNet
@@ -44,6 +45,7 @@ __all__ = [
     "DeepLabV3Plus",
     "DenseUNet",
     "EANet",
+    "FancyUNet",
     "HRNet",
     "HarDNetAlter",
     "HarDNetMSEG",
