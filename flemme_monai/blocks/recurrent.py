@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.layers.factories import Conv
+from monai.networks.layers.factories import Conv, Norm
+from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
-from .conv import ConvBlock
+from .layers import keeps_bias, make_norm
+
+
+class ChannelAffine(nn.Module):
+    """A scale and a shift for each channel.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        shape = (channels, *[1] * spatial_dims)
+        self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, C, *s) to the same shape."""
+        return x * self.weight + self.bias
 
 
 class RecurrentConv(nn.Module):
     """h_0 = f(x), h_i = f(x + h_{i-1}) for i = 1 ... t, with one f of convolution, norm and activation.
 
-    All steps share the running statistics of a batch norm too, which are then a mean over steps of different
-    statistics; an instance norm has none.
+    Of a batch norm all steps share the scale and the shift, but each has running statistics of its own: features of
+    later steps have others, and a mean over steps fits none of them in evaluation (Cooijmans et al., Recurrent Batch
+    Normalization, ICLR 2017).
 
     Args:
         spatial_dims: 2 or 3.
@@ -27,14 +47,19 @@ class RecurrentConv(nn.Module):
         self, spatial_dims: int, channels: int, steps: int = 2, norm: str | None = "batch", act: str | tuple = "relu"
     ) -> None:
         super().__init__()
-        self.steps = steps
-        self.conv = ConvBlock(spatial_dims, channels, channels, norm, act)
+        self.steps, batch = steps, norm == "batch"
+        self.conv = Conv["conv", spatial_dims](channels, channels, 3, padding=1, bias=keeps_bias(norm))
+        self.statistics = nn.ModuleList(
+            [Norm["batch", spatial_dims](channels, affine=False) if batch else nn.Identity() for _ in range(steps + 1)]
+        )
+        self.norm = ChannelAffine(spatial_dims, channels) if batch else make_norm(norm, spatial_dims, channels)
+        self.act = get_act_layer(act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) to h_t of the same shape."""
-        h = self.conv(x)
-        for _ in range(self.steps):
-            h = self.conv(x + h)
+        h = x
+        for i, standardized in enumerate(self.statistics):
+            h = self.act(self.norm(standardized(self.conv(x + h if i else x))))
         return h
 
 

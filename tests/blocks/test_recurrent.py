@@ -13,11 +13,21 @@ SIZES = {2: (6, 5), 3: (3, 4, 5)}
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_a_convolution_sees_its_input_and_what_it_made(dims, steps):
-    net, x = RecurrentConv(dims, 4, steps).eval(), torch.randn(2, 4, *SIZES[dims])
-    states = [net.conv(x)]
+    net, x = RecurrentConv(dims, 4, steps, norm="instance").eval(), torch.randn(2, 4, *SIZES[dims])
+    layer = torch.nn.Sequential(net.conv, net.norm, net.act)
+    states = [layer(x)]
     for _ in range(steps):
-        states.append(net.conv(x + states[-1]))
+        states.append(layer(x + states[-1]))
     assert torch.equal(net(x), states[-1])
+    torch.testing.assert_close(torch.jit.script(net)(x), net(x))
+
+
+def test_running_statistics_are_those_of_their_step():
+    torch.manual_seed(0)
+    net, x = RecurrentConv(2, 4, 3), torch.randn(8, 4, 16, 16)
+    for _ in range(200):
+        trained = net.train()(x)
+    torch.testing.assert_close(net.eval()(x), trained, atol=1e-2, rtol=0)
     torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
 
