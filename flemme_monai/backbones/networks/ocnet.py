@@ -241,10 +241,18 @@ class OCRNet(Backbone):
         def conv(before: int, after: int, kernel_size: int) -> nn.Module:
             return ConvBlock(spatial_dims, before, after, kernel_size=kernel_size, norm=norm, act=act)
 
+        family = ConvFamily(norm=norm, act=act)
         encoder: HRNetEncoder | ResNet
         join: nn.Module | None = None
         if trunk == "hrnet":
-            encoder = HRNetEncoder(spatial_dims, in_channels, channels, norm=norm, act=act)
+            encoder = HRNetEncoder(
+                spatial_dims,
+                in_channels,
+                channels,
+                norm=norm,
+                act=act,
+                min_latent_positions=family.min_latent_positions,
+            )
             join = JoinBranches(encoder.feature_channels[-1])
             width = of_regions = sum(encoder.feature_channels)
             strides = [HRNET_STRIDE] * spatial_dims, [HRNET_STRIDE] * spatial_dims
@@ -279,7 +287,7 @@ class OCRNet(Backbone):
             encoder,
             decoder,
             out_channels,
-            ConvFamily(norm=norm, act=act),
+            family,
             conditioning,
             refusals={
                 "decode": SKIPS_PASS_THE_LATENT,

@@ -227,3 +227,10 @@ def test_denoisers_refuse_interpolated_logits(key):
 
 def test_small_settings_have_bottlenecks_and_plain_blocks():
     assert {SMALL[key]["depth"] for key in ON_RESNET} == {10, 14}
+
+
+def test_an_image_of_one_stride_under_instance_norm_is_too_small_for_both_trunks_of_ocrnet():
+    for trunk, side in (("hrnet", 32), ("resnet", 16)):
+        net = OCRNet(2, 1, 2, trunk=trunk, depth=14, channels=4, norm="instance")
+        with pytest.raises(ValueError, match=f"use \\({2 * side}, {2 * side}\\) or more"):
+            net(torch.zeros(1, 1, side, side))
