@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from flemme_monai import architectures
+from flemme_monai.backbones.networks import OCRNet
 from flemme_monai.blocks import linear_resize
 from flemme_monai.blocks.aspp import AtrousPyramid, AtrousSum
 from flemme_monai.blocks.object_context import ObjectAttention, ObjectContext, ObjectRegions
