@@ -17,9 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import statistics
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatch
 from pathlib import Path
@@ -33,14 +31,9 @@ from .benchmark import setting
 from .costs import costs
 from .matched import matched_settings
 from .measure import machine, markdown_table
-from .places import environment, run_command
+from .train_runs import METRICS, parsed, train_and_evaluate
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
-METRICS = {  # task: the means to compare, of which the first is plotted
-    "segmentation": ("dice", "iou", "surface_distance"),
-    "classification": ("accuracy", "f1"),
-    "reconstruction": ("psnr", "ssim"),
-}
 COLORS = {family: f"C{i}" for i, family in enumerate(FAMILIES)}
 MARKERS = dict(zip(CONNECTIONS, "osD"))
 
@@ -57,41 +50,7 @@ def settings_of(pair: str, args: argparse.Namespace) -> dict[str, Any]:
     """The settings of a pair, values as the command line of ``monai.bundle run`` reads them."""
     pairs = [(name, value) for name, value in args.set]
     pairs += [(name, value) for pattern, name, value in args.pair_set if fnmatch(pair, pattern)]
-    return {name: _parsed(value) for name, value in pairs}
-
-
-def _parsed(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
-
-
-def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, threads: int | None = None) -> None:
-    """Run a bundle's workflow in a process of its own.
-
-    Args:
-        configs: over each other.
-        settings: of the bundle.
-        log: what it prints.
-        threads: that it computes with; None for PyTorch's default.
-
-    Raises:
-        ChildProcessError: If it fails; its own messages are in the log.
-    """
-    command = run_command(configs, settings)
-    variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
-    with log.open("w", encoding="utf-8") as file:
-        failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if failed:
-        raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
-
-
-def summary(lines: Iterable[str]) -> dict[str, float]:
-    """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
-    rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
-    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in rows}
-    return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined
+    return {name: parsed(value) for name, value in pairs}
 
 
 def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int | None = None) -> dict[str, Any]:
@@ -114,15 +73,8 @@ def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int |
         return found["row"]
     folder.mkdir(parents=True, exist_ok=True)
     settings = budget["settings"]
-    places = {"bundle_root": folder, "ckpt_dir": folder / "models"}
     write(folder, make_bundle(pair))
-    configs = [folder / "configs" / f"{name}.json" for name in ("train", "evaluate")]
-    run(configs[:1], {**settings, **places, "output_dir": folder / "train"}, folder / "train.log", threads)
-    run(configs, {**settings, **places, "output_dir": folder / "evaluate"}, folder / "evaluate.log", threads)
-    with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
-    with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
-        metrics = summary(file)
+    metrics, seconds = train_and_evaluate(folder, settings, threads)
     row = {
         "bundle": pair,
         "channels": f"x {budget['factor']:g}",

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from flemme_monai.commands import compare as compare_bundles
-from flemme_monai.commands.compare import summary
+from flemme_monai.commands import train_runs
 from flemme_monai.commands.matched import matched_settings, scaled
+from flemme_monai.commands.train_runs import summary
 
 SIZE = ["image_size=[32,32]", "batch_size=16"]
 
@@ -100,7 +101,7 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
     assert row["surface_distance"] >= 0
     assert row["GFLOP"] > 0
     assert row["step ms"] > row["inference ms"] > 0
-    monkeypatch.setattr(compare_bundles, "run", lambda *args: pytest.fail("it ran again"))
+    monkeypatch.setattr(train_runs, "run", lambda *args: pytest.fail("it ran again"))
     assert compare_bundles.main([*command, "unet"]) == 0
     with (tmp_path / "comparison.csv").open(newline="") as file:
         assert [r["bundle"] for r in csv.DictReader(file)] == ["sem_unet"]
@@ -126,4 +127,4 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypa
 
 def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
     with pytest.raises(ChildProcessError, match=r"failed: see .*train.log"):
-        compare_bundles.run([tmp_path / "none.json"], {}, tmp_path / "train.log")
+        train_runs.run([tmp_path / "none.json"], {}, tmp_path / "train.log")

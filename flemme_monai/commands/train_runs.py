@@ -1,0 +1,80 @@
+"""Trainings and evaluations of bundles in processes of their own, and what they found."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .places import environment, run_command
+
+METRICS = {  # task: the means to compare, of which the first is plotted
+    "segmentation": ("dice", "iou", "surface_distance"),
+    "classification": ("accuracy", "f1"),
+    "reconstruction": ("psnr", "ssim"),
+}
+
+
+def parsed(value: str) -> Any:
+    """A setting's value as the command line of ``monai.bundle run`` reads it."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def train_and_evaluate(
+    bundle: Path, settings: Mapping[str, Any], threads: int | None = None
+) -> tuple[dict[str, float], float]:
+    """Train a bundle and evaluate its best weights on the test cases.
+
+    Args:
+        bundle: its folder, which takes all that the runs write.
+        settings: of the bundle.
+        threads: of each process; None for PyTorch's default.
+
+    Returns:
+        The metrics of the test cases and the median seconds of an epoch.
+
+    Raises:
+        ChildProcessError: If a run fails.
+    """
+    places = {"bundle_root": bundle, "ckpt_dir": bundle / "models"}
+    configs = [bundle / "configs" / f"{name}.json" for name in ("train", "evaluate")]
+    run(configs[:1], {**settings, **places, "output_dir": bundle / "train"}, bundle / "train.log", threads)
+    run(configs, {**settings, **places, "output_dir": bundle / "evaluate"}, bundle / "evaluate.log", threads)
+    with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
+    with (bundle / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
+        return summary(file), seconds
+
+
+def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, threads: int | None = None) -> None:
+    """Run a bundle's workflow in a process of its own.
+
+    Args:
+        configs: over each other.
+        settings: of the bundle.
+        log: what it prints.
+        threads: that it computes with; None for PyTorch's default.
+
+    Raises:
+        ChildProcessError: If it fails; its own messages are in the log.
+    """
+    command = run_command(configs, settings)
+    variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
+    with log.open("w", encoding="utf-8") as file:
+        failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if failed:
+        raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
+
+
+def summary(lines: Iterable[str]) -> dict[str, float]:
+    """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
+    rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
+    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in rows}
+    return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined
