@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
+    "sensitivity": "what a bundle reaches with other learning rates, batches and image sizes",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
     "export": "networks of bundles to ONNX",
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command, *words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         print("usage: flemme-monai COMMAND ...\n")
-        print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
+        print("\n".join(f"  {name:11} {text}" for name, text in COMMANDS.items()))
         print("\nflemme-monai COMMAND --help says what a command takes.")
     elif command not in COMMANDS:
         from .utils.errors import did_you_mean
