@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from ignite.engine import Events
 from monai.engines import Workflow
+from PIL import Image
 
-from ..io import write_png
+from ..io import write_gif, write_png
 from ..metrics import ClassifiedCase, classified_case, names_of_classes
 from ..utils import user_path
 from ..visualize import (
@@ -34,6 +36,8 @@ from .history import EXAMPLES, SECONDS_BETWEEN_DRAWINGS
 
 NUM_CASES = 3
 NUM_CLASSIFIED, COLUMNS = 8, 4
+PICTURES, EVOLUTION = "pictures", "evolution.gif"
+FRAME, LAST_FRAME = 400, 2000  # ms
 TASKS = ("segmentation", "reconstruction", "classification")
 
 
@@ -44,16 +48,22 @@ class Examples:
     first process. A training draws at its end, and before that now and then, so that a killed one has its examples too.
     No random number is drawn, and processes do not wait for each other.
 
+    With an interval each of its epochs has a picture, whether it was the best or not, in the folder ``pictures``, and
+    the training ends with all of them as ``evolution.gif``.
+
     Args:
         output_dir: folder of the picture.
         evaluator: the trainer's; its cases are shown, and its key metric says which validation is the best.
         num_cases: how many cases.
+        interval: epochs from picture to picture, each at the first validation from there on; 0 draws the best alone.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, num_cases: int) -> None:
+    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, num_cases: int, interval: int = 0) -> None:
         self.output_dir = user_path(output_dir)
         self.evaluator = evaluator
         self.num_cases = num_cases
+        self.interval = interval
+        self._last = 0  # epoch of the last picture of the interval
         self._seen: list[Any] = []  # of the last validation
         self._index = 0
         self._epoch = 0  # of the best validation that was seen, 0 without any
@@ -80,6 +90,10 @@ class Examples:
         """Write the picture of the best validation; ``engine`` is the trainer."""
         raise NotImplementedError(f"{type(self).__name__} does not draw")
 
+    def present(self, epoch: int) -> np.ndarray:
+        """The picture of the last validation, which was that of an epoch."""
+        raise NotImplementedError(f"{type(self).__name__} does not draw")
+
     def due(self) -> bool:
         """Whether there is time for a picture before the training's end."""
         raise NotImplementedError(f"{type(self).__name__} does not say when it draws")
@@ -96,6 +110,11 @@ class Examples:
         if idist.get_rank() == 0 and not self.evaluator.has_event_handler(self._add, Events.ITERATION_COMPLETED):
             self.evaluator.add_event_handler(Events.EPOCH_STARTED, self._first)
             self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._add)
+            self._last = max((epoch for epoch, _ in self._pictures()), default=0)
+
+    def _pictures(self) -> list[tuple[int, Path]]:
+        """The pictures of the interval, by their epochs."""
+        return sorted((int(path.stem), path) for path in (self.output_dir / PICTURES).glob("[0-9]*.png"))
 
     def _first(self, evaluator: Workflow) -> None:
         self._seen, self._index = [], 0
@@ -112,6 +131,11 @@ class Examples:
 
     def _end_epoch(self, engine: Workflow) -> None:
         state = self.evaluator.state
+        validated = bool(self._seen) and state.epoch == engine.state.epoch
+        if self.interval and validated and state.epoch // self.interval > self._last // self.interval:
+            (self.output_dir / PICTURES).mkdir(exist_ok=True)
+            write_png(self.output_dir / PICTURES / f"{state.epoch:05d}.png", self.present(state.epoch))
+            self._last = state.epoch
         if self._seen and state.best_metric_epoch == state.epoch == engine.state.epoch:
             self._epoch = engine.state.epoch
             self.remember()
@@ -128,6 +152,9 @@ class Examples:
     def _finish(self, engine: Workflow) -> None:
         if idist.get_rank() != 0:
             return
+        if self.interval and (pictures := self._pictures()):
+            frames = same_size([np.asarray(Image.open(path)) for _, path in pictures])
+            write_gif(self.output_dir / EVOLUTION, frames, [FRAME] * (len(frames) - 1) + [LAST_FRAME])
         # a resumed run without a better validation leaves the picture of what came before
         if self._epoch != self._drawn or not (self._drawn or (self.output_dir / EXAMPLES).is_file()):
             self._write(engine)
@@ -148,15 +175,16 @@ class SaveExamples(Examples):
         output_dir: folder of the picture.
         evaluator: the trainer's.
         task: "segmentation", "reconstruction" or "classification".
+        interval: epochs from picture to picture of the training's evolution; 0 draws none.
 
     Raises:
         ValueError: If the task is another.
     """
 
-    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, task: str) -> None:
+    def __init__(self, output_dir: str | os.PathLike, evaluator: Workflow, task: str, interval: int = 0) -> None:
         if task not in TASKS:
             raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS))}")
-        super().__init__(output_dir, evaluator, NUM_CLASSIFIED if task == "classification" else NUM_CASES)
+        super().__init__(output_dir, evaluator, NUM_CLASSIFIED if task == "classification" else NUM_CASES, interval)
         self.task = task
         self._best: list[Any] = []
         self._slices: dict[int, int] = {}
@@ -199,9 +227,15 @@ class SaveExamples(Examples):
         """Write the picture."""
         cases, epoch = self._best or self._seen, self._epoch or self.evaluator.state.epoch
         if cases:  # none without a validation
-            picture = example_grid(self.note("validation cases", epoch), self._rows(cases))
-            write_png(self.output_dir / EXAMPLES, picture)
+            write_png(self.output_dir / EXAMPLES, self._grid(cases, epoch))
         self._written = time.monotonic()
+
+    def present(self, epoch: int) -> np.ndarray:
+        """The cases of the last validation."""
+        return self._grid(self._seen, epoch)
+
+    def _grid(self, cases: Sequence[Any], epoch: int) -> np.ndarray:
+        return example_grid(self.note("validation cases", epoch), self._rows(cases))
 
     def _rows(self, cases: Sequence[Any]) -> list[list[Tile]]:
         if self.task == "classification":
@@ -214,6 +248,15 @@ class SaveExamples(Examples):
             return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
         draw = segmentation_row if self.task == "segmentation" else reconstruction_row
         return [draw(case) for case in cases]
+
+
+def same_size(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pictures (H, W, 3), each with white below and to the right up to the size of the largest."""
+    height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
+    filled = np.full((len(pictures), height, width, 3), 255, np.uint8)
+    for whole, picture in zip(filled, pictures):
+        whole[: picture.shape[0], : picture.shape[1]] = picture
+    return list(filled)
 
 
 def middle(image: torch.Tensor) -> int | None:

@@ -39,6 +39,7 @@ class SampledExamples(Examples):
         evaluator: the trainer's; its network samples.
         inferer: samples.
         load_path: the best weights, which are read when the training ends with others.
+        interval: epochs from picture to picture of the training's evolution; 0 draws none.
 
     Attributes:
         shown: how many validation cases are.
@@ -52,8 +53,9 @@ class SampledExamples(Examples):
         evaluator: SupervisedEvaluator,
         inferer: Inferer,
         load_path: str | os.PathLike,
+        interval: int = 0,
     ) -> None:
-        super().__init__(output_dir, evaluator, self.shown)
+        super().__init__(output_dir, evaluator, self.shown, interval)
         self.network = evaluator.network
         self.inferer = inferer
         self.load_path = Path(load_path)
@@ -74,10 +76,17 @@ class SampledExamples(Examples):
         if self._epoch not in (0, epoch) and self.load_path.is_file():
             network, epoch = deepcopy(network), self._epoch
             load_weights(network, self.load_path)
-        with torch.no_grad(), eval_mode(network):
-            write_png(self.output_dir / EXAMPLES, self.picture(network, epoch))
+        write_png(self.output_dir / EXAMPLES, self._evaluated(network, epoch))
         end = time.monotonic()
         self._next = end + (end - start) / SHARE
+
+    def present(self, epoch: int) -> np.ndarray:
+        """The picture by the network as it is."""
+        return self._evaluated(unwrap_model(self.network), epoch)
+
+    def _evaluated(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
+        with torch.no_grad(), eval_mode(network):
+            return self.picture(network, epoch)
 
 
 class SaveExampleSamples(SampledExamples):
@@ -92,6 +101,7 @@ class SaveExampleSamples(SampledExamples):
         noise: initial noise, with a ``class_label`` where the network takes classes, see ``InitialNoise``.
         load_path: the best weights.
         condition_key: the network's context; what is no class is that of the validation images.
+        interval: epochs from picture to picture of the training's evolution; 0 draws none.
     """
 
     shown: ClassVar[int] = COLUMNS
@@ -104,8 +114,9 @@ class SaveExampleSamples(SampledExamples):
         noise: Dataset,
         load_path: str | os.PathLike,
         condition_key: str | None = None,
+        interval: int = 0,
     ) -> None:
-        super().__init__(output_dir, evaluator, inferer, load_path)
+        super().__init__(output_dir, evaluator, inferer, load_path, interval)
         self.noise = noise
         self.condition_key = condition_key
 
@@ -154,6 +165,7 @@ class SaveExampleRestorations(SampledExamples):
         evaluator: the trainer's; its batches have ``image``, degraded, and ``label``.
         inferer: from images (B, C, *S) to mean and deviation of their samples (B, 2C, *S), as ``AveragedInferer``.
         load_path: the best weights.
+        interval: epochs from picture to picture of the training's evolution; 0 draws none.
     """
 
     def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:

@@ -17,7 +17,11 @@ def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | 
     """
     if examples is None:
         examples = component(
-            "flemme_monai.handlers.SaveExamples", output_dir="@output_dir", evaluator=EVALUATOR, task=picture
+            "flemme_monai.handlers.SaveExamples",
+            output_dir="@output_dir",
+            evaluator=EVALUATOR,
+            task=picture,
+            interval="@picture_interval",
         )
     pictures = {} if picture is None else {"evaluator": EVALUATOR, "task": picture}
     average = {"ema": "@ema", "snapshot_interval": "@snapshot_interval"} if ema else {}
@@ -70,6 +74,7 @@ def example_samples(inferer: Config, shape: str) -> Config:
         ),
         load_path=f"${BEST_WEIGHTS}",
         condition_key="@condition_key",
+        interval="@picture_interval",
     )
 
 
@@ -81,6 +86,7 @@ def example_restorations(inferer: Config) -> Config:
         evaluator=EVALUATOR,
         inferer=inferer,
         load_path=f"${BEST_WEIGHTS}",
+        interval="@picture_interval",
     )
 
 

@@ -58,6 +58,7 @@ def training_settings(name: str, outputs: Config) -> Config:
         "max_gradient_norm": 1.0,
         "patience": 100,
         "val_interval": 1,
+        "picture_interval": 0,
         "num_workers": 2,
         "seed": 0,
         "amp": False,

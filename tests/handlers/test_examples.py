@@ -40,9 +40,9 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list:
     return drawn
 
 
-def with_examples(make_run, folder: Path, **options):
+def with_examples(make_run, folder: Path, interval: int = 0, **options):
     return make_run(
-        folder, handlers=lambda run: [SaveExamples(folder / "out", run.evaluator, "segmentation")], **options
+        folder, handlers=lambda run: [SaveExamples(folder / "out", run.evaluator, "segmentation", interval)], **options
     )
 
 
@@ -92,6 +92,38 @@ def test_a_run_with_examples_is_the_same_also_when_resumed(make_run, tmp_path):
     for state in others:
         assert state.keys() == expected.keys()
         assert all(torch.equal(state["network"][key], expected["network"][key]) for key in expected["network"])
+
+
+def test_a_training_s_evolution_is_pictures_at_an_interval_and_an_animation(make_run, tmp_path, drawings):
+    with_examples(make_run, tmp_path, interval=2, epochs=3).trainer.run()
+    with_examples(make_run, tmp_path, interval=2, epochs=6, val_interval=2, resume=True).trainer.run()
+    names = [path.name for path in sorted((tmp_path / "out" / "pictures").iterdir())]
+    assert names == ["00002.png", "00004.png", "00006.png"]
+    assert {note.split(",")[0] for note, _ in drawings} >= {f"validation cases at epoch {e}" for e in (2, 4, 6)}
+    with Image.open(tmp_path / "out" / "evolution.gif") as animation:
+        assert animation.n_frames == 3
+
+
+def test_without_an_interval_there_is_no_evolution(make_run, tmp_path):
+    with_examples(make_run, tmp_path, epochs=2).trainer.run()
+    assert not {"pictures", "evolution.gif"} & {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_samples_of_an_evolution_are_those_of_the_network_as_it_is(tmp_path, drawings):
+    network = Constant(0.75).train()
+    torch.save(Constant(0.25).state_dict(), tmp_path / "model.pt")
+    seen = []
+
+    def inferer(noise, network, condition):
+        seen.append((network.value.item(), network.training))
+        return noise
+
+    noise = InitialNoise(2, (1, 8, 8))
+    handler = SaveExampleSamples(tmp_path, evaluator(2, network), inferer, noise, tmp_path / "model.pt", interval=1)
+    handler.present(2)
+    assert seen == [(0.75, False)]
+    assert drawings[0][0].startswith("samples at epoch 2")
+    assert network.training
 
 
 def test_a_resumed_run_that_gets_no_better_leaves_the_picture(make_run, tmp_path, drawings):
