@@ -39,7 +39,7 @@ SHIPPED = (
     "models/**/*.ts",
     "models/**/network.json",
 )
-LEFT_BY_TRAINING = ("last.pt", "model_raw.pt", "model_epoch_*.pt", "pretrained/*")
+LEFT_BY_TRAINING = ("last.pt", "model_raw.pt", "model_epoch_*.pt", "model_best_*.pt", "pretrained/*")
 EPOCH = (
     1980,
     1,

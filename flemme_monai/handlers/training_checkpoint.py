@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch.distributed.checkpoint.stateful import Stateful
 
 RAW = "model_raw.pt"
+KEPT = "model_best_{:04d}.pt"
 _logger = logging.getLogger(__name__)
 
 
@@ -65,6 +66,8 @@ class TrainingCheckpoint:
         snapshot_interval: epochs after which ``model.pt`` is also kept as ``model_epoch_<epoch>.pt``; 0 keeps none.
         resume: start from ``last.pt``.
         settings: settings by name that give the weights their meaning; a run under others is not resumed.
+        keep_best: weights of that many of the best validations are kept as ``model_best_<epoch>.pt`` too; 1 keeps
+            ``model.pt`` alone.
 
     Raises:
         ValueError: If ``resume`` is set and there is no ``last.pt``.
@@ -81,8 +84,11 @@ class TrainingCheckpoint:
         snapshot_interval: int = 0,
         resume: bool = False,
         settings: Mapping[str, Any] | None = None,
+        keep_best: int = 1,
     ) -> None:
         self.folder = user_path(ckpt_dir)
+        self.keep_best = keep_best
+        self._kept: dict[int, float] = {}  # the key metric of the validations whose weights are kept, by epoch
         self.network = network
         self.settings = settings or {}
         self.ema = ema
@@ -129,6 +135,7 @@ class TrainingCheckpoint:
             if self.evaluator is not None and math.isnan(best["best_metric"]):  # nothing compares as better than NaN
                 self.evaluator.state.best_metric_epoch = -1
                 best = self._best()
+        self._keep_best(engine)
         if self.snapshot_interval and engine.state.epoch % self.snapshot_interval == 0:
             self._write(f"model_epoch_{engine.state.epoch:04d}.pt", self._evaluated().state_dict())
         state: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
@@ -136,12 +143,32 @@ class TrainingCheckpoint:
         if self.ema is not None:
             state[EMA] = self.ema.ema_model.state_dict()
         state["frozen"] = {"names": frozen_names(self.network)}
-        state["trainer"] = {"epoch": engine.state.epoch} | best
+        state["trainer"] = {"epoch": engine.state.epoch, "kept": self._kept} | best
         state["record"] = make_record(self.network, self.settings)
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
         self._write(LAST, state)
         self.saved_epoch = engine.state.epoch
+
+    def _keep_best(self, engine: Workflow) -> None:
+        """Keep this epoch's weights if they are among the best, in place of the worst that are kept."""
+        if self.keep_best < 2 or self.evaluator is None or self.evaluator.state.epoch != engine.state.epoch:
+            return
+        name, better = self.evaluator.state.key_metric_name, self.evaluator.metric_cmp_fn
+        value = math.nan if name is None else float(self.evaluator.state.metrics[name])
+        if math.isnan(value):
+            return
+        sign = 1 if better(1.0, 0.0) else -1
+        worst = min(self._kept, key=lambda epoch: sign * self._kept[epoch], default=0)
+        full = len(self._kept) >= self.keep_best
+        if full and not better(value, self._kept[worst]):
+            return
+        self._write(KEPT.format(engine.state.epoch), self._evaluated().state_dict())
+        self._kept[engine.state.epoch] = value
+        if full:
+            del self._kept[worst]
+            if idist.get_rank() == 0:
+                (self.folder / KEPT.format(worst)).unlink(missing_ok=True)
 
     def _best(self) -> dict[str, Any]:
         if self.evaluator is None:
@@ -195,6 +222,8 @@ class TrainingCheckpoint:
             engine.scaler.load_state_dict(state["scaler"])
         trainer = state["trainer"]
         self.saved_epoch = trainer["epoch"]
+        kept = trainer.get("kept", {})
+        self._kept = {epoch: kept[epoch] for epoch in kept if (self.folder / KEPT.format(epoch)).is_file()}
         engine.state.epoch = trainer["epoch"]
         engine.state.iteration = trainer["epoch"] * engine.state.epoch_length
         if self.evaluator is not None:

@@ -43,6 +43,7 @@ def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | 
             evaluator=EVALUATOR,
             resume="$flemme_monai.utils.as_bool(@resume)",
             settings="@network_settings",
+            keep_best="@keep_best",
             **average,
         ),
         examples,

@@ -59,6 +59,7 @@ def training_settings(name: str, outputs: Config) -> Config:
         "patience": 100,
         "val_interval": 1,
         "picture_interval": 0,
+        "keep_best": 1,
         "num_workers": 2,
         "seed": 0,
         "amp": False,

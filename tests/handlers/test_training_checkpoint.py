@@ -405,3 +405,43 @@ def test_snapshots_show_how_the_model_became(make_run, tmp_path, ema):
     ]
     for epoch in 2, 4:
         assert_equal(saved(tmp_path, f"model_epoch_{epoch:04d}.pt"), at[epoch])
+
+
+def scored(run, scores):
+    """Give the validations of a run these scores."""
+    left = iter(scores)
+
+    def force(evaluator):
+        evaluator.state.metrics["val_mean_dice"] = next(left)
+
+    run.evaluator._event_handlers[Events.EPOCH_COMPLETED].insert(1, (force, (run.evaluator,), {}))
+    return run
+
+
+def kept(folder):
+    return sorted(path.name for path in (folder / "ckpt").glob("model_best_*"))
+
+
+def test_the_best_weights_are_kept(make_run, tmp_path):
+    run, at = scored(make_run(epochs=5, keep_best=2), [0.5, 0.3, 0.4, 0.2, 0.9]), {}
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def keep(engine):
+        at[engine.state.epoch] = {k: v.clone() for k, v in run.network.state_dict().items()}
+
+    run.trainer.run()
+    assert kept(tmp_path) == ["model_best_0001.pt", "model_best_0005.pt"]
+    for epoch in 1, 5:
+        assert_equal(saved(tmp_path, f"model_best_{epoch:04d}.pt"), at[epoch])
+
+
+def test_a_resumed_run_knows_what_it_kept(make_run, tmp_path):
+    scored(make_run(epochs=3, keep_best=2), [0.5, 0.8, 0.6]).trainer.run()
+    assert kept(tmp_path) == ["model_best_0002.pt", "model_best_0003.pt"]
+    scored(make_run(epochs=5, keep_best=2, resume=True), [0.55, 0.7]).trainer.run()
+    assert kept(tmp_path) == ["model_best_0002.pt", "model_best_0005.pt"]
+
+
+def test_by_default_the_best_alone_is_kept(make_run, tmp_path):
+    make_run(epochs=2).trainer.run()
+    assert kept(tmp_path) == []

@@ -71,6 +71,7 @@ class Run:
             self.ema,
             options.pop("snapshot_interval", 0),
             resume=options.pop("resume", False),
+            keep_best=options.pop("keep_best", 1),
         )
         self.trainer = SupervisedTrainer(
             "cpu",
