@@ -209,7 +209,6 @@ TABLES = {
 PAGES = {
     "README.md": ("encoders", "architectures"),
     "docs/results.md": ("trained",),
-    "docs/leaderboard.md": ("leaderboard", "hierarchical"),
     "docs/networks.md": ("networks", "network_sizes", "papers"),
 }
 
