@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import ignite.distributed as idist
@@ -40,8 +41,8 @@ class PublishedForms(Protocol):
         ...
 
 
-def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> None:
-    """Load published weights into a trunk, and log by name what of the file and of the trunk did not fit.
+def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None, setting: str = "encoder_weights") -> None:
+    """Load published weights into a trunk or a head, and log by name what of the file and of it did not fit.
 
     The first convolution takes an image with another number of channels, see
     :func:`flemme_monai.utils.weights.with_input_channels`. Nothing is downloaded.
@@ -50,6 +51,7 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
         trunk: an encoder, before conditions are attached; it has ``spatial_dims`` and ``weight_names``
             (:class:`PublishedNames`).
         path: a file ``.pt``, ``.pth``, ``.safetensors`` or ``.npz``; None leaves the trunk as it is.
+        setting: the name of the argument that ``path`` is of, for messages.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -61,15 +63,15 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
     file, name = user_path(path), type(trunk).__name__
     if not file.is_file():
         raise FileNotFoundError(
-            f"encoder_weights is {file}, and there is no such file; expected weights of {name}, .pt, .safetensors or "
-            ".npz: fetch them first, since nothing is downloaded here, or leave encoder_weights out"
+            f"{setting} is {file}, and there is no such file; expected weights of {name}, .pt, .safetensors or "
+            f".npz: fetch them first, since nothing is downloaded here, or leave {setting} out"
         )
     state = read_weights(file)
     if isinstance(trunk, PublishedForms):
         state = trunk.converted(state)
     state = renamed(state, cast(PublishedNames, trunk).weight_names)
     own: dict[str, torch.Tensor] = trunk.state_dict(keep_vars=True)
-    _refuse_other_dimensions(state, own, cast(EncoderAttributes, trunk).spatial_dims, f"encoder_weights: {file}")
+    _refuse_other_dimensions(state, own, cast(EncoderAttributes, trunk).spatial_dims, file, setting)
     first = convolutions_of(trunk)[0].weight
     fit: dict[str, torch.Tensor] = {}
     misfits: dict[str, str] = {}
@@ -90,20 +92,20 @@ def load_encoder_weights(trunk: nn.Module, path: str | os.PathLike | None) -> No
     if share < MIN_SHARE:
         why = "; ".join(f"{key}: {reason}" for key, reason in list(misfits.items())[:SHOWN])
         raise ValueError(
-            f"encoder_weights: {file} fits {share:.0%} of the parameters of {name}; expected at least half ({why}): "
+            f"{setting}: {file} fits {share:.0%} of the parameters of {name}; expected at least half ({why}): "
             "name weights of this trunk, or set its depth and channels as there"
         )
     trunk.load_state_dict(fit, strict=False)
     if idist.get_rank() == 0:
         _logger.info(
-            "encoder_weights: %d of %d tensors, %.1f %% of the parameters of %s, of %s%s",
-            *(len(fit), len(own), 100 * share, name, file, adapted),
+            "%s: %d of %d tensors, %.1f %% of the parameters of %s, of %s%s",
+            *(setting, len(fit), len(own), 100 * share, name, file, adapted),
         )
         for key, why in misfits.items():
-            _logger.info("encoder_weights: %s is not loaded: %s", key, why)
+            _logger.info("%s: %s is not loaded: %s", setting, key, why)
         unknown = [key for key in state if key not in own]
         if unknown:
-            _logger.info("encoder_weights: in the file and not in %s: %s", name, ", ".join(unknown))
+            _logger.info("%s: in the file and not in %s: %s", setting, name, ", ".join(unknown))
 
 
 def renamed(state: Mapping[str, torch.Tensor], names: Sequence[tuple[str, str]]) -> dict[str, torch.Tensor]:
@@ -122,13 +124,13 @@ def renamed(state: Mapping[str, torch.Tensor], names: Sequence[tuple[str, str]])
 
 
 def _refuse_other_dimensions(
-    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], spatial_dims: int, asker: str
+    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], spatial_dims: int, file: Path, setting: str
 ) -> None:
     for key, here in own.items():
         there = state.get(key)
         if there is not None and here.ndim == 2 + spatial_dims and there.ndim in (4, 5) and there.ndim != here.ndim:
             raise ValueError(
-                f"{asker} holds weights of a {there.ndim - 2}D network ({key} is {tuple(there.shape)} there and "
-                f"{tuple(here.shape)} here); expected those of a {spatial_dims}D one: leave encoder_weights out, or "
+                f"{setting}: {file} holds weights of a {there.ndim - 2}D network ({key} is {tuple(there.shape)} there "
+                f"and {tuple(here.shape)} here); expected those of a {spatial_dims}D one: leave {setting} out, or "
                 f"set spatial_dims to {there.ndim - 2}"
             )

@@ -16,7 +16,10 @@ from torch import nn
 
 _OWN = re.compile(r"flemme_monai\.(architectures|backbones)(\.[A-Za-z]\w*){1,3}")
 SPEED = ("checkpointing", "channels_last")  # arguments that change no value of an output
-INITIAL = ("encoder_weights",)  # arguments that say where training begins, which trained weights have no use for
+INITIAL = (
+    "encoder_weights",
+    "weights",
+)  # arguments that say where training begins, which trained weights have no use for
 SEP = "#"  # between the levels of a config, as on the command line
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -41,6 +42,18 @@ class LinearHead(nn.Module):
         dropout: probability that a channel is dropped before the output layer.
     """
 
+    # names of transformers' files, of transformers 5 in memory, and of the authors' files
+    weight_names: ClassVar[tuple[tuple[str, str], ...]] = (
+        *((rf"^decode_head\.linear_c{i + 1}\.proj\.", f"stages.{3 - i}.blocks.0.") for i in range(4)),
+        *(
+            (rf"^decode_head\.(?:linear_c|linear_projections)\.{i}\.proj\.", f"stages.{3 - i}.blocks.0.")
+            for i in range(4)
+        ),
+        (r"^decode_head\.linear_fuse\.(?:conv\.)?weight", "fuse.blocks.0.conv.weight"),
+        (r"^decode_head\.(?:linear_fuse\.bn|batch_norm)\.", "fuse.blocks.0.norm."),
+        (r"^decode_head\.(?:linear_pred|classifier)\.", "output_layer.conv."),
+    )
+
     def __init__(
         self,
         spatial_dims: int,
@@ -52,7 +65,7 @@ class LinearHead(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        conv = Conv["conv", spatial_dims]
+        conv, self.spatial_dims = Conv["conv", spatial_dims], spatial_dims
         self.feature_channels, self.num_sides = [channels] * len(in_channels), 0
         self.stages = nn.ModuleList([Stage([conv(width, channels, 1)], [channels]) for width in in_channels[::-1]])
         fuse = ConvBlock(
@@ -85,6 +98,11 @@ class LinearHead(nn.Module):
         sides: list[torch.Tensor] = []
         return DecoderOutput(self.output_layer(x), features, sides)
 
+    def converted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A file's tensors of the head, whose linear maps are 1x1 convolutions here."""
+        extent, own = [1] * self.spatial_dims, {k: t for k, t in state.items() if k.startswith("decode_head.")}
+        return {key: t.reshape(*t.shape, *extent) if t.ndim == 2 else t for key, t in own.items()}
+
 
 class SegFormer(Backbone):
     """SegFormer (Xie et al., NeurIPS 2021).
@@ -103,6 +121,8 @@ class SegFormer(Backbone):
         dropout: probability that a channel is dropped before the output layer.
         drop_path: probability that a sample skips a branch of the last block, which rises linearly from 0.
         encoder_weights: a file of weights of the trunk, by transformers' names, smp's or the authors'; None: none.
+        weights: a file of weights of trunk and head, such as published checkpoints of segmentations, by the same names;
+            a head of other classes keeps its random output layer.
         conditioning: its conditions; None: not used.
         checkpointing: recompute the activations of every stage in the backward pass.
 
@@ -125,6 +145,7 @@ class SegFormer(Backbone):
         dropout: float = 0.1,
         drop_path: float = 0.1,
         encoder_weights: str | None = None,
+        weights: str | None = None,
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
@@ -140,11 +161,14 @@ class SegFormer(Backbone):
             drop_path=drop_path,
             min_latent_positions=family.min_latent_positions,
         )
+        width = published[2] if head_channels is None else head_channels
+        head = LinearHead(spatial_dims, encoder.feature_channels, width, out_channels, norm, act, dropout)
         load_encoder_weights(encoder, encoder_weights)
-        head = published[2] if head_channels is None else head_channels
+        for half in (encoder, head):
+            load_encoder_weights(half, weights, "weights")
         super().__init__(
             encoder,
-            LinearHead(spatial_dims, encoder.feature_channels, head, out_channels, norm, act, dropout),
+            head,
             out_channels,
             family,
             conditioning,

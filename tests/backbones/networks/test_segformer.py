@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from flemme_monai.backbones.networks import SegFormer
-from tests.foreign import backbone, image
+from tests.foreign import SMALL, backbone, image
 
 
 def test_the_head_fuses_the_coarsest_feature_first():
@@ -39,3 +41,40 @@ def test_weights_of_the_trunk_are_loaded(tmp_path):
     here = backbone("segformer", 2, encoder_weights=str(tmp_path / "mit.pth"))
     x = image(here)
     torch.testing.assert_close(here.eval().encoder(x)[0], there.eval().encoder(x)[0])
+
+
+def test_published_checkpoints_give_trunk_and_head(tmp_path, caplog):
+    there, state = backbone("segformer", 2), {}
+    for key, tensor in there.decoder.state_dict().items():
+        name = re.sub(r"stages\.(\d)\.blocks\.0\.", lambda m: f"linear_c.{3 - int(m[1])}.proj.", key)
+        name = name.replace("fuse.blocks.0.conv", "linear_fuse").replace("fuse.blocks.0.norm", "batch_norm")
+        name = name.replace("output_layer.conv", "classifier")
+        state[f"decode_head.{name}"] = tensor[:, :, 0, 0] if "linear_c." in name and tensor.ndim == 4 else tensor
+    torch.save({**there.encoder.state_dict(), **state}, tmp_path / "segformer.pth")
+    here = backbone("segformer", 2, weights=str(tmp_path / "segformer.pth"))
+    assert all(torch.equal(a, b) for a, b in zip(here.state_dict().values(), there.state_dict().values()))
+    with caplog.at_level("INFO"):
+        SegFormer(2, 1, 5, **SMALL["segformer"], weights=str(tmp_path / "segformer.pth"))
+    assert "output_layer.conv.weight is not loaded: (2, 8, 1, 1) in the file and (5, 8, 1, 1) here" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["in memory", "file"])
+def test_transformers_gives_the_same_logits(form, tmp_path):
+    transformers = pytest.importorskip("transformers", exc_type=ImportError)
+    torch.manual_seed(0)
+    sizes = {"hidden_sizes": [4, 8, 10, 16], "depths": [1, 2, 1, 1], "num_attention_heads": [1, 2, 5, 8]}
+    config = transformers.SegformerConfig(**sizes, decoder_hidden_size=8, num_labels=3)
+    theirs = transformers.SegformerForSemanticSegmentation(config).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    if form == "file":
+        theirs.save_pretrained(tmp_path)
+        path = tmp_path / "model.safetensors"
+    else:
+        path = tmp_path / "memory.pth"
+        torch.save(theirs.state_dict(), path)
+    ours = SegFormer(2, 3, 3, channels=[4, 8, 10, 16], depths=[1, 2, 1, 1], head_channels=8, weights=str(path)).eval()
+    x, seen = torch.randn(2, 3, 64, 32), []
+    ours.output_layer().conv.register_forward_hook(lambda _, inputs, out: seen.append(out))
+    ours(x)
+    torch.testing.assert_close(seen[0], theirs(x).logits, rtol=1e-4, atol=1e-4)
