@@ -149,9 +149,9 @@ class SegFormer(Backbone):
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
     ) -> None:
-        if size not in SIZES:
+        if size.upper() not in SIZES:
             raise ValueError(f"size is {size!r}; expected one of {', '.join(SIZES)}.")
-        published, family = SIZES[size], ConvFamily(norm=norm, act=act)
+        published, family = SIZES[size.upper()], ConvFamily(norm=norm, act=act)
         encoder = MixTransformer(
             spatial_dims,
             in_channels,

@@ -31,8 +31,14 @@ def test_its_logits_are_interpolated_by_four():
 
 
 def test_another_size_is_refused():
-    with pytest.raises(ValueError, match="size is 'b0'; expected one of B0, B1, B2, B3, B4, B5"):
-        SegFormer(2, 3, 2, size="b0")
+    with pytest.raises(ValueError, match="size is 'B6'; expected one of B0, B1, B2, B3, B4, B5"):
+        SegFormer(2, 3, 2, size="B6")
+
+
+def test_sizes_may_be_written_small():
+    with torch.device("meta"):
+        counts = [sum(p.numel() for p in SegFormer(2, 3, 150, size=size).parameters()) for size in ("b2", "B2")]
+    assert counts == [27_461_974] * 2
 
 
 def test_weights_of_the_trunk_are_loaded(tmp_path):
