@@ -1,5 +1,8 @@
 """Backbones: a block family and a connection make an encoder-decoder."""
 
+from importlib import import_module
+from typing import Any
+
 from .adapted import Adapted
 from .backbone import Backbone, BackboneOutput, DecoderOutput, ImageEncoder, check_image
 from .conditioning import ConditionEmbedder, ConditioningConfig
@@ -57,3 +60,11 @@ __all__ = [
     "ViTU",
     "check_image",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A published network by its name, as if it were here; they are imported when one is asked for."""
+    networks = import_module(".networks", __name__)
+    if name in networks.__all__:
+        return getattr(networks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

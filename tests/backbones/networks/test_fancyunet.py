@@ -1,7 +1,9 @@
 """FancyUNet passes on what came from below."""
 
+import pytest
 import torch
 
+from flemme_monai import backbones
 from flemme_monai.backbones.networks import FancyUNet
 from flemme_monai.backbones.networks.fancyunet import DenseConvs
 
@@ -24,6 +26,12 @@ def test_a_level_passes_on_what_came_from_below_and_not_the_encoder_s_feature():
     below, passed = seen
     assert below.abs().max() > 0
     assert torch.equal(passed, torch.cat([below, torch.zeros_like(below)], 1))
+
+
+def test_networks_are_found_among_the_backbones():
+    assert backbones.FancyUNet is FancyUNet
+    with pytest.raises(AttributeError, match=r"'flemme_monai\.backbones' has no attribute 'FancyNet'"):
+        backbones.FancyNet
 
 
 def test_every_level_adds_its_channels_to_what_it_passes_on():
