@@ -31,7 +31,7 @@ def test_a_level_passes_on_what_came_from_below_and_not_the_encoder_s_feature():
 def test_networks_are_found_among_the_backbones():
     assert backbones.FancyUNet is FancyUNet
     with pytest.raises(AttributeError, match=r"'flemme_monai\.backbones' has no attribute 'FancyNet'"):
-        backbones.FancyNet
+        _ = backbones.FancyNet
 
 
 def test_every_level_adds_its_channels_to_what_it_passes_on():
