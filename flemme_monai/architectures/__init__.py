@@ -1,7 +1,7 @@
 """Architectures: what a backbone is for."""
 
 from .ae import AE
-from .aligned import SpatialTransformer
+from .aligned import Aligned, SpatialTransformer
 from .clm import ClM
 from .ddpm import DDPM, LDM, SDM
 from .denoiser import Denoiser
@@ -20,6 +20,7 @@ __all__ = [
     "LDM",
     "SDM",
     "VAE",
+    "Aligned",
     "ClM",
     "Denoiser",
     "HSeM",

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ..backbones.backbone import check_image
+from ..backbones.backbone import Backbone, check_image
 from ..blocks import ConvBlock, area_resize
 from ..blocks.warp import extents, full_precision, moved, positions_of, product, relative, sample, turn
 from ..utils.network_config import ConfiguredModule
@@ -81,12 +81,12 @@ class SpatialTransformer(ConfiguredModule):
         limits = [LIMITS[kind] for kind, count in kinds.items() for _ in range(count)]
         self.register_buffer("limits", torch.tensor(limits), persistent=False)
         self.limits: torch.Tensor
-        widths = [in_channels, *channels]
+        depths = [in_channels, *channels]
         self.features = nn.Sequential(
-            *(ConvBlock(spatial_dims, i, o, norm="instance", stride=2) for i, o in pairwise(widths))
+            *(ConvBlock(spatial_dims, i, o, norm="instance", stride=2) for i, o in pairwise(depths))
         )
         positions = (size // 2 ** len(channels)) ** spatial_dims
-        self.hidden = nn.Sequential(nn.Linear(widths[-1] * positions, hidden), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(depths[-1] * positions, hidden), nn.ReLU())
         self.head = nn.Linear(hidden, len(limits))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -184,3 +184,51 @@ class SpatialTransformer(ConfiguredModule):
         else:
             rows = [none, shears[:, 0], shears[:, 1], none, none, shears[:, 2], none, none, none]
         return log_scales, torch.stack(rows, 1).view(-1, d, d)
+
+
+class Aligned(ConfiguredModule):
+    """Any network that gives predictions of an image, behind a spatial transformer; segmentation of this package has
+    one of its own (``alignment`` of :class:`SeM` and :class:`HSeM`).
+
+    Args:
+        network: takes an image (B, C, *S), and where it is given any its time steps and context; it gives a tensor, or
+            in training a list of them. What has no positions, such as logits of an image's class, stays as it is.
+        alignment: warps the image, and every prediction back at its own resolution.
+
+    Raises:
+        ValueError: If the network is a backbone, whose features nobody would warp back.
+    """
+
+    def __init__(self, network: nn.Module, alignment: SpatialTransformer) -> None:
+        super().__init__()
+        if isinstance(network, Backbone):
+            raise ValueError(
+                f"network is the backbone {type(network).__name__}; expected a network that gives predictions: give "
+                "the backbone to an architecture, SeM(backbone, alignment=...)."
+            )
+        self.network, self.alignment = network, alignment
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Image (B, C, *S) to the network's prediction in the image's frame; in training ``[..., parameters]``, all
+        predictions and the transforms' parameters (B, P).
+
+        Raises:
+            ValueError: If the context is an image, which would not be warped, or the network gives something else than
+                tensors.
+        """
+        parameters, size = self.alignment(x), list(x.shape[2:])
+        warped = self.alignment.warp(x, parameters)
+        if torch.jit.is_scripting():
+            return self.alignment.warp_back(self.network(warped), parameters, size)
+        else:  # scripting compiles what follows a branch, but not another branch
+            if context is not None and context.ndim == x.ndim:
+                raise ValueError("context is an image; expected none or another one: only the image itself is warped.")
+            conditions = () if timesteps is None and context is None else (timesteps, context)
+            output = self.network(warped, *conditions)
+            outputs = [output] if isinstance(output, torch.Tensor) else output
+            if not isinstance(outputs, list):
+                raise ValueError(f"the network gives a {type(output).__name__}; expected a tensor or a list of them.")
+            back = [y if y.ndim < 3 else self.alignment.warp_back(y, parameters, size) for y in outputs]
+            return [*back, parameters] if self.training else back[0]
