@@ -29,6 +29,16 @@ def deeply_supervised(loss: Config) -> Config:
     )
 
 
+def aligned(loss: str) -> Config:
+    """A loss with a penalty for leaving the identity, where the network aligns its image."""
+    return component(
+        "flemme_monai.losses.aligned_loss",
+        loss=loss,
+        alignment="$getattr(@network_def, 'alignment', None)",
+        weight="@stn_penalty",
+    )
+
+
 def overlap(**arguments: str) -> Config:
     """Dice or IoU of the foreground."""
     return _metric(component("flemme_monai.metrics.OverlapMetric", **arguments), FROM_BATCH)

@@ -71,6 +71,16 @@ def network(architecture: str, backbone: Config, **settings: Any) -> Config:
     return component(ARCHITECTURES[architecture].path, backbone=backbone, **settings)
 
 
+def alignment() -> Config:
+    """The network sees the image through a spatial transformer, where the setting ``stn`` is true."""
+    return component(
+        "flemme_monai.architectures.SpatialTransformer",
+        _disabled_="$not flemme_monai.utils.as_bool(@stn)",
+        spatial_dims="@spatial_dims",
+        in_channels="@in_channels",
+    )
+
+
 def class_conditioning() -> Config:
     """The network receives the class of an image, where there are classes."""
     return component(

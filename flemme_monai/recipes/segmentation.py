@@ -27,6 +27,7 @@ from .inference import (
 from .metrics import (
     FROM_BATCH,
     absent_class,
+    aligned,
     confusion,
     deeply_supervised,
     overlap,
@@ -34,7 +35,8 @@ from .metrics import (
     segmentation_loss,
     training_dice,
 )
-from .networks import backbone, network
+from .networks import alignment, backbone, network
+from .sas import sas
 from .training import (
     optimization,
     split_datalist,
@@ -55,14 +57,14 @@ SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 def sem(name: str, row: Encoder | Network) -> Recipe:
     """Segmentation; of a network with side outputs the loss is also theirs."""
     sides = isinstance(row, Network) and row.deep_supervision
-    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})))
+    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})), alignment=alignment())
     loss = deeply_supervised(segmentation_loss()) if sides else segmentation_loss()
     return segmentation(name, network_def, loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
-    network_def = network("hsem", _backbone(row))
+    network_def = network("hsem", _backbone(row), alignment=alignment())
     return segmentation(name, network_def, pyramid(segmentation_loss()), "hierarchical segmentation")
 
 
@@ -83,6 +85,7 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
         title=title,
         workflows={
             "train": training(name, network_def, loss),
+            **({"sas": sas()} if "alignment" in network_def else {}),
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
             "multi_gpu_train": multi_gpu_training(),
@@ -94,6 +97,14 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
 
 def training(name: str, network_def: Config, loss: Config) -> Workflow:
     """``train.json``: crops of images and labels; validation by windows over whole images."""
+    train = training_part(
+        preprocessing=segmentation_transforms(train=True),
+        key_metric={"train_dice": training_dice()},
+        handlers=[*trainer_handlers("segmentation"), check_foreground()],
+    )
+    aligns = "alignment" in network_def
+    if aligns:
+        train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
@@ -108,15 +119,12 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             },
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
+            **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
         },
         components={
             "datalist": split_datalist("segmentation", "@num_classes"),
             **optimization(network_def, loss),
-            "train": training_part(
-                preprocessing=segmentation_transforms(train=True),
-                key_metric={"train_dice": training_dice()},
-                handlers=[*trainer_handlers("segmentation"), check_foreground()],
-            ),
+            "train": train,
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),
                 postprocessing=one_hot(),
@@ -183,7 +191,12 @@ def inference(name: str, network_def: Config) -> Workflow:
         "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
     )
     return Workflow(
-        settings={**inference_settings(name, OUTPUTS), **WINDOWS, "save_probabilities": False},
+        settings={
+            **inference_settings(name, OUTPUTS),
+            **WINDOWS,
+            "save_probabilities": False,
+            **({"stn": False} if "alignment" in network_def else {}),
+        },
         components={
             **inference_components(
                 datalist=inference_list("segmentation", "@num_classes"),
