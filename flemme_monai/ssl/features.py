@@ -1,0 +1,63 @@
+"""The features of a backbone that pretraining shapes and that are watched."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from ..backbones.backbone import Backbone
+
+LATENT = "latent"
+
+
+class Pretraining(Protocol):
+    """What networks of pretraining have: the backbone, and the level of the features that they shape."""
+
+    backbone: Backbone
+    level: int | str
+
+
+def check_pretrainable(backbone: Backbone, asker: str) -> None:
+    """Refuse, with the reason, a network that has no features of an image alone.
+
+    Args:
+        backbone: the network.
+        asker: who needs them, for the message.
+
+    Raises:
+        ValueError: If the network has no latent, or takes conditions.
+    """
+    backbone.require("encode", asker)
+    if backbone.conditioning is not None:
+        raise ValueError(
+            f"{asker} has a backbone that takes conditions; expected one that sees images alone: leave its "
+            "conditioning out."
+        )
+
+
+def feature_map(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+    """The feature (B, F, *s) of an image at a level of the encoder.
+
+    Args:
+        backbone: a network that :func:`check_pretrainable` takes.
+        image: (B, in_channels, *S).
+        level: ``latent``, or the index of one of the features that the encoder keeps, from 0, the finest.
+
+    Raises:
+        ValueError: If the network has no such level, or the image does not fit.
+    """
+    latent, skips = backbone.encode(image)
+    if level == LATENT:
+        return latent
+    if not isinstance(level, int) or not 0 <= level < len(skips):
+        raise ValueError(
+            f"level is {level!r}; expected 'latent' or a number from 0 to {len(skips) - 1}, one of the features that "
+            f"the encoder of this {type(backbone).__name__} keeps."
+        )
+    return skips[level]
+
+
+def pooled_features(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+    """The mean (B, F) over the positions of :func:`feature_map`, whose arguments these are."""
+    return feature_map(backbone, image, level).flatten(2).mean(2)
