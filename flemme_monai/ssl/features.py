@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
+from monai.networks.utils import eval_mode
 
-from ..backbones.backbone import Backbone
+from ..backbones.backbone import Backbone, ImageEncoder
 
 LATENT = "latent"
 
@@ -36,11 +38,27 @@ def check_pretrainable(backbone: Backbone, asker: str) -> None:
         )
 
 
-def feature_map(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+def freeze_unused(backbone: Backbone, output: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Freeze the parameters that have no part in an output: they would get no gradient.
+
+    Args:
+        backbone: the network.
+        output: what it is to be trained for, of an image (B, in_channels, *S).
+    """
+    learning = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    size = [2 * backbone.size_divisor[0], *backbone.size_divisor[1:]]
+    image = torch.zeros(1, backbone.in_channels, *size, device=learning[0].device)
+    with eval_mode(backbone), torch.enable_grad():
+        gradients = torch.autograd.grad(output(image).sum(), learning, allow_unused=True)
+    for parameter, gradient in zip(learning, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+
+
+def feature_map(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
     """The feature (B, F, *s) of an image at a level of the encoder.
 
     Args:
-        backbone: a network that :func:`check_pretrainable` takes.
+        backbone: a network that :func:`check_pretrainable` takes, or its first half.
         image: (B, in_channels, *S).
         level: ``latent``, or the index of one of the features that the encoder keeps, from 0, the finest.
 
@@ -58,6 +76,6 @@ def feature_map(backbone: Backbone, image: torch.Tensor, level: int | str = LATE
     return skips[level]
 
 
-def pooled_features(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+def pooled_features(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
     """The mean (B, F) over the positions of :func:`feature_map`, whose arguments these are."""
     return feature_map(backbone, image, level).flatten(2).mean(2)
