@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from ..backbones.backbone import Backbone
+from ..backbones.backbone import Backbone, ImageEncoder
 
 LATENT = "latent"
 
@@ -36,11 +36,11 @@ def check_pretrainable(backbone: Backbone, asker: str) -> None:
         )
 
 
-def feature_map(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+def feature_map(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
     """The feature (B, F, *s) of an image at a level of the encoder.
 
     Args:
-        backbone: a network that :func:`check_pretrainable` takes.
+        backbone: a network that :func:`check_pretrainable` takes, or its first half.
         image: (B, in_channels, *S).
         level: ``latent``, or the index of one of the features that the encoder keeps, from 0, the finest.
 
@@ -58,6 +58,6 @@ def feature_map(backbone: Backbone, image: torch.Tensor, level: int | str = LATE
     return skips[level]
 
 
-def pooled_features(backbone: Backbone, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
+def pooled_features(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:
     """The mean (B, F) over the positions of :func:`feature_map`, whose arguments these are."""
     return feature_map(backbone, image, level).flatten(2).mean(2)
