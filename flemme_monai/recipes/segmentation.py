@@ -35,6 +35,7 @@ from .metrics import (
     training_dice,
 )
 from .networks import backbone, network
+from .pretrain import pretraining
 from .training import (
     optimization,
     split_datalist,
@@ -83,6 +84,7 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
         title=title,
         workflows={
             "train": training(name, network_def, loss),
+            "pretrain": pretraining(),
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
             "multi_gpu_train": multi_gpu_training(),
