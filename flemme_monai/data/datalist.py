@@ -13,6 +13,7 @@ import numpy as np
 
 from ..utils import user_path
 from ..utils.files import each_path
+from ..utils.weights import beside
 from .class_folders import find_classes
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
@@ -26,7 +27,7 @@ from .split_record import SPLIT_FILE, Part, Source, read_split
 from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
-TASKS = ("segmentation", "reconstruction", "classification", "generation")
+TASKS = ("segmentation", "reconstruction", "classification", "generation", "pretraining")
 _PHANTOM_CLASSES = 4
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def split_datalist(
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
         task: "segmentation" (every case needs a label), "reconstruction" (labels are not used), "classification" (the
-            folder holds a folder per class) or "generation" (the same, or any images).
+            folder holds a folder per class), "generation" (the same, or any images) or "pretraining" (of a
+            segmentation: labels are kept where they are found and fit).
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
         out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
@@ -103,7 +105,10 @@ def split_datalist(
     else:
         data_set = find_cases(dataset_dir, in_channels, labels=task == "segmentation")
         _check_dims(data_set, spatial_dims)
-        fit_labels(data_set, out_channels if task == "segmentation" else None)
+        if task == "pretraining":
+            _fit_found_labels(data_set, out_channels)
+        else:
+            fit_labels(data_set, out_channels if task == "segmentation" else None)
     settings = {
         "seed": seed,
         "shuffle_split": shuffle_split,
@@ -117,7 +122,8 @@ def split_datalist(
     if unlabelled:
         _logger.info("%d test cases have no label and are left out", len(unlabelled))
         data_set.test = [case for case in data_set.test if "label" in case]
-    made_by = "" if _is_given(dataset_dir) else f"seed {seed}, {task}, {out_channels}"
+    kind = "segmentation" if task == "pretraining" else task  # whose phantoms these are
+    made_by = "" if _is_given(dataset_dir) else f"seed {seed}, {kind}, {out_channels}"
     source = Source(data_set.cases, settings, made_by)
 
     def make(settings: Mapping[str, Any]) -> Split:
@@ -130,7 +136,7 @@ def split_datalist(
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
         check_autoencoder_split(autoencoder, split, source)
-    pretrained = read_split(pretrained_weights.with_name(SPLIT_FILE)) if pretrained_weights else None
+    pretrained = read_split(beside(pretrained_weights, SPLIT_FILE)) if pretrained_weights else None
     if pretrained is not None:
         check_pretrained_split(pretrained, split, source)
         source = replace(source, pretrained=pretrained.all_trained)
@@ -184,12 +190,17 @@ def inference_list(
             _logger.info("the classes are left out: %s", error)
     data_set = find_cases(dataset_dir, in_channels, labels=False)
     _check_dims(data_set, spatial_dims)
+    _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
+    return data_set.cases
+
+
+def _fit_found_labels(data_set: DataSet, num_classes: int | None) -> None:
+    """Keep the labels that are there, or say why they are left out."""
     try:
-        fit_labels(data_set, out_channels if task == "segmentation" else None)
+        fit_labels(data_set, num_classes)
     except ValueError as error:
         _logger.info("the labels are left out: %s", error)
         fit_labels(data_set, None)
-    return data_set.cases
 
 
 def _is_given(path: str | os.PathLike | None) -> TypeGuard[str | os.PathLike]:
@@ -205,7 +216,7 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
             f"out_channels is {out_channels}; expected in_channels, {in_channels}, in reconstruction: set both to the "
             "channels of the images"
         )
-    if (task in ("classification", "segmentation") or _has_classes(out_channels, task)) and not (
+    if (task in ("classification", "segmentation", "pretraining") or _has_classes(out_channels, task)) and not (
         isinstance(out_channels, int) and out_channels > 1
     ):
         none = ", or none for no classes" if task == "generation" else ""
@@ -234,7 +245,7 @@ def _phantoms(
     separate_noise = task in ("reconstruction", "generation")  # whose images are what a network shall make
     if _has_classes(out_channels, task):
         cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed, separate_noise)
-    elif task == "segmentation":
+    elif task in ("segmentation", "pretraining"):
         assert out_channels is not None, "see _check_task"
         cases = phantoms(spatial_dims, in_channels, out_channels, size, seed)
     else:

@@ -14,6 +14,7 @@ from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
+from .representation import alignment, feature_spread, neighbour_recall, uniformity
 
 __all__ = [
     "NO_CLASS",
@@ -24,19 +25,23 @@ __all__ = [
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
+    "alignment",
     "class_accuracy",
     "class_scores",
     "classified_case",
     "classifier_outputs",
     "compare_samples",
+    "feature_spread",
     "fid",
     "image_set",
     "kid",
     "mmd",
     "names_of_classes",
     "nearest_neighbours",
+    "neighbour_recall",
     "per_case",
     "precision_recall",
     "standardised",
     "summarise",
+    "uniformity",
 ]

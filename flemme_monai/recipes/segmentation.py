@@ -36,6 +36,7 @@ from .metrics import (
     training_dice,
 )
 from .networks import alignment, backbone, network
+from .pretrain import pretraining
 from .sas import sas
 from .training import (
     optimization,
@@ -85,6 +86,7 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
         title=title,
         workflows={
             "train": training(name, network_def, loss),
+            "pretrain": pretraining(),
             **({"sas": sas()} if "alignment" in network_def else {}),
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
