@@ -141,12 +141,11 @@ def shapes(key: str) -> list[Config]:
 def intensities(key: str) -> list[Config]:
     """Other contrast, brightness, sharpness and noise; of masked patches none, for they are what is learned."""
     prob = {name: f"@views#{name}" for name in ("intensity", "contrast", "blur", "noise")}
-    sigma = {f"sigma_{axis}": [0.25, 1.5] for axis in "xyz"}
     return [
         component("monai.transforms.RandAdjustContrastd", keys=key, prob=prob["contrast"], gamma=[0.5, 2.0]),
         component("monai.transforms.RandScaleIntensityd", keys=key, prob=prob["intensity"], factors=0.4),
         component("monai.transforms.RandShiftIntensityd", keys=key, prob=prob["intensity"], offsets=0.4),
-        component("monai.transforms.RandGaussianSmoothd", keys=key, prob=prob["blur"], **sigma),
+        component("monai.transforms.RandGaussianSmoothd", keys=key, prob=prob["blur"]),
         component("monai.transforms.RandGaussianNoised", keys=key, prob=prob["noise"], std=0.1),
     ]
 
