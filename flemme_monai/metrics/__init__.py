@@ -15,12 +15,14 @@ from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
+from .resampling import Interval, hierarchical_interval
 
 __all__ = [
     "NO_CLASS",
     "AbsentClassVolume",
     "ClassifiedCase",
     "ImageSet",
+    "Interval",
     "Neighbours",
     "OverlapMetric",
     "PrecisionRecall",
@@ -33,6 +35,7 @@ __all__ = [
     "compare_samples",
     "feature_spread",
     "fid",
+    "hierarchical_interval",
     "image_set",
     "kid",
     "mmd",
