@@ -1,4 +1,4 @@
-"""Does SAS keep its promise? Segmentation networks with and without each part, on clean images and on photos of a screen.
+"""Does SAS keep its promise? Networks with and without each part, on clean images and on photos of a screen.
 
 python tools/study_sas.py --data_dir DIR --output DIR --jobs 2              # DIR/nuclei holds the images
 python tools/study_sas.py --data_dir DIR --output DIR --networks unet --fractions 0.1 --seeds 0

@@ -30,8 +30,8 @@ def hierarchical_interval(values: np.ndarray, resamples: int = 2000, level: floa
     """The percentile interval of a mean by a bootstrap over trainings and, inside each, over cases.
 
     Trainings are drawn with replacement, and the cases anew for all of them, since all were tested on the same ones
-    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, 3.8). A difference of two conditions is given as
-    the differences of their values.
+    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, 3.8). Of two conditions it takes the
+    differences of their values.
 
     Args:
         values: (trainings, cases); NaN where a case has none.

@@ -39,7 +39,7 @@ def test_draws_repeat_for_a_seed():
 
 
 def test_cases_without_a_value_are_left_out():
-    values = np.array([[1.0, np.nan, 3.0]])
+    values = np.array([[1.0, np.nan, 3.0] * 20])
     assert hierarchical_interval(values).mean == 2.0
 
 
