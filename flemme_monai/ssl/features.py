@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
+from monai.networks.utils import eval_mode
 
 from ..backbones.backbone import Backbone, ImageEncoder
 
@@ -34,6 +36,22 @@ def check_pretrainable(backbone: Backbone, asker: str) -> None:
             f"{asker} has a backbone that takes conditions; expected one that sees images alone: leave its "
             "conditioning out."
         )
+
+
+def freeze_unused(backbone: Backbone, output: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Freeze the parameters that have no part in an output: they would get no gradient.
+
+    Args:
+        backbone: the network.
+        output: what it is to be trained for, of an image (B, in_channels, *S).
+    """
+    learning = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    size = [2 * backbone.size_divisor[0], *backbone.size_divisor[1:]]
+    image = torch.zeros(1, backbone.in_channels, *size, device=learning[0].device)
+    with eval_mode(backbone), torch.enable_grad():
+        gradients = torch.autograd.grad(output(image).sum(), learning, allow_unused=True)
+    for parameter, gradient in zip(learning, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def feature_map(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:

@@ -18,7 +18,7 @@ from ..backbones.backbone import Backbone
 from ..backbones.sequence import heads_of_32
 from ..blocks import PositionEmbedding, Stage, TransposedConv, ViTBlock, linear_resize
 from ..utils.network_config import ConfiguredModule
-from .features import LATENT, check_pretrainable, feature_map, pooled_features
+from .features import LATENT, check_pretrainable, feature_map, freeze_unused, pooled_features
 
 HEADS = (LATENT, "decoder")
 LEAST_PATCH = 8
@@ -32,6 +32,8 @@ class MaskedImageModel(ConfiguredModule):
     et al., CVPR 2022). Where the encoder sees positions as a set, as a Vision Transformer does, hidden patches are left
     out of it instead, and two transformer blocks put a learned token in their place before the head (MAE, He et al.,
     CVPR 2022), which saves the encoder their share of the work.
+
+    What the head does not sit on, such as the decoder behind a latent, is frozen: it would get no gradient.
 
     Args:
         backbone: a backbone without conditions.
@@ -79,6 +81,7 @@ class MaskedImageModel(ConfiguredModule):
         else:
             stride = backbone.size_divisor
             self.head = TransposedConv(dims, channels, backbone.in_channels, stride, overlap=False)
+        freeze_unused(backbone, lambda image: self._on_features(*backbone.encode(image), list(image.shape[2:])))
 
     def _fitting(self, patch_size: int | Sequence[int] | None) -> list[int]:
         stride = self.backbone.size_divisor
@@ -122,11 +125,14 @@ class MaskedImageModel(ConfiguredModule):
             latent, skips = self._encode_visible(filled, mask)
         else:
             latent, skips = self.backbone.encode(filled)
-        if self.on_decoder:
-            out = self.backbone.decode(latent, skips)
-            finest = linear_resize(out.features[-1], list(image.shape[2:]))
-            return [self.head(torch.cat([out.output, finest], 1)), image, mask]
-        return [self.head(latent), image, mask]
+        return [self._on_features(latent, skips, list(image.shape[2:])), image, mask]
+
+    def _on_features(self, latent: torch.Tensor, skips: list[torch.Tensor], size: list[int]) -> torch.Tensor:
+        """What the head makes (B, in_channels, *size) of a latent and skips."""
+        if not self.on_decoder:
+            return self.head(latent)
+        out = self.backbone.decode(latent, skips)
+        return self.head(torch.cat([out.output, linear_resize(out.features[-1], size)], 1))
 
     def _encode_visible(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Latent and skips of the visible patches, with a token or 0 in the place of hidden ones."""

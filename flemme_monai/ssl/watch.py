@@ -120,12 +120,12 @@ class WatchFeatures:
         engine.state.watched = {}
         if idist.get_rank() == 0 and engine.state.epoch % self.interval == 0:
             engine.state.watched = self.measure(engine.state.device)
-            spread = engine.state.watched["feature_std"]
-            if spread < COLLAPSED:
+            deviation = engine.state.watched["feature_std"]
+            if deviation < COLLAPSED:
                 _logger.warning(
                     "the features of different images are nearly the same (feature_std %.3g, spread ones have about "
                     "1): they have collapsed; train with another learning_rate, or another method",
-                    spread,
+                    deviation,
                 )
 
     def measure(self, device: torch.device | str) -> dict[str, float]:
