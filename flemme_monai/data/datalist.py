@@ -118,7 +118,9 @@ def split_datalist(
         "num_folds": num_folds,
         "group_by": group_by or None,
     }
-    unlabelled = [case for case in data_set.test if task == "segmentation" and "label" not in case]
+    # pretraining divides a folder as the training that follows, where one can follow
+    labelled = task == "segmentation" or (task == "pretraining" and any("label" in c for c in data_set.training))
+    unlabelled = [case for case in data_set.test if labelled and "label" not in case]
     if unlabelled:
         _logger.info("%d test cases have no label and are left out", len(unlabelled))
         data_set.test = [case for case in data_set.test if "label" in case]
