@@ -27,10 +27,10 @@ class Threshold(nn.Module):
 
 
 class Levels(nn.Module):
-    """The image itself at three resolutions."""
+    """The image itself at four resolutions, of which the last is coarse along one axis alone."""
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        return [x, F.avg_pool2d(x, 2), F.avg_pool2d(x, 4)]
+        return [x, F.avg_pool2d(x, 2), F.avg_pool2d(x, 4), F.avg_pool2d(x, (4, 1))]
 
 
 def fixed(dims: int, transform: str, *parameters: float, **settings) -> SpatialTransformer:
@@ -119,7 +119,7 @@ def test_every_prediction_of_a_list_is_warped_back_at_its_own_resolution():
     *levels, parameters = net(x)
     torch.testing.assert_close(parameters, torch.tensor([[0.1, -0.2, 0.5, 0.2, -0.1, 0.1]]))
     warped = Levels()(net.alignment.warp(x, parameters))
-    for level, moved, expected, error in zip(levels, warped, Levels()(x), (0.02, 0.04, 0.12)):
+    for level, moved, expected, error in zip(levels, warped, Levels()(x), (0.02, 0.04, 0.12, 0.08), strict=True):
         torch.testing.assert_close(level, expected, rtol=0, atol=error)
         assert (moved - expected).abs().max() > 0.3
 
@@ -158,15 +158,23 @@ def test_an_untrained_alignment_changes_no_logits(architecture, dims):
     assert parameters.shape == (2, 6 if dims == 2 else 12)
 
 
-def test_side_outputs_are_warped_back_too():
-    net = SeM(
-        PlainConvUNet(2, 1, 2, channels=(4, 8, 8, 8), deep_supervision=True),
-        alignment=SpatialTransformer(2, 1, "rigid"),
-    ).train()
-    logits, *sides, parameters = net(torch.randn(2, 1, 32, 32))
-    assert len(sides) == net.num_levels > 0
-    assert parameters.shape == (2, 3)
-    assert logits.shape[2:] == (32, 32)
+@pytest.mark.parametrize("kind", ["levels", "sides"])
+def test_levels_and_side_outputs_are_warped_back_too(kind):
+    alignment = fixed(2, "rigid", 0.2, -0.1, 1.0, outside="border")
+    if kind == "levels":
+        plain = HSeM(backbone("UNet", 2)).train()
+        net = HSeM(plain.backbone, alignment=alignment).train()
+        net.pyramid = plain.pyramid
+    else:
+        plain = SeM(PlainConvUNet(2, 1, 2, channels=(4, 8, 8, 8), deep_supervision=True)).train()
+        net = SeM(plain.backbone, alignment=alignment).train()
+    x = torch.randn(2, 1, 32, 64)
+    *found, parameters = net(x)
+    there = plain(alignment.warp(x, parameters))
+    assert len(found) == len(there) == 1 + net.num_levels > 1
+    for prediction, warped in zip(found, there):
+        torch.testing.assert_close(prediction, alignment.warp_back(warped, parameters, [32, 64]))
+        assert (prediction - warped).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("dims", [2, 3])
