@@ -15,6 +15,7 @@ COMMANDS = {
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
     "sensitivity": "what a bundle reaches with other learning rates, batches and image sizes",
+    "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
     "export": "networks of bundles to ONNX",

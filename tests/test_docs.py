@@ -87,6 +87,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/inference.md",
         "docs/metrics.md",
         "docs/pretraining.md",
+        "docs/robustness.md",
     ],
 )
 def test_every_link_leads_somewhere(page: str) -> None:

@@ -235,7 +235,7 @@ class RandScreenPhotod(RandomizableTransform, MapTransform):
             if image.ndim != 3 or (photographed and len(image) not in (1, 3)):
                 raise ValueError(
                     f"{key} has the shape {tuple(image.shape)}; expected (1, H, W) or (3, H, W), what a screen shows: "
-                    "leave photographs of a screen out (augmentation#screen_photo 0)"
+                    "set augmentation#screen_photo to 0"
                 )
             if photo.strength == 0:
                 continue

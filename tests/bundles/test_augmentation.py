@@ -99,4 +99,4 @@ def test_volumes_are_augmented_but_not_photographed() -> None:
     assert preprocessing(**shape, **all_but)(dict(volume))["image"].shape == (1, 16, 16, 16)
     with pytest.raises(RuntimeError) as error:
         preprocessing(**shape, **{"augmentation#screen_photo": 1.0})(dict(volume))
-    assert "augmentation#screen_photo 0" in str(error.value.__cause__)
+    assert "set augmentation#screen_photo to 0" in str(error.value.__cause__)
