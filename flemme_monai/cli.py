@@ -16,6 +16,7 @@ COMMANDS = {
     "compare": "bundles, trained on the same data with the same budget",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
+    "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
 }
 

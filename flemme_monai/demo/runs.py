@@ -1,0 +1,328 @@
+"""From a case or a seed to what the page shows and measures, for each kind of bundle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from ..handlers import SavePredictions
+from ..io import turned_like
+from ..metrics import OverlapMetric
+from ..transforms import LoadImageAndLabeld, UndersampleKspaced
+from ..visualize import ERROR_GAIN, captioned_rows, denoising_frames, is_volume, label_map, sample_tile
+from .limits import Deadline, Limits
+from .served import Case, Report, ServedBundle
+from .views import Panel, Scene, levels_of
+
+MOST_SCORES = 100_000_000  # of all classes and voxels, beyond which labels alone are kept
+SAMPLE_COLUMNS = 4
+Table = tuple[list[str], list[list[str]]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Args:
+        seconds: that the network took.
+        scene: panels of one grid.
+        measures: numbers by name.
+        table: a row per class, under its header.
+        probabilities: of classes.
+        samples: a picture (H, W, 3) of generated images.
+        steps: pictures of the denoising, the first first.
+        download: a file of the prediction with the geometry of the input.
+    """
+
+    seconds: float
+    scene: Scene | None = None
+    measures: Mapping[str, str] = field(default_factory=dict)
+    table: Table | None = None
+    probabilities: Mapping[str, float] | None = None
+    samples: np.ndarray | None = None
+    steps: list[np.ndarray] = field(default_factory=list)
+    download: Path | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a generator is asked for.
+
+    Args:
+        label: the class, None for all in turn.
+        count: of samples.
+        seed: of their noise.
+        guidance: weight of classifier-free guidance, 1 for none.
+        steps: of denoising.
+    """
+
+    label: int | None = None
+    count: int = 4
+    seed: int = 0
+    guidance: float = 1.0
+    steps: int = 25
+
+
+def load(bundle: ServedBundle, case: Case) -> dict[str, Any]:
+    """A case as its files have it, in RAS orientation: ``image`` (C, *S) and, for segmentation, its ``label``.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is unreadable or does not fit the network.
+    """
+    classes = bundle.num_classes if bundle.kind == "segmentation" else None
+    read = LoadImageAndLabeld(bundle.setting("in_channels"), classes, bundle.spatial_dims, need_label=False)
+    return read(case)
+
+
+def preview(bundle: ServedBundle, case: Case) -> Scene:
+    """The image of a case and, where there is one, the target.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is unreadable or does not fit the network.
+    """
+    return _case_scene(bundle, load(bundle, case))
+
+
+def run_case(
+    bundle: ServedBundle, case: Case, index: int | None, folder: Path, limits: Limits, report: Report
+) -> Outcome:
+    """Predict a case.
+
+    Args:
+        bundle: of any kind but generation.
+        case: its files.
+        index: the axial slice of a volume that a 2D network sees; None for all.
+        folder: for the file of the prediction.
+        limits: of the time.
+        report: takes the share that is done, from 0 to 1.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If the case does not fit the network, or the time is over.
+    """
+    if index is not None and bundle.spatial_dims == 2 and load(bundle, case)["image"].ndim == 4:
+        case = {**case, "slab": [index, index + 1]}
+    return _RUNS[bundle.kind](bundle, case, folder, Deadline(limits.seconds), report)
+
+
+def run_generator(bundle: ServedBundle, sampling: Sampling, limits: Limits, report: Report) -> Outcome:
+    """Samples of a generator, and how they came out of noise.
+
+    Raises:
+        ValueError: If more is asked for than the limits allow, or than the bundle can.
+    """
+    for name, value, most in (("samples", sampling.count, limits.samples), ("steps", sampling.steps, limits.steps)):
+        if not 1 <= value <= most:
+            raise ValueError(f"{name} is {value}; expected 1 to {most}: choose a number between")
+    settings = {"num_samples": sampling.count, "seed": sampling.seed, "num_inference_steps": sampling.steps}
+    settings["guidance_scale"] = sampling.guidance
+    if bundle.num_classes:
+        settings["class_label"] = sampling.label
+    inferer, parser = bundle.inferer(**{name: v for name, v in settings.items() if name in bundle.config})
+    dataset = parser.get_parsed_content("dataset")
+    batch = default_collate([dataset[i] for i in range(sampling.count)])
+    start = perf_counter()
+    output = bundle.predict(inferer, batch, Deadline(limits.seconds), report)
+    seconds = perf_counter() - start
+    tiles = [sample_tile(bundle.postprocess({"pred": sample})["pred"]) for sample in output]
+    steps = denoising_frames(inferer.steps)[0] if inferer.steps else []
+    names = [bundle.class_names[label] for label in batch["class_label"].tolist()] if bundle.num_classes else []
+    return Outcome(
+        seconds,
+        measures={"samples": str(len(tiles)), "classes": ", ".join(dict.fromkeys(names))} if names else {},
+        samples=_grid(tiles),
+        steps=[frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, 2) for frame in steps],
+    )
+
+
+def _grid(tiles: list[np.ndarray]) -> np.ndarray:
+    columns = min(len(tiles), SAMPLE_COLUMNS)
+    rows = [("", tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    return captioned_rows(rows)
+
+
+def _predict(
+    bundle: ServedBundle, item: dict[str, Any], deadline: Deadline, report: Report, **settings: Any
+) -> tuple[torch.Tensor, float]:
+    """The output (C_out, *S) for one item, and how many seconds it took."""
+    inferer, _ = bundle.inferer(**settings)
+    known = {key: torch.as_tensor(item[key])[None] for key in ("class_label", "slice") if key in item}
+    start = perf_counter()
+    output = bundle.predict(inferer, {"image": item["image"][None], **known}, deadline, report)
+    return output[0], perf_counter() - start
+
+
+def _segment(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
+    shown, item = load(bundle, case), bundle.preprocess(case)
+    image, label = item["image"], item.get("label")
+    assert bundle.num_classes is not None, "a segmentation has classes"
+    all_scores = image[0].numel() * bundle.num_classes <= MOST_SCORES
+    output, seconds = _predict(bundle, item, deadline, report, **{"inferer#argmax": not all_scores})
+    pred = bundle.postprocess({"image": image, "pred": output})["pred"]
+    scene = _case_scene(bundle, shown)
+    found = class_masks(turned_like(pred, shown["image"]), bundle.num_classes)
+    panels = [scene.panels[0], scene.panels[0].with_masks("prediction", _flat(found, scene)), *scene.panels[1:]]
+    measures, dice = {}, None
+    if "label" in shown:
+        metric = OverlapMetric("dice", num_classes=bundle.num_classes)
+        metric(torch.as_tensor(label_map(turned_like(pred, shown["image"])))[None, None], shown["label"][None])
+        dice = metric.get_buffer()[0].tolist()  # a number per class without the background
+        measures["Dice"] = f"{np.nanmean(dice):.4f}" if not np.isnan(dice).all() else "none"
+        if all_scores and label is not None:
+            measures["loss"] = f"{float(bundle.loss(output[None], label[None])):.4f}"
+    return Outcome(
+        seconds,
+        scene=replace(scene, panels=panels),
+        measures=measures,
+        table=_class_table(scene, found, class_masks(shown["label"], bundle.num_classes) if dice else None, dice),
+        download=SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=case["case"]),
+    )
+
+
+def class_masks(labels: torch.Tensor, num_classes: int) -> dict[int, np.ndarray]:
+    """Where each class but the background is (*S), of a label map (1, *S)."""
+    classes = label_map(labels)
+    return {label: classes == label for label in range(1, num_classes)}
+
+
+def _class_table(
+    scene: Scene, found: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray] | None, dice: list[float] | None
+) -> Table:
+    """A row per class: what is found of it, in ml of a volume, and how well."""
+    millilitres = math.prod(scene.spacing) / 1000
+    header = ["class", "voxels", "ml"] if scene.is_volume else ["class", "pixels"]
+    header += ["target ml" if scene.is_volume else "target pixels", "Dice"] if truth is not None and dice else []
+    rows = []
+    for label, mask in found.items():
+        row = [scene.names[label], str(int(mask.sum()))]
+        if scene.is_volume:
+            row.append(f"{mask.sum() * millilitres:.3f}")
+        if truth is not None and dice:
+            size = truth[label].sum()
+            row.append(f"{size * millilitres:.3f}" if scene.is_volume else str(int(size)))
+            row.append("none" if math.isnan(dice[label - 1]) else f"{dice[label - 1]:.4f}")
+        rows.append(row)
+    return header, rows
+
+
+def _reconstruct(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
+    item = {"case": case["case"], **bundle.preprocess(case)}
+    target = item["image"]
+    item = degraded(bundle, item)
+    output, seconds = _predict(bundle, item, deadline, report)
+    pred = bundle.postprocess({"image": target, "pred": output})["pred"]  # the target knows how it was turned
+    on_image = turned_like(pred, target)
+    scene = _case_scene(bundle, {"image": target})
+    arrays = {"input": item["image"], "output": on_image, "target": target}
+    if item["image"] is target:
+        del arrays["target"]
+    levels = scene.panels[0].levels
+    panels = [Panel(name, _flat_array(array, scene), levels) for name, array in arrays.items()]
+    measures = {}
+    if "target" in arrays:
+        error = np.abs(panels[1].image - panels[2].image)
+        panels.append(Panel(f"error x {ERROR_GAIN:g}", error, (0.0, (levels[1] - levels[0]) / ERROR_GAIN)))
+        measures = _image_scores(on_image, target) | {"PSNR of the input": _psnr(item["image"], target)}
+        measures["loss"] = f"{float(bundle.loss(on_image[None], target[None])):.4f}"
+    saved = SavePredictions(folder, "recon", "reconstruction", overlay=False)
+    return Outcome(
+        seconds,
+        scene=replace(scene, panels=panels),
+        measures=measures,
+        download=saved.save(target, pred, case=case["case"]),
+    )
+
+
+def degraded(bundle: ServedBundle, item: dict[str, Any]) -> dict[str, Any]:
+    """An item whose image is what the bundle was trained to restore, as its evaluation makes it of a whole image."""
+    trained = bundle.setting("trained", {})
+    mask = bundle.setting("degradation", "none")
+    if mask == "none":
+        return item
+    known = {name: trained[name] for name in ("acceleration", "center_fraction") if name in trained}
+    return UndersampleKspaced("image", mask, seed=0, **known)(item)
+
+
+def _psnr(image: torch.Tensor, target: torch.Tensor) -> str:
+    from monai.metrics import PSNRMetric
+
+    return f"{PSNRMetric(1.0)(_plain(image), _plain(target)).item():.2f} dB"
+
+
+def _image_scores(image: torch.Tensor, target: torch.Tensor) -> dict[str, str]:
+    from monai.metrics import SSIMMetric
+
+    scores = {"PSNR": _psnr(image, target)}
+    flat = image.shape[-1] == 1 and image.ndim == 4
+    pair = [_plain(array)[..., 0] if flat else _plain(array) for array in (image, target)]
+    if min(pair[0].shape[2:]) >= 11:  # the metric's window
+        scores["SSIM"] = f"{SSIMMetric(pair[0].ndim - 2)(*pair).item():.4f}"
+    scores["mean error"] = f"{(pair[0] - pair[1]).abs().mean().item():.4f}"
+    return scores
+
+
+def _plain(image: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(image), dtype=torch.float32)[None]
+
+
+def _classify(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
+    item = bundle.preprocess(case)
+    if item["image"].ndim - 1 > bundle.spatial_dims:  # the slice that was chosen
+        item["image"] = item["image"][..., 0]
+    output, seconds = _predict(bundle, item, deadline, report)
+    probabilities = bundle.postprocess({"image": item["image"], "pred": output})["pred"].tolist()
+    measures = {}
+    if "class_label" in case:
+        measures["target"] = bundle.class_names[case["class_label"]]
+        measures["loss"] = f"{-math.log(max(probabilities[case['class_label']], 1e-12)):.4f}"
+    return Outcome(
+        seconds,
+        scene=_case_scene(bundle, load(bundle, case)),
+        measures=measures,
+        probabilities=dict(zip(bundle.class_names, probabilities, strict=True)),
+    )
+
+
+def _case_scene(bundle: ServedBundle, loaded: Mapping[str, Any]) -> Scene:
+    """The image of a case, and its target where it is loaded with one."""
+    image = loaded["image"]
+    one_slice = image.ndim == 4 and image.shape[-1] == 1
+    array = np.asarray(image[0], np.float32)
+    array = array[..., 0] if one_slice else array
+    names = dict(enumerate(bundle.class_names)) if bundle.kind == "segmentation" else {}
+    names.pop(0, None)
+    scene = Scene(
+        [Panel("image", array, levels_of(array))],
+        tuple(np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0).tolist()),
+        names,
+        upright=one_slice or is_volume(image),
+    )
+    if "label" in loaded and bundle.num_classes:
+        masks = _flat(class_masks(loaded["label"], bundle.num_classes), scene)
+        scene = replace(scene, panels=[*scene.panels, scene.panels[0].with_masks("target", masks)])
+    return scene
+
+
+def _flat(masks: Mapping[int, np.ndarray], scene: Scene) -> dict[int, np.ndarray]:
+    return {label: mask.reshape(scene.shape) for label, mask in masks.items()}
+
+
+def _flat_array(image: torch.Tensor, scene: Scene) -> np.ndarray:
+    return np.asarray(image[0], np.float32).reshape(scene.shape)
+
+
+_RUNS: dict[str, Callable[[ServedBundle, Case, Path, Deadline, Report], Outcome]] = {
+    "segmentation": _segment,
+    "reconstruction": _reconstruct,
+    "classification": _classify,
+}
