@@ -40,7 +40,10 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--device", default="auto", help="that runs the networks (default: auto)")
     parser.add_argument("--max_mb", type=float, default=limits.megabytes, help="of an upload (default: %(default)g)")
     parser.add_argument(
-        "--max_megavoxels", type=float, default=limits.megavoxels, help="of an image, in millions (default: %(default)g)"
+        "--max_megavoxels",
+        type=float,
+        default=limits.megavoxels,
+        help="of an image, in millions (default: %(default)g)",
     )
     parser.add_argument("--max_seconds", type=float, default=limits.seconds, help="of a run (default: %(default)g)")
     args = parser.parse_args(argv)
@@ -57,7 +60,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         from ..demo.served import ServedBundle, bundles_to_serve
 
         served = {
-            folder.name: ServedBundle(folder, args.dataset_dir, args.device) for folder in bundles_to_serve(args.bundles)
+            folder.name: ServedBundle(folder, args.dataset_dir, args.device)
+            for folder in bundles_to_serve(args.bundles)
         }
         visitors = Path(root, "visitors")
         visitors.mkdir()

@@ -53,7 +53,9 @@ class Page:
             title="flemme_monai", analytics_enabled=False, fill_width=True, delete_cache=(600, IDLE_SECONDS)
         ) as self.blocks:
             self.session = gr.State(None, time_to_live=IDLE_SECONDS, delete_callback=_close)
-            gr.Markdown("# flemme_monai\nMedical image analysis by trained bundles. For research, not for clinical use.")
+            gr.Markdown(
+                "# flemme_monai\nMedical image analysis by trained bundles. For research, not for clinical use."
+            )
             with gr.Row():
                 with gr.Column(scale=1, min_width=300):
                     self._choices()
@@ -90,9 +92,7 @@ class Page:
     def _results(self) -> None:
         with gr.Row(equal_height=False):
             self.panels = [
-                gr.Image(
-                    visible=False, format="png", buttons=["fullscreen"], min_width=220, elem_id=f"panel_{i}"
-                )
+                gr.Image(visible=False, format="png", buttons=["fullscreen"], min_width=220, elem_id=f"panel_{i}")
                 for i in range(PANELS)
             ]
         self.legend = gr.HTML(elem_id="legend")
@@ -107,7 +107,9 @@ class Page:
         with gr.Row(visible=False) as self.sample_parts:
             self.samples = gr.Image(label="samples", format="png", buttons=["fullscreen"], elem_id="samples")
             with gr.Column():
-                self.step_picture = gr.Image(label="denoising", format="png", buttons=["fullscreen"], elem_id="denoising")
+                self.step_picture = gr.Image(
+                    label="denoising", format="png", buttons=["fullscreen"], elem_id="denoising"
+                )
                 self.step = gr.Slider(1, 2, value=1, step=1, label="denoising step", elem_id="step")
 
     def _wire(self) -> None:
@@ -165,7 +167,10 @@ class Page:
         def turn(session: Session | None, plane: str, opacity: float, shown: list[str]) -> list[Any]:
             session = started(session)
             depth, index = _depth(session, plane), session.scene.first_index(plane) if session.scene else 0
-            return [gr.update(maximum=max(depth - 1, 1), value=index), *self._pictures(session, plane, index, opacity, shown)]
+            return [
+                gr.update(maximum=max(depth - 1, 1), value=index),
+                *self._pictures(session, plane, index, opacity, shown),
+            ]
 
         def denoise(session: Session | None, step: int) -> Any:
             steps = session.outcome.steps if session is not None and session.outcome is not None else []
@@ -227,7 +232,9 @@ class Page:
             gr.update(choices=list(names.values()), value=list(names.values())),
             gr.update(visible=masks),
             table_html(outcome),
-            gr.update(value=outcome.probabilities if outcome else None, visible=bool(outcome and outcome.probabilities)),
+            gr.update(
+                value=outcome.probabilities if outcome else None, visible=bool(outcome and outcome.probabilities)
+            ),
             gr.update(visible=sampled),
             outcome.samples if outcome else None,
             steps[-1] if steps else None,
@@ -280,5 +287,3 @@ def serve(
     if wait:
         page.block_thread()
     return url
-
-

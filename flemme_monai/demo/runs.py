@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,8 +16,8 @@ from torch.utils.data import default_collate
 from ..handlers import SavePredictions
 from ..io import turned_like
 from ..metrics import OverlapMetric
-from ..transforms import LoadImageAndLabeld, UndersampleKspaced
-from ..visualize import ERROR_GAIN, captioned_rows, denoising_frames, is_volume, label_map, sample_tile
+from ..transforms import UndersampleKspaced
+from ..visualize import ERROR_GAIN, captioned_rows, denoising_frames, is_volume, sample_tile
 from .limits import Deadline, Limits
 from .served import Case, Report, ServedBundle
 from .views import Panel, Scene, levels_of
@@ -71,18 +71,6 @@ class Sampling:
     steps: int = 25
 
 
-def load(bundle: ServedBundle, case: Case) -> dict[str, Any]:
-    """A case as its files have it, in RAS orientation: ``image`` (C, *S) and, for segmentation, its ``label``.
-
-    Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is unreadable or does not fit the network.
-    """
-    classes = bundle.num_classes if bundle.kind == "segmentation" else None
-    read = LoadImageAndLabeld(bundle.setting("in_channels"), classes, bundle.spatial_dims, need_label=False)
-    return read(case)
-
-
 def preview(bundle: ServedBundle, case: Case) -> Scene:
     """The image of a case and, where there is one, the target.
 
@@ -90,7 +78,7 @@ def preview(bundle: ServedBundle, case: Case) -> Scene:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is unreadable or does not fit the network.
     """
-    return _case_scene(bundle, load(bundle, case))
+    return _case_scene(bundle, bundle.load(case))
 
 
 def run_case(
@@ -110,7 +98,7 @@ def run_case(
         FileNotFoundError: If a file is missing.
         ValueError: If the case does not fit the network, or the time is over.
     """
-    if index is not None and bundle.spatial_dims == 2 and load(bundle, case)["image"].ndim == 4:
+    if index is not None and bundle.spatial_dims == 2 and bundle.load(case)["image"].ndim == 4:
         case = {**case, "slab": [index, index + 1]}
     return _RUNS[bundle.kind](bundle, case, folder, Deadline(limits.seconds), report)
 
@@ -163,54 +151,68 @@ def _predict(
 
 
 def _segment(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
-    shown, item = load(bundle, case), bundle.preprocess(case)
+    shown, item = bundle.load(case), bundle.preprocess(case)
     image, label = item["image"], item.get("label")
-    assert bundle.num_classes is not None, "a segmentation has classes"
-    all_scores = image[0].numel() * bundle.num_classes <= MOST_SCORES
+    all_scores = image[0].numel() * len(bundle.class_names) <= MOST_SCORES
     output, seconds = _predict(bundle, item, deadline, report, **{"inferer#argmax": not all_scores})
     pred = bundle.postprocess({"image": image, "pred": output})["pred"]
     scene = _case_scene(bundle, shown)
-    found = class_masks(turned_like(pred, shown["image"]), bundle.num_classes)
+    found = class_masks(turned_like(pred, shown["image"]), bundle.foreground)
     panels = [scene.panels[0], scene.panels[0].with_masks("prediction", _flat(found, scene)), *scene.panels[1:]]
-    measures, dice = {}, None
-    if "label" in shown:
-        metric = OverlapMetric("dice", num_classes=bundle.num_classes)
-        metric(torch.as_tensor(label_map(turned_like(pred, shown["image"])))[None, None], shown["label"][None])
-        dice = metric.get_buffer()[0].tolist()  # a number per class without the background
-        measures["Dice"] = f"{np.nanmean(dice):.4f}" if not np.isnan(dice).all() else "none"
-        if all_scores and label is not None:
-            measures["loss"] = f"{float(bundle.loss(output[None], label[None])):.4f}"
+    truth = class_masks(shown["label"], bundle.foreground) if "label" in shown else None
+    dice = None if truth is None else class_dice(found, truth)
+    measures = {}
+    if dice is not None:
+        measures["Dice"] = f"{np.nanmean(list(dice.values())):.4f}"
+    if all_scores and label is not None:
+        measures["loss"] = f"{float(bundle.loss(output[None], label[None])):.4f}"
     return Outcome(
         seconds,
         scene=replace(scene, panels=panels),
         measures=measures,
-        table=_class_table(scene, found, class_masks(shown["label"], bundle.num_classes) if dice else None, dice),
+        table=_class_table(scene, found, truth, dice),
         download=SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=case["case"]),
     )
 
 
-def class_masks(labels: torch.Tensor, num_classes: int) -> dict[int, np.ndarray]:
-    """Where each class but the background is (*S), of a label map (1, *S)."""
-    classes = label_map(labels)
-    return {label: classes == label for label in range(1, num_classes)}
+def class_masks(labels: torch.Tensor, classes: Iterable[int]) -> dict[int, np.ndarray]:
+    """Where each class is (*S).
+
+    Args:
+        labels: a label map (1, *S), or a mask of each class (C, *S).
+        classes: the classes, from 1.
+    """
+    array = np.asarray(torch.as_tensor(labels).cpu())
+    if len(array) > 1:
+        return {label: array[label - 1] > 0 for label in classes}
+    return {label: array[0] == label for label in classes}
+
+
+def class_dice(found: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray]) -> dict[int, float]:
+    """The Dice of each class as evaluations report it: of one that is absent 1 where none is found, else 0."""
+    metric = OverlapMetric("dice", include_background=True)
+    metric(*(torch.as_tensor(np.stack(list(masks.values())))[None] for masks in (found, truth)))
+    return dict(zip(found, metric.get_buffer()[0].tolist(), strict=True))
 
 
 def _class_table(
-    scene: Scene, found: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray] | None, dice: list[float] | None
+    scene: Scene,
+    found: Mapping[int, np.ndarray],
+    truth: Mapping[int, np.ndarray] | None,
+    dice: Mapping[int, float] | None,
 ) -> Table:
     """A row per class: what is found of it, in ml of a volume, and how well."""
-    millilitres = math.prod(scene.spacing) / 1000
-    header = ["class", "voxels", "ml"] if scene.is_volume else ["class", "pixels"]
-    header += ["target ml" if scene.is_volume else "target pixels", "Dice"] if truth is not None and dice else []
+    unit, scale = ("ml", math.prod(scene.spacing) / 1000) if scene.is_volume else ("pixels", 1)
+    header = ["class", f"found, {unit}"] + ([f"target, {unit}"] if truth else []) + (["Dice"] if dice else [])
+
+    def size(mask: np.ndarray) -> str:
+        return f"{mask.sum() * scale:.3f}" if scene.is_volume else str(int(mask.sum()))
+
     rows = []
     for label, mask in found.items():
-        row = [scene.names[label], str(int(mask.sum()))]
-        if scene.is_volume:
-            row.append(f"{mask.sum() * millilitres:.3f}")
-        if truth is not None and dice:
-            size = truth[label].sum()
-            row.append(f"{size * millilitres:.3f}" if scene.is_volume else str(int(size)))
-            row.append("none" if math.isnan(dice[label - 1]) else f"{dice[label - 1]:.4f}")
+        row = [scene.names[label], size(mask)]
+        row += [size(truth[label])] if truth else []
+        row += [f"{dice[label]:.4f}"] if dice else []
         rows.append(row)
     return header, rows
 
@@ -287,7 +289,7 @@ def _classify(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline
         measures["loss"] = f"{-math.log(max(probabilities[case['class_label']], 1e-12)):.4f}"
     return Outcome(
         seconds,
-        scene=_case_scene(bundle, load(bundle, case)),
+        scene=_case_scene(bundle, bundle.load(case)),
         measures=measures,
         probabilities=dict(zip(bundle.class_names, probabilities, strict=True)),
     )
@@ -299,16 +301,14 @@ def _case_scene(bundle: ServedBundle, loaded: Mapping[str, Any]) -> Scene:
     one_slice = image.ndim == 4 and image.shape[-1] == 1
     array = np.asarray(image[0], np.float32)
     array = array[..., 0] if one_slice else array
-    names = dict(enumerate(bundle.class_names)) if bundle.kind == "segmentation" else {}
-    names.pop(0, None)
     scene = Scene(
         [Panel("image", array, levels_of(array))],
         tuple(np.linalg.norm(np.asarray(image.affine)[:3, :3], axis=0).tolist()),
-        names,
+        bundle.foreground,
         upright=one_slice or is_volume(image),
     )
-    if "label" in loaded and bundle.num_classes:
-        masks = _flat(class_masks(loaded["label"], bundle.num_classes), scene)
+    if "label" in loaded and bundle.foreground:
+        masks = _flat(class_masks(loaded["label"], bundle.foreground), scene)
         scene = replace(scene, panels=[*scene.panels, scene.panels[0].with_masks("target", masks)])
     return scene
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from monai.engines import default_prepare_batch
+from monai.transforms import Compose
 from torch import nn
 
 from ..commands.bundle_files import WEIGHTS, all_bundles, find_bundle
@@ -21,6 +22,7 @@ from ..commands.bundle_runs import read_stack
 from ..diffusion.inferers import AveragedInferer
 from ..inferers import WindowInferer
 from ..recipes import trained_bundles
+from ..transforms import CheckCased
 from ..utils import first_cause, load_weights
 from .limits import Deadline
 
@@ -47,7 +49,9 @@ def bundles_to_serve(names: Sequence[str]) -> list[Path]:
     folders = folders or [folder for folder in all_bundles() if (folder / WEIGHTS).is_file()]
     if not folders:
         raise ValueError("there is no bundle with weights; expected one in bundles/: name the folder of a trained one")
-    twice = next((folder.name for i, folder in enumerate(folders) if folder.name in [f.name for f in folders[:i]]), None)
+    twice = next(
+        (folder.name for i, folder in enumerate(folders) if folder.name in [f.name for f in folders[:i]]), None
+    )
     if twice is not None:
         raise ValueError(f"two bundles are called {twice}; expected one of each name: leave one out")
     return folders
@@ -121,6 +125,14 @@ class ServedBundle:
         return list(named or [f"class {i}" for i in range(count)])
 
     @cached_property
+    def foreground(self) -> dict[int, str]:
+        """The classes of a segmentation without the background, from 1 in label maps and in masks of each class."""
+        if self.kind != "segmentation":
+            return {}
+        first = 1 if self.setting("multi_label", False) else 0
+        return {label: name for label, name in enumerate(self.class_names, start=first) if label > 0}
+
+    @cached_property
     def title(self) -> str:
         """What it does in words."""
         return str(self.config["_meta_"].get("task", self.kind))
@@ -149,6 +161,18 @@ class ServedBundle:
     def loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The loss that it was trained with, of an output and its target."""
         return read_stack(self.folder, ("train",)).get_parsed_content("loss")
+
+    def load(self, case: Case) -> dict[str, Any]:
+        """A case as its files have it, in RAS orientation: ``image`` (C, *S) and, for segmentation, its ``label``.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If a file is unreadable or does not fit the network.
+        """
+        steps = self.config.get_parsed_content("preprocessing").transforms
+        last = next(i for i, step in enumerate(steps) if isinstance(step, CheckCased))
+        with _causes():
+            return Compose(steps[: last + 1])(dict(case))
 
     def preprocess(self, case: Case) -> dict[str, Any]:
         """What the network takes of a case, and its label where the bundle reads one.

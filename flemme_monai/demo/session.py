@@ -92,7 +92,10 @@ class Session:
             return
         if self.case is None:
             raise ValueError("there is no image; expected a case or an upload: choose one")
-        self.outcome = run_case(self.bundle, self.case, index, self.folder / "results", self.limits, report)
+        results = self.folder / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        results.mkdir()
+        self.outcome = run_case(self.bundle, self.case, index, results, self.limits, report)
         self.scene = self.outcome.scene
 
     def pictures(
