@@ -20,9 +20,9 @@ RUN case "$DEVICE" in \
 
 FROM packages AS development
 COPY requirements-dev.txt ./
-RUN pip install --no-cache-dir -r requirements-dev.txt
-RUN useradd --create-home --uid 1000 flemme
-USER flemme
+RUN pip install --no-cache-dir -r requirements-dev.txt \
+    && useradd --create-home --uid 1000 flemme
+USER 1000
 
 FROM packages AS installed
 COPY pyproject.toml README.md LICENSE ./
@@ -39,6 +39,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/tmp/numba
 WORKDIR /home/flemme
 COPY --chown=flemme bundles bundles
-USER flemme
+USER 1000
 EXPOSE 7860
 CMD ["flemme-monai", "demo", "--address", "0.0.0.0", "--port", "7860"]

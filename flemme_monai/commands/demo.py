@@ -21,14 +21,8 @@ from ..demo.limits import Limits
 LOCAL = "127.0.0.1"
 
 
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Serve the page until it is interrupted.
-
-    Raises:
-        ModuleNotFoundError: If gradio is not installed.
-        FileNotFoundError: If there is no such bundle or folder.
-        ValueError: If a bundle has no weights, or a bound is not above 0.
-    """
+def parser(prog: str | None = None) -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,7 +40,17 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         help="of an image, in millions (default: %(default)g)",
     )
     parser.add_argument("--max_seconds", type=float, default=limits.seconds, help="of a run (default: %(default)g)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Serve the page until it is interrupted.
+
+    Raises:
+        FileNotFoundError: If gradio is not installed, or there is no such bundle or folder.
+        ValueError: If a bundle has no weights, or a bound is not above 0.
+    """
+    args = parser(prog).parse_args(argv)
     if find_spec("gradio") is None:
         raise FileNotFoundError('gradio is not installed, which the page needs: pip install "flemme-monai[demo]"')
     if args.dataset_dir is not None and not args.dataset_dir.expanduser().is_dir():

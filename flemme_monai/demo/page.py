@@ -92,7 +92,7 @@ class Page:
     def _results(self) -> None:
         with gr.Row(equal_height=False):
             self.panels = [
-                gr.Image(visible=False, format="png", buttons=["fullscreen"], min_width=220, elem_id=f"panel_{i}")
+                gr.Image(visible=False, format="png", buttons=["fullscreen"], min_width=180, elem_id=f"panel_{i}")
                 for i in range(PANELS)
             ]
         self.legend = gr.HTML(elem_id="legend")
@@ -166,11 +166,9 @@ class Page:
 
         def turn(session: Session | None, plane: str, opacity: float, shown: list[str]) -> list[Any]:
             session = started(session)
-            depth, index = _depth(session, plane), session.scene.first_index(plane) if session.scene else 0
-            return [
-                gr.update(maximum=max(depth - 1, 1), value=index),
-                *self._pictures(session, plane, index, opacity, shown),
-            ]
+            index = session.first_index(plane)
+            slider = gr.update(maximum=max(session.depth(plane) - 1, 1), value=index)
+            return [slider, *self._pictures(session, plane, index, opacity, shown)]
 
         def denoise(session: Session | None, step: int) -> Any:
             steps = session.outcome.steps if session is not None and session.outcome is not None else []
@@ -212,10 +210,11 @@ class Page:
 
     def _everything(self, session: Session) -> list[Any]:
         """Updates of all that shows a session."""
-        scene, outcome = session.scene, session.outcome
-        plane, names = PLANES[0], {} if scene is None else dict(scene.names)
-        index = 0 if scene is None else scene.first_index(plane)
-        volume = scene is not None and scene.is_volume
+        outcome, plane = session.outcome, PLANES[0]
+        index = session.first_index(plane)
+        scene = session.seen(plane, index)
+        volume = session.image is not None and session.image.is_volume
+        names = {} if scene is None else dict(scene.names)
         masks = scene is not None and any(panel.masks for panel in scene.panels)
         steps = outcome.steps if outcome else []
         sampled = outcome is not None and outcome.samples is not None
@@ -227,7 +226,7 @@ class Page:
             legend(names) if masks else "",
             gr.update(visible=volume),
             plane,
-            gr.update(maximum=max(_depth(session, plane) - 1, 1), value=index),
+            gr.update(maximum=max(session.depth(plane) - 1, 1), value=index),
             OPACITY,
             gr.update(choices=list(names.values()), value=list(names.values())),
             gr.update(visible=masks),
@@ -243,15 +242,10 @@ class Page:
         ]
 
     def _pictures(self, session: Session, plane: str, index: int, opacity: float, shown: list[str]) -> list[Any]:
-        names = session.scene.names if session.scene else {}
-        chosen = [label for label, name in names.items() if name in shown]
+        chosen = [label for label, name in session.bundle.foreground.items() if name in shown]
         made = session.pictures(plane, index, opacity, chosen)
         updates = [gr.update(value=picture, label=caption, visible=True) for caption, picture in made]
         return [*updates, *[gr.update(value=None, visible=False)] * (PANELS - len(updates))]
-
-
-def _depth(session: Session, plane: str) -> int:
-    return session.scene.depth(plane) if session.scene else 1
 
 
 def _close(session: Session | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -15,16 +15,16 @@ from torch.utils.data import default_collate
 
 from ..handlers import SavePredictions
 from ..io import turned_like
-from ..metrics import OverlapMetric
 from ..transforms import UndersampleKspaced
+from ..transforms.case import cut_slab
 from ..visualize import ERROR_GAIN, captioned_rows, denoising_frames, is_volume, sample_tile
 from .limits import Deadline, Limits
+from .measures import Table, class_dice, class_masks, class_table, image_scores, psnr
 from .served import Case, Report, ServedBundle
 from .views import Panel, Scene, levels_of
 
 MOST_SCORES = 100_000_000  # of all classes and voxels, beyond which labels alone are kept
 SAMPLE_COLUMNS = 4
-Table = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,20 @@ def run_case(
         FileNotFoundError: If a file is missing.
         ValueError: If the case does not fit the network, or the time is over.
     """
-    if index is not None and bundle.spatial_dims == 2 and bundle.load(case)["image"].ndim == 4:
-        case = {**case, "slab": [index, index + 1]}
-    return _RUNS[bundle.kind](bundle, case, folder, Deadline(limits.seconds), report)
+    cut = None if index is None or bundle.spatial_dims == 3 else index
+    shown, item = (_one_slice(read(case), cut) for read in (bundle.load, bundle.preprocess))
+    return _RUNS[bundle.kind](bundle, item, shown, folder, Deadline(limits.seconds), report)
+
+
+def _one_slice(item: Mapping[str, Any], index: int | None) -> dict[str, Any]:
+    """An item with an axial slice (C, X, Y, 1) of its volumes; None leaves them whole.
+
+    A volume is cut after its intensities were scaled, so that a slice looks as among all others.
+    """
+    volumes = {key: item[key] for key in ("image", "label") if key in item and item[key].ndim == 4}
+    if index is None:
+        return dict(item)
+    return {**item, **{key: cut_slab(volume, [index, index + 1], key) for key, volume in volumes.items()}}
 
 
 def run_generator(bundle: ServedBundle, sampling: Sampling, limits: Limits, report: Report) -> Outcome:
@@ -150,8 +161,9 @@ def _predict(
     return output[0], perf_counter() - start
 
 
-def _segment(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
-    shown, item = bundle.load(case), bundle.preprocess(case)
+def _segment(
+    bundle: ServedBundle, item: Case, shown: Case, folder: Path, deadline: Deadline, report: Report
+) -> Outcome:
     image, label = item["image"], item.get("label")
     all_scores = image[0].numel() * len(bundle.class_names) <= MOST_SCORES
     output, seconds = _predict(bundle, item, deadline, report, **{"inferer#argmax": not all_scores})
@@ -170,55 +182,14 @@ def _segment(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline,
         seconds,
         scene=replace(scene, panels=panels),
         measures=measures,
-        table=_class_table(scene, found, truth, dice),
-        download=SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=case["case"]),
+        table=class_table(scene, found, truth, dice),
+        download=SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=item["case"]),
     )
 
 
-def class_masks(labels: torch.Tensor, classes: Iterable[int]) -> dict[int, np.ndarray]:
-    """Where each class is (*S).
-
-    Args:
-        labels: a label map (1, *S), or a mask of each class (C, *S).
-        classes: the classes, from 1.
-    """
-    array = np.asarray(torch.as_tensor(labels).cpu())
-    if len(array) > 1:
-        return {label: array[label - 1] > 0 for label in classes}
-    return {label: array[0] == label for label in classes}
-
-
-def class_dice(found: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray]) -> dict[int, float]:
-    """The Dice of each class as evaluations report it: of one that is absent 1 where none is found, else 0."""
-    metric = OverlapMetric("dice", include_background=True)
-    metric(*(torch.as_tensor(np.stack(list(masks.values())))[None] for masks in (found, truth)))
-    return dict(zip(found, metric.get_buffer()[0].tolist(), strict=True))
-
-
-def _class_table(
-    scene: Scene,
-    found: Mapping[int, np.ndarray],
-    truth: Mapping[int, np.ndarray] | None,
-    dice: Mapping[int, float] | None,
-) -> Table:
-    """A row per class: what is found of it, in ml of a volume, and how well."""
-    unit, scale = ("ml", math.prod(scene.spacing) / 1000) if scene.is_volume else ("pixels", 1)
-    header = ["class", f"found, {unit}"] + ([f"target, {unit}"] if truth else []) + (["Dice"] if dice else [])
-
-    def size(mask: np.ndarray) -> str:
-        return f"{mask.sum() * scale:.3f}" if scene.is_volume else str(int(mask.sum()))
-
-    rows = []
-    for label, mask in found.items():
-        row = [scene.names[label], size(mask)]
-        row += [size(truth[label])] if truth else []
-        row += [f"{dice[label]:.4f}"] if dice else []
-        rows.append(row)
-    return header, rows
-
-
-def _reconstruct(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
-    item = {"case": case["case"], **bundle.preprocess(case)}
+def _reconstruct(
+    bundle: ServedBundle, item: Case, shown: Case, folder: Path, deadline: Deadline, report: Report
+) -> Outcome:
     target = item["image"]
     item = degraded(bundle, item)
     output, seconds = _predict(bundle, item, deadline, report)
@@ -234,14 +205,14 @@ def _reconstruct(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadl
     if "target" in arrays:
         error = np.abs(panels[1].image - panels[2].image)
         panels.append(Panel(f"error x {ERROR_GAIN:g}", error, (0.0, (levels[1] - levels[0]) / ERROR_GAIN)))
-        measures = _image_scores(on_image, target) | {"PSNR of the input": _psnr(item["image"], target)}
+        measures = image_scores(on_image, target) | {"PSNR of the input": psnr(item["image"], target)}
         measures["loss"] = f"{float(bundle.loss(on_image[None], target[None])):.4f}"
     saved = SavePredictions(folder, "recon", "reconstruction", overlay=False)
     return Outcome(
         seconds,
         scene=replace(scene, panels=panels),
         measures=measures,
-        download=saved.save(target, pred, case=case["case"]),
+        download=saved.save(target, pred, case=item["case"]),
     )
 
 
@@ -255,41 +226,22 @@ def degraded(bundle: ServedBundle, item: dict[str, Any]) -> dict[str, Any]:
     return UndersampleKspaced("image", mask, seed=0, **known)(item)
 
 
-def _psnr(image: torch.Tensor, target: torch.Tensor) -> str:
-    from monai.metrics import PSNRMetric
-
-    return f"{PSNRMetric(1.0)(_plain(image), _plain(target)).item():.2f} dB"
-
-
-def _image_scores(image: torch.Tensor, target: torch.Tensor) -> dict[str, str]:
-    from monai.metrics import SSIMMetric
-
-    scores = {"PSNR": _psnr(image, target)}
-    flat = image.shape[-1] == 1 and image.ndim == 4
-    pair = [_plain(array)[..., 0] if flat else _plain(array) for array in (image, target)]
-    if min(pair[0].shape[2:]) >= 11:  # the metric's window
-        scores["SSIM"] = f"{SSIMMetric(pair[0].ndim - 2)(*pair).item():.4f}"
-    scores["mean error"] = f"{(pair[0] - pair[1]).abs().mean().item():.4f}"
-    return scores
-
-
-def _plain(image: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(np.asarray(image), dtype=torch.float32)[None]
-
-
-def _classify(bundle: ServedBundle, case: Case, folder: Path, deadline: Deadline, report: Report) -> Outcome:
-    item = bundle.preprocess(case)
-    if item["image"].ndim - 1 > bundle.spatial_dims:  # the slice that was chosen
+def _classify(
+    bundle: ServedBundle, item: Case, shown: Case, folder: Path, deadline: Deadline, report: Report
+) -> Outcome:
+    if item["image"].ndim - 1 > bundle.spatial_dims:
+        if item["image"].shape[-1] > 1:
+            raise ValueError("a volume has no class of its own here; expected a slice: choose the one that is shown")
         item["image"] = item["image"][..., 0]
     output, seconds = _predict(bundle, item, deadline, report)
     probabilities = bundle.postprocess({"image": item["image"], "pred": output})["pred"].tolist()
     measures = {}
-    if "class_label" in case:
-        measures["target"] = bundle.class_names[case["class_label"]]
-        measures["loss"] = f"{-math.log(max(probabilities[case['class_label']], 1e-12)):.4f}"
+    if "class_label" in item:
+        measures["target"] = bundle.class_names[item["class_label"]]
+        measures["loss"] = f"{-math.log(max(probabilities[item['class_label']], 1e-12)):.4f}"
     return Outcome(
         seconds,
-        scene=_case_scene(bundle, bundle.load(case)),
+        scene=_case_scene(bundle, shown),
         measures=measures,
         probabilities=dict(zip(bundle.class_names, probabilities, strict=True)),
     )
@@ -321,7 +273,7 @@ def _flat_array(image: torch.Tensor, scene: Scene) -> np.ndarray:
     return np.asarray(image[0], np.float32).reshape(scene.shape)
 
 
-_RUNS: dict[str, Callable[[ServedBundle, Case, Path, Deadline, Report], Outcome]] = {
+_RUNS: dict[str, Callable[[ServedBundle, Case, Case, Path, Deadline, Report], Outcome]] = {
     "segmentation": _segment,
     "reconstruction": _reconstruct,
     "classification": _classify,

@@ -39,8 +39,9 @@ class Session:
         for path in self.folder.iterdir():
             shutil.rmtree(path)
         self.case: Case | None = None
-        self.scene: Scene | None = None
+        self.image: Scene | None = None
         self.outcome: Outcome | None = None
+        self.index: int | None = None  # the one slice of a volume that the outcome is of
         self.note, self.failed = "", False
 
     def close(self) -> None:
@@ -83,33 +84,51 @@ class Session:
             sampling: of a generator.
             report: takes the share that is done, from 0 to 1.
         """
-        self.outcome, self.note, self.failed = None, "", False
+        self.outcome, self.index, self.note, self.failed = None, None, "", False
         self._try(lambda: self._run(index, sampling, report))
 
     def _run(self, index: int | None, sampling: Sampling, report: Report) -> None:
         if self.bundle.generates:
             self.outcome = run_generator(self.bundle, sampling, self.limits, report)
             return
-        if self.case is None:
+        if self.case is None or self.image is None:
             raise ValueError("there is no image; expected a case or an upload: choose one")
         results = self.folder / "results"
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
         self.outcome = run_case(self.bundle, self.case, index, results, self.limits, report)
-        self.scene = self.outcome.scene
+        self.index = index if self.image.is_volume and self.bundle.spatial_dims == 2 else None
+
+    def seen(self, plane: str, index: int) -> Scene | None:
+        """What there is to see of a slice: what came of the run, beyond the one slice that it was of the image."""
+        result = None if self.outcome is None else self.outcome.scene
+        beyond = self.index is not None and (plane, index) != ("axial", self.index)
+        return self.image if result is None or beyond else result
+
+    def depth(self, plane: str) -> int:
+        """The number of slices of a plane."""
+        return 1 if self.image is None else self.image.depth(plane)
+
+    def first_index(self, plane: str) -> int:
+        """The slice that a plane opens at."""
+        if self.index is not None and plane == "axial":
+            return self.index
+        scene = self.seen(plane, -1)
+        return 0 if scene is None else scene.first_index(plane)
 
     def pictures(
         self, plane: str, index: int, opacity: float, shown: Collection[int] | None
     ) -> list[tuple[str, np.ndarray]]:
         """The captions and pictures to show, none without an image; see :func:`flemme_monai.demo.views.pictures`."""
-        return [] if self.scene is None else pictures(self.scene, plane, index, opacity, shown)
+        scene = self.seen(plane, index)
+        return [] if scene is None else pictures(scene, plane, index, opacity, shown)
 
     def _new_image(self, choose: Callable[[], Case]) -> None:
         self.clear()
 
         def read() -> None:
             case = choose()
-            self.scene = preview(self.bundle, case)
+            self.image = preview(self.bundle, case)
             self.case = case
 
         self._try(read)

@@ -13,7 +13,8 @@ from image_files import write_nifti, write_picture
 
 from flemme_monai.data.reading import read_image
 from flemme_monai.demo.limits import Limits
-from flemme_monai.demo.runs import Outcome, Sampling, class_dice, class_masks, preview, run_case, run_generator
+from flemme_monai.demo.measures import class_dice, class_masks
+from flemme_monai.demo.runs import Outcome, Sampling, preview, run_case, run_generator
 from flemme_monai.demo.served import ServedBundle
 
 

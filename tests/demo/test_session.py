@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Make
-from image_files import random_picture, write_picture
+from image_files import random_picture, write_nifti, write_picture
 
 from flemme_monai.demo import session as session_module
 from flemme_monai.demo.limits import Limits
@@ -82,7 +82,7 @@ def test_clear_forgets_the_image_and_removes_its_files(visitor: Session, tmp_pat
     assert list(visitor.folder.rglob("*.png"))
     visitor.clear()
     assert not list(visitor.folder.iterdir())
-    assert (visitor.scene, visitor.outcome, visitor.note) == (None, None, "")
+    assert (visitor.image, visitor.outcome, visitor.note) == (None, None, "")
 
 
 def test_another_image_takes_the_last_result_away(visitor: Session, tmp_path: Path) -> None:
@@ -109,6 +109,16 @@ def test_what_is_unexpected_is_logged_and_not_shown(
 def test_no_markup_of_a_file_s_name_reaches_the_page(visitor: Session) -> None:
     visitor.note, visitor.failed = message(ValueError("<script>x</script>")), True
     assert "<script>" not in note_html(visitor)
+
+
+def test_of_one_slice_the_result_is_seen_and_of_all_others_the_image(visitor: Session, tmp_path: Path) -> None:
+    visitor.upload([str(write_nifti(tmp_path / "a.nii", np.random.RandomState(0).rand(32, 32, 5)))])
+    visitor.run(3, Sampling(), lambda share: None)
+    assert [len(visitor.pictures("axial", index, 0.5, None)) for index in (2, 3)] == [1, 2]
+    assert len(visitor.pictures("coronal", 3, 0.5, None)) == 1
+    assert (visitor.depth("axial"), visitor.first_index("axial"), visitor.first_index("coronal")) == (5, 3, 16)
+    visitor.run(None, Sampling(), lambda share: None)
+    assert [len(visitor.pictures("axial", index, 0.5, None)) for index in (2, 3)] == [2, 2]
 
 
 def test_measures_and_table_are_html(visitor: Session, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_picture_is_copied_under_a_safe_name(tmp_path: Path, suffix: str) -> N
 def test_a_series_becomes_a_folder_and_other_files_with_it_are_refused(tmp_path: Path) -> None:
     paths = write_slices(tmp_path / "ct", np.zeros((4, 5, 3), np.int16))
     taken = take_upload(paths, tmp_path / "mine", Limits())
-    assert read_image(taken).shape == (1, 4, 5, 3)
+    assert read_image(taken).shape == (1, 5, 4, 3)
     picture = write_picture(tmp_path / "a.png", random_picture())
     with pytest.raises(ValueError, match=r"a.png: is one of 4 files and no DICOM"):
         take_upload([*paths, picture], tmp_path / "mine", Limits())
