@@ -18,6 +18,7 @@ COMMANDS = {
     "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
+    "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
 }
 

@@ -92,7 +92,7 @@ class WindowInferer(SlidingWindowInferer):
                 for image, image_context in zip(convert_to_tensor(inputs).split(1), context.split(1), strict=True)
             ]
             return convert_to_dst_type(torch.cat(outputs), inputs, dtype=outputs[0].dtype)[0]
-        with StepProgress(self._num_windows(inputs), "windows", self.show_progress) as progress:
+        with StepProgress(self.num_windows(inputs), "windows", self.show_progress) as progress:
 
             def predict(windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
                 output = self._predict(network, windows, *args, **kwargs)
@@ -119,7 +119,8 @@ class WindowInferer(SlidingWindowInferer):
         sizes = (*self.sizes, 1) if self._is_sliced(inputs) else self.sizes
         return fall_back_tuple(sizes, inputs.shape[2:])
 
-    def _num_windows(self, inputs: torch.Tensor) -> int:
+    def num_windows(self, inputs: torch.Tensor) -> int:
+        """How many windows the network sees of ``inputs`` (B, C, *S)."""
         roi_size = self._roi_size(inputs)
         size = [max(length, window) for length, window in zip(inputs.shape[2:], roi_size)]
         return len(inputs) * len(window_places(size, roi_size, self.overlap))
