@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-NEIGHBOURS = 20
-
 
 def alignment(first: torch.Tensor, second: torch.Tensor) -> float:
     """The mean squared distance of features of two views, on the unit sphere (Wang and Isola, ICML 2020, alpha = 2).
@@ -59,7 +57,7 @@ def neighbour_recall(
     reference_classes: torch.Tensor,
     queries: torch.Tensor,
     query_classes: torch.Tensor,
-    k: int = NEIGHBOURS,
+    k: int = 20,
 ) -> float:
     """The share of features whose nearest neighbours have their class (a k-NN probe, Wu et al., CVPR 2018).
 
@@ -67,7 +65,7 @@ def neighbour_recall(
 
     Args:
         reference: (N, F).
-        reference_classes: (N,), at least two different ones.
+        reference_classes: (N,).
         queries: (M, F).
         query_classes: (M,).
         k: neighbours, or all of the reference if they are fewer.

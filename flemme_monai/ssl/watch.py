@@ -30,6 +30,7 @@ from .features import Pretraining, feature_map
 
 COLLAPSED = 0.01
 BATCH_SIZE = 16
+NEIGHBOURS = 20
 POSITIONS_PER_CLASS = 500
 PICTURE = "features.png"
 _logger = logging.getLogger(__name__)
@@ -148,10 +149,11 @@ class WatchFeatures:
             )
             found["alignment"] = alignment(first, second)
         if self._has_labels:
-            reference, known = self._positions("training", device)
-            queries, truth = self._positions("validation", device)
-            if len(known.unique()) > 1:
-                found["knn_recall"] = neighbour_recall(reference, known, queries, truth)
+            reference, known = self._positions("training", device, even=True)
+            queries, truth = self._positions("validation", device, even=False)
+            found["knn_recall"] = neighbour_recall(
+                reference, known, queries, truth, k=min(NEIGHBOURS, len(known) // len(known.unique()))
+            )
         return found
 
     def _features(self, images: Sequence[torch.Tensor], device: torch.device | str) -> torch.Tensor:
@@ -169,22 +171,28 @@ class WatchFeatures:
         """Features (N, F, *s) of the crops of a set."""
         return self._features([item["image"] for item in self._items[name]], device)
 
-    def _positions(self, name: str, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (N, F) and classes (N) of positions of labelled images, as many of each class where there are."""
-        items = self._items[name]
+    def _positions(self, name: str, device: torch.device | str, even: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (N, F) and classes (N) of positions of labelled images, by class.
+
+        Args:
+            name: of the set.
+            device: where the network is.
+            even: as many of each class as of the rarest, so that common classes do not outvote it.
+        """
         maps = self._maps(name, device)  # (B, F, *s)
-        classes = main_classes(torch.stack([item["label"] for item in items]), list(maps.shape[2:]))  # (B, *s)
-        features, flat = maps.movedim(1, -1).flatten(0, -2), classes.flatten()
-        generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(flat), generator=generator)
-        chosen = [order[flat[order] == c][:POSITIONS_PER_CLASS] for c in flat.unique()]
-        return features[torch.cat(chosen)], flat[torch.cat(chosen)]
+        labels = torch.stack([item["label"] for item in self._items[name]])
+        features, classes = maps.movedim(1, -1).flatten(0, -2), main_classes(labels, list(maps.shape[2:])).flatten()
+        order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(self.seed))
+        of_each = [order[classes[order] == c] for c in classes.unique()]
+        most = min([POSITIONS_PER_CLASS, *(len(places) for places in of_each if even)])
+        chosen = torch.cat([places[:most] for places in of_each])
+        return features[chosen], classes[chosen]
 
     def _draw(self, engine: Workflow) -> None:
         if idist.get_rank() != 0:
             return
         if self._has_labels:
-            points, classes = self._positions("validation", engine.state.device)
+            points, classes = self._positions("validation", engine.state.device, even=False)
             figure = plot_tsne(points, classes, noun="positions") if enough_points(PICTURE, len(points)) else None
         else:
             points = self._maps("validation", engine.state.device).flatten(2).mean(2)

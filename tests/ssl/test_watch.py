@@ -22,10 +22,11 @@ from tests.networks import backbone
 VIEWS = Compose([CopyItemsd("image", names="view"), RandGaussianNoised("view", prob=1.0, std=0.5)])
 
 
-@pytest.fixture(autouse=True)
-def _few_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A t-SNE takes seconds of more."""
-    monkeypatch.setattr("flemme_monai.ssl.watch.POSITIONS_PER_CLASS", 20)
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes seconds."""
+    monkeypatch.setattr("flemme_monai.handlers.history.History._draw", lambda self, engine: None)
+    monkeypatch.setattr("flemme_monai.ssl.watch.WatchFeatures._draw", lambda self, engine: None)
 
 
 def dataset(count: int, labels: bool = True, size: tuple[int, ...] = (24, 40)) -> CaseDataset:
@@ -67,7 +68,8 @@ def run(folder: Path, epochs: int = 2, labels: bool = True, **settings) -> tuple
     return history, trainer
 
 
-def test_numbers_join_the_rows_of_the_history(tmp_path):
+def test_numbers_join_the_rows_of_the_history(tmp_path, monkeypatch):
+    monkeypatch.setattr("flemme_monai.ssl.watch.POSITIONS_PER_CLASS", 20)
     history, _ = run(tmp_path)
     names = {"uniformity", "feature_std", "alignment", "knn_recall"}
     assert [names & row.keys() for row in history.rows] == [names, names]
@@ -77,11 +79,13 @@ def test_numbers_join_the_rows_of_the_history(tmp_path):
     assert (tmp_path / "features.png").is_file()
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_an_interval_leaves_epochs_out(tmp_path):
     history, _ = run(tmp_path, epochs=3, interval=2)
     assert ["uniformity" in row for row in history.rows] == [False, True, False]
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_watching_changes_no_training(tmp_path):
     watched = run(tmp_path / "a")[1].network.state_dict()
     other = run(tmp_path / "b", interval=9)[1].network.state_dict()
@@ -97,11 +101,13 @@ def test_without_labels_the_probe_is_left_out_and_said_so(tmp_path, caplog):
     assert (tmp_path / "features.png").is_file()  # of whole images
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_without_views_alignment_is_left_out(tmp_path):
     history, _ = run(tmp_path, epochs=1, views=None)
     assert "alignment" not in history.rows[0]
 
 
+@pytest.mark.usefixtures("_no_pictures")
 def test_the_untrained_network_is_the_yardstick(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         run(tmp_path, epochs=1)
@@ -151,6 +157,19 @@ def test_the_probe_is_1_for_features_that_are_the_classes_and_a_guess_for_noise(
     noise = torch.Generator().manual_seed(0)
     guess = measured(tmp_path, lambda image: torch.randn(len(image), 8, 4, 4, generator=noise))["knn_recall"]
     assert 0.3 < guess < 0.7
+
+
+def test_a_rare_class_is_not_outvoted(tmp_path):
+    network = Given(lambda image: torch.nn.functional.avg_pool2d(image, 2))
+    handler = watch(network, tmp_path, max_images=12)
+    engine = SupervisedTrainer(torch.device("cpu"), 1, [], network, torch.optim.SGD([nn.Parameter()]), nn.L1Loss())
+    handler._start(engine)
+    for item in handler._items["training"]:
+        item["label"] = torch.zeros_like(item["label"])
+        item["label"][:, :2, :4] = 1
+    classes = handler._positions("training", "cpu", even=True)[1]
+    assert classes.bincount().tolist() == [24, 24]  # 2 of 64 positions in each of 12 images are of class 1
+    assert handler._positions("training", "cpu", even=False)[1].bincount().tolist() == [500, 24]
 
 
 def test_views_are_the_same_at_every_epoch_and_seeded_apart_from_the_training(tmp_path):
