@@ -54,10 +54,7 @@ def test_any_encoder_reconstructs_and_every_parameter_that_learns_gets_a_gradien
     assert {name.split(".")[1] for name in names - learning} == (set() if head == "decoder" else {"decoder"})
 
 
-@pytest.mark.parametrize(
-    "key",
-    [key if key in ("setr", "unetr", "nnunet") else pytest.param(key, marks=pytest.mark.slow) for key in NETWORKS],
-)
+@pytest.mark.parametrize(("key", "head"), table(list(product(NETWORKS, HEADS)), CORE_NETWORKS))
 def test_any_network_reconstructs(key, head):
     patch_size = None if key in ("setr", "unetr") else 4
     network = MaskedImageModel(foreign.backbone(key, 2), head=head, patch_size=patch_size)
