@@ -60,7 +60,7 @@ def psnr(image: torch.Tensor, target: torch.Tensor) -> str:
     """The peak signal-to-noise ratio of images (C, *S) in 0..1."""
     from monai.metrics import PSNRMetric
 
-    return f"{PSNRMetric(1.0)(_plain(image), _plain(target)).item():.2f} dB"
+    return f"{float(torch.as_tensor(PSNRMetric(1.0)(_plain(image), _plain(target)))):.2f} dB"
 
 
 def image_scores(image: torch.Tensor, target: torch.Tensor) -> dict[str, str]:
@@ -71,7 +71,7 @@ def image_scores(image: torch.Tensor, target: torch.Tensor) -> dict[str, str]:
     flat = image.shape[-1] == 1 and image.ndim == 4
     pair = [_plain(array)[..., 0] if flat else _plain(array) for array in (image, target)]
     if min(pair[0].shape[2:]) >= 11:  # the metric's window
-        scores["SSIM"] = f"{SSIMMetric(pair[0].ndim - 2)(*pair).item():.4f}"
+        scores["SSIM"] = f"{float(torch.as_tensor(SSIMMetric(pair[0].ndim - 2)(*pair))):.4f}"
     scores["mean error"] = f"{(pair[0] - pair[1]).abs().mean().item():.4f}"
     return scores
 

@@ -73,6 +73,8 @@ class ServedBundle:
         self.config = self._parser()
         self.dataset_dir = self._dataset_dir(dataset_dir)
         self._lock = threading.Lock()
+        # made before several visitors ask for them at once, which a parser is not made for
+        self._before, self._after = self.setting("preprocessing"), self.setting("postprocessing")
 
     def _parser(self, **settings: Any) -> ConfigParser:
         parser = read_stack(self.folder, ("inference",))
@@ -169,7 +171,7 @@ class ServedBundle:
             FileNotFoundError: If a file is missing.
             ValueError: If a file is unreadable or does not fit the network.
         """
-        steps = self.config.get_parsed_content("preprocessing").transforms
+        steps = self._before.transforms
         last = next(i for i, step in enumerate(steps) if isinstance(step, CheckCased))
         with _causes():
             return Compose(steps[: last + 1])(dict(case))
@@ -182,12 +184,12 @@ class ServedBundle:
             ValueError: If a file is unreadable or does not fit the network.
         """
         with _causes():
-            return self.config.get_parsed_content("preprocessing")(dict(case))
+            return self._before(dict(case))
 
     def postprocess(self, item: dict[str, Any]) -> dict[str, Any]:
         """A prediction ``pred`` (C, *S) of ``image`` back on the grid of the file."""
         with _causes():
-            return self.config.get_parsed_content("postprocessing")(item)
+            return self._after(item)
 
     def inferer(self, **settings: Any) -> tuple[Any, ConfigParser]:
         """A new inferer under settings that differ for a run, and the parser that made it."""
