@@ -14,6 +14,7 @@ from .groups import few
 
 Case = dict[str, Any]
 POSTFIX = "seg"  # of label maps that inference writes
+SUBMISSION = "submission.csv"  # of multi-label masks
 
 
 def safe_name(name: str) -> str:

@@ -9,7 +9,7 @@ from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadL
 from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
-from .resize import ResizeImaged
+from .resize import ResizeCased, ResizeImaged
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -30,6 +30,7 @@ __all__ = [
     "LoadPredictiond",
     "OrientVolumesd",
     "RandAffineCropd",
+    "ResizeCased",
     "ResizeImaged",
     "SplitMeanStdd",
     "UndersampleKspaced",

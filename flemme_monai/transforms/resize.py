@@ -48,3 +48,30 @@ class ResizeImaged(MapTransform):
             linear = "bilinear" if len(before) == 2 else "trilinear"
             out[key] = Resize(size, mode="area" if shorter else linear)(out[key])
         return out
+
+
+class ResizeCased(MapTransform):
+    """An image resized as :class:`ResizeImaged` does it, and the label beside it by its nearest pixels.
+
+    Args:
+        keys: keys of the image and the label, which may be missing, (C, *S).
+        spatial_size, spatial_dims: as of :class:`ResizeImaged`.
+    """
+
+    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int] | int, spatial_dims: int) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        self.image_key, *self.label_keys = self.keys
+        self.resize_image = ResizeImaged(self.image_key, spatial_size, spatial_dims)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """``data`` with image and label of the new size.
+
+        Raises:
+            ValueError: If the image has fewer axes than ``spatial_size``.
+        """
+        out = self.resize_image(data)
+        size = out[self.image_key].shape[1:]
+        for key in self.label_keys:
+            if key in out:
+                out[key] = Resize(size, mode="nearest-exact")(out[key])
+        return out
