@@ -6,15 +6,14 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from .files import image_stem, is_junk, list_images
+from .files import is_junk, list_images, safe_name
 from .masks import to_label_map
-from .matching import Case, composed, instance_masks, match_labels
+from .matching import Case, composed, match_labels
 from .reading import Stored, displacement, meta_of, read_masks
 from .run_length import decode
 
@@ -61,7 +60,7 @@ def load_class_masks(masks: ClassMasks, image: MetaTensor) -> MetaTensor:
 
     Args:
         masks: where they are.
-        image: (C, *S) as its file has it, of whose grid codes and missing masks are.
+        image: (C, *S), with the ``spatial_shape`` of its file, whose grid is that of codes.
 
     Returns:
         (classes, *S) uint8, 0 and 1, with the meta of the first file, or that of the image without files.
@@ -70,39 +69,45 @@ def load_class_masks(masks: ClassMasks, image: MetaTensor) -> MetaTensor:
         FileNotFoundError: If a file is missing.
         ValueError: If a mask is unreadable, malformed, or of another size than the others.
     """
-    channels: list[np.ndarray] = []
-    meta: dict[str, Any] | None = None
-    grid = tuple(image.meta["spatial_shape"]) if "spatial_shape" in image.meta else tuple(image.shape[1:])
+    channels: list[np.ndarray | None] = []
+    first: tuple[str, Stored] | None = None
     for source in masks.sources:
         if source is None:
-            channels.append(np.zeros(grid, np.uint8))
+            channels.append(None)
         elif isinstance(source, Code):
-            if len(grid) != 2:
-                raise ValueError(f"{source.where}: is the code of a volume; expected a 2D image: store masks as files")
-            width, height = grid
-            channels.append(decode(source.text, (height, width), source.where).T)
+            channels.append(_decoded(source, image))
         else:
             stored = read_masks(source)
-            first = source if isinstance(source, str) else source[0]
-            labels = to_label_map(stored.array, first, 2)[0]
-            _check_grid(labels, stored, first, image, grid)
-            channels.append(labels)
-            meta = meta or meta_of(stored, first)
-    found = np.stack(channels)
-    return MetaTensor(torch.from_numpy(found), meta=dict(image.meta) if meta is None else meta)
+            name = source if isinstance(source, str) else source[0]
+            first = first or (name, stored)
+            _check_grid(name, stored, *first)
+            channels.append(to_label_map(stored.array, name, 2)[0])
+    grid = tuple(int(n) for n in image.meta.get("spatial_shape", image.shape[1:]))
+    shape = next((channel.shape for channel in channels if channel is not None), grid)
+    found = np.stack([np.zeros(shape, np.uint8) if channel is None else channel for channel in channels])
+    meta = dict(image.meta) if first is None else meta_of(first[1], first[0])
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(found)), meta=meta)
 
 
-def _check_grid(labels: np.ndarray, stored: Stored, name: str, image: MetaTensor, grid: Sequence[int]) -> None:
-    if labels.shape != tuple(grid):
+def _decoded(code: Code, image: MetaTensor) -> np.ndarray:
+    """The mask (W, H) of a code."""
+    grid = tuple(int(n) for n in image.meta.get("spatial_shape", image.shape[1:]))
+    if len(grid) != 2:
+        raise ValueError(f"{code.where}: is the code of a volume; expected a 2D image: store masks as files")
+    width, height = grid
+    return decode(code.text, (height, width), code.where).T
+
+
+def _check_grid(name: str, stored: Stored, first_name: str, first: Stored) -> None:
+    shape, expected = stored.array.shape[1:], first.array.shape[1:]
+    if shape != expected:
         raise ValueError(
-            f"{name}: has the shape {labels.shape}; expected {tuple(int(n) for n in grid)}, that of its image "
-            f"{image.meta.get('filename_or_obj', '')}: mend the mask"
+            f"{name}: has the shape {shape}; expected {expected}, that of {first_name}, a mask of the same image"
         )
-    shift = displacement(stored.affine, np.asarray(image.meta["original_affine"]), grid) if labels.ndim == 3 else 0.0
+    shift = displacement(stored.affine, first.affine, shape)
     if shift > 0.5:
         raise ValueError(
-            f"{name}: lies {shift:.1f} voxels off its image {image.meta.get('filename_or_obj', '')} (the affines "
-            "differ); resample the mask onto the image"
+            f"{name}: lies {shift:.1f} voxels off {first_name} (the affines differ); resample one onto the other"
         )
 
 
@@ -153,28 +158,35 @@ def _paths(label: str | list[str]) -> list[str]:
 
 
 def class_names(
-    cases: Iterable[Case], given: Sequence[str] | None = None, num_classes: int | None = None
+    cases: Iterable[Case],
+    given: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    multi_label: bool = False,
 ) -> list[str] | None:
-    """The names of the classes of multi-label cases.
+    """The names of classes.
 
     Args:
         cases: the cases.
         given: names that a setting gives.
-        num_classes: number of the classes; without, that of the names is not checked.
+        num_classes: number of the classes, of label maps with the background; None: any.
+        multi_label: whether the cases have a mask of each class; these have names in any case.
 
     Returns:
-        The names: those given, those of the cases' masks, else None.
+        The names: those given, those of the cases' masks, of other masks "1", "2", ..., of label maps None.
 
     Raises:
         ValueError: If the names given are not as many as the classes.
     """
     if given is not None:
-        if isinstance(given, str) or (num_classes is not None and len(given) != num_classes):
+        if isinstance(given, str) or num_classes not in (None, len(given)):
             raise ValueError(
                 f"class_names is {given!r}; expected {num_classes} names, one of each class: give a list of as many"
             )
         return [str(name) for name in given]
-    return next((list(case["label"].names) for case in cases if isinstance(case.get("label"), ClassMasks)), None)
+    found = next((case["label"].names for case in cases if isinstance(case.get("label"), ClassMasks)), None)
+    if found is None and multi_label and num_classes is not None:
+        return [str(i + 1) for i in range(num_classes)]
+    return None if found is None else list(found)
 
 
 def check_class_names(cases: Iterable[Case], given: Sequence[str] | None) -> None:
@@ -188,25 +200,7 @@ def check_class_names(cases: Iterable[Case], given: Sequence[str] | None) -> Non
         raise ValueError(f"class_names is {list(given)}; expected {known}, the data's: leave it out, or rename these")
 
 
-def predicted_masks(folder: Path, case: str, names: Sequence[str]) -> ClassMasks:
-    """The files of a case's predictions, ``<class>/<case>`` with any image's suffix.
-
-    Raises:
-        ValueError: If a class has no file of the case, or several.
-    """
-    sources: list[str | list[str] | Code | None] = []
-    for name in names:
-        path = folder / name / case
-        found = sorted(p for p in path.parent.glob("*") if image_stem(p) == path.name) if path.parent.is_dir() else []
-        if len(found) != 1:
-            raise ValueError(
-                f"{path}: there are {len(found)} files of this prediction; expected one with an image's suffix: predict "
-                "it, or remove the others"
-            )
-        sources.append(instance_masks(found))
-    return ClassMasks(tuple(names), tuple(sources))
-
-
 def case_file(folder: str | os.PathLike, case: str, name: str, suffix: str) -> Path:
-    """The file of a case's prediction of a class."""
-    return Path(folder, name, *case.split("/")[:-1], case.split("/")[-1] + suffix)
+    """The file of a case's prediction of a class, ``<class>/<case>``."""
+    *folders, last = map(safe_name, (name, *case.split("/")))
+    return Path(folder, *folders, last + suffix)

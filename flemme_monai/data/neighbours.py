@@ -91,7 +91,7 @@ def with_neighbours(cases: Sequence[Case], neighbour_slices: int) -> None:
 
 
 def stack_neighbours(volume: torch.Tensor, neighbour_slices: int) -> torch.Tensor:
-    """A volume (C, H, W, D) with the channels of each slice and its neighbours, in the order of :func:`with_neighbours`.
+    """A volume (C, H, W, D) with the channels of each slice and its neighbours, as :func:`with_neighbours` orders them.
 
     Args:
         volume: the volume.

@@ -36,7 +36,8 @@ def decode(code: str, shape: Sequence[int], where: str) -> np.ndarray:
     for start_word, length_word in zip(words[::2], words[1::2]):
         if not (start_word.isascii() and start_word.isdigit() and length_word.isascii() and length_word.isdigit()):
             raise ValueError(
-                f"{where}: the code has the run '{start_word} {length_word}'; expected two whole numbers: mend that line"
+                f"{where}: the code has the run '{start_word} {length_word}'; expected two whole numbers: "
+                "mend that line"
             )
         start, length = int(start_word), int(length_word)
         if start < 1 or length < 1:

@@ -112,7 +112,7 @@ class CheckForeground:
 
 
 def absent_classes(dataset: Dataset, num_classes: int, multi_label: bool = False) -> list[int]:
-    """Classes 1, 2, ... that no label map, or no mask, of a data set has; before a ``CaseDataset``'s random transforms."""
+    """Classes 1, 2, ... that no label map, or no mask, of a data set has; before random transforms."""
     absent = set(range(1, num_classes))
     for index in range(len(dataset)):
         if not absent:

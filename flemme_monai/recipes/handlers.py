@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import BEST_WEIGHTS, Config, component
 
 EVALUATOR = "@validate#evaluator"
@@ -126,10 +128,9 @@ def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config 
     return ["%checkpointloader", component("flemme_monai.handlers.Progress", **name), save, run_summary(), *more]
 
 
-def save_case_metrics(class_names: str | None = None) -> Config:
-    """The metrics of each case; ``class_names`` are those of the metrics' columns."""
-    names = {} if class_names is None else {"class_names": class_names}
-    return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir", **names)
+def save_case_metrics(**more: Any) -> Config:
+    """The metrics of each case; ``more`` are further arguments."""
+    return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir", **more)
 
 
 def save_predictions(task: str, postfix: str, **more: str) -> Config:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import MULTI_LABEL, Config, component
 
 FROM_BATCH = "$monai.handlers.from_engine(['pred', 'label'])"
@@ -63,6 +65,26 @@ def confusion(name: str) -> Config:
         compute_sample=True,
         output_transform=FROM_BATCH,
     )
+
+
+def surface(name: str, **arguments: Any) -> Config:
+    """A metric of distances between surfaces, by its class's name."""
+    metric = component(f"flemme_monai.metrics.{name}", include_background=ALL_ARE_FOREGROUND, **arguments)
+    return _metric(metric, FROM_BATCH)
+
+
+def time_saved(**total: bool) -> Config:
+    """Minutes saved, where classes have names and minutes; ``total=`` sums them over the classes."""
+    metric = component(
+        "flemme_monai.metrics.TimeSaved",
+        class_names="@names",
+        table="@time_saved",
+        absent="@time_absent",
+        include_background=ALL_ARE_FOREGROUND,
+        **total,
+    )
+    disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}
+    return {**_metric(metric, FROM_BATCH), **disabled}
 
 
 def psnr(max_val: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:

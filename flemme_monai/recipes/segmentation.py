@@ -25,14 +25,14 @@ from .inference import (
     multi_gpu_training,
 )
 from .metrics import (
-    ALL_ARE_FOREGROUND,
-    FROM_BATCH,
     absent_class,
     confusion,
     deeply_supervised,
     overlap,
     pyramid,
     segmentation_loss,
+    surface,
+    time_saved,
     training_dice,
 )
 from .networks import backbone, network
@@ -49,13 +49,15 @@ from .transforms import invert, keep_largest, load_segmentations, segmentation_t
 
 OUTPUTS = {"num_classes": 4}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
-ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL}).to({DEVICE[1:]})"
+ENSEMBLE = (
+    f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
+    f".to({DEVICE[1:]})"
+)
 SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
 RESIZED_TO = "@image_size if flemme_monai.utils.as_bool(@resize) else None"
-CLASS_NAMES = "flemme_monai.data.class_names({cases}, @class_names, @num_classes)"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
@@ -147,14 +149,24 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
 def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: all metrics of the test cases, predicted or from files."""
     load = load_weights(_disabled_="$bool(@evaluate_folder)")
-    class_names = f"${CLASS_NAMES.format(cases='@validate#dataset#data')}"
     return Workflow(
-        settings={**evaluation_settings(), "overlap": 0.25, **WINDOWS, "evaluate_folder": None},
+        settings={
+            **evaluation_settings(),
+            "overlap": 0.25,
+            **WINDOWS,
+            "evaluate_folder": None,
+            "time_saved": None,
+            "time_absent": "ignore",
+        },
         components={
-            **evaluation_components(evaluation_handlers(save_case_metrics(class_names), load=load)),
+            **evaluation_components(
+                evaluation_handlers(save_case_metrics(class_names="@names", of_cases=["time_saved_total"]), load=load)
+            ),
+            "names": names_of_classes("@datalist['test']"),
             "resized_to": f"$None if @evaluate_folder else {RESIZED_TO}",
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
-            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder)",
+            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
+            f"@names if {MULTI_LABEL} else None)",
             "validate#inferer": label_windows(argmax=f"$not {MULTI_LABEL}"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
@@ -173,17 +185,14 @@ def evaluation() -> Workflow:
                 "absent_class_mm3": absent_class("mm3"),
                 "recall": confusion("recall"),
                 "precision": confusion("precision"),
-                "surface_distance": component(
-                    "monai.handlers.SurfaceDistance",
-                    include_background=ALL_ARE_FOREGROUND,
-                    symmetric=True,
-                    output_transform=FROM_BATCH,
-                ),
-                "hausdorff95": component(
-                    "monai.handlers.HausdorffDistance",
-                    include_background=ALL_ARE_FOREGROUND,
-                    percentile=95,
-                    output_transform=FROM_BATCH,
+                "surface_distance": surface("SurfaceDistance", symmetric=True),
+                "hausdorff95": surface("HausdorffDistance", percentile=95),
+                "time_saved": time_saved(),
+                "time_saved_total": time_saved(total=True),
+                "bce": component(
+                    "flemme_monai.handlers.ValidationLoss",
+                    _disabled_=f"$not {MULTI_LABEL} or bool(@evaluate_folder)",
+                    loss=component("flemme_monai.losses.SegmentationLoss", terms=["bce"], multi_label=True),
                 ),
             },
         },
@@ -265,11 +274,16 @@ def check_foreground() -> Config:
     )
 
 
+def names_of_classes(cases: str) -> str:
+    """The names of the classes: those that are set, or those of the cases' masks."""
+    return f"$flemme_monai.data.class_names({cases}, @class_names, @num_classes, {MULTI_LABEL})"
+
+
 def save_masks() -> Config:
     """Write the masks of classes that may overlap."""
     return component(
         "flemme_monai.handlers.SaveClassMasks",
         _disabled_=f"$not {MULTI_LABEL}",
         output_dir="@output_dir",
-        class_names=f"${CLASS_NAMES.format(cases='@datalist')}",
+        class_names=names_of_classes("@datalist"),
     )

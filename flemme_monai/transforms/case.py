@@ -151,14 +151,20 @@ def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: Meta
             f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "
             f"its image {name}"
         )
-    if image.ndim == 4:
-        shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
-        if shift > 0.5:
-            raise ValueError(
-                f"{label_name}: lies {shift:.1f} voxels off its image {name} (the affines differ); "
-                "resample the mask onto the image, or copy the image's affine when the voxels do match"
-            )
+    _check_place(label, image)
     return _like(label, classes.contiguous())
+
+
+def _check_place(label: MetaTensor, image: MetaTensor) -> None:
+    """Refuse a label that lies elsewhere than its image, a volume."""
+    if image.ndim != 4:
+        return
+    shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
+    if shift > 0.5:
+        raise ValueError(
+            f"{_name(label, 'the label')}: lies {shift:.1f} voxels off its image {_name(image)} (the affines differ); "
+            "resample the mask onto the image, or copy the image's affine when the voxels do match"
+        )
 
 
 def fitting_masks(label: MetaTensor, num_classes: int, image: MetaTensor) -> MetaTensor:
@@ -182,6 +188,7 @@ def fitting_masks(label: MetaTensor, num_classes: int, image: MetaTensor) -> Met
             f"{name}: has masks of {tuple(masks.shape)}; expected {(num_classes, *image.shape[1:])}, one of each class "
             f"on the grid of {_name(image)}: set num_classes, or mend the masks"
         )
+    _check_place(label, image)
     if not ((masks == 0) | (masks == 1)).all():
         raise ValueError(f"{name}: the masks have values beside 0 and 1; expected these alone: mend the masks")
     return _like(label, masks.to(torch.uint8).contiguous())
@@ -197,8 +204,8 @@ def spacing_affine(pixel_size: NamedSize, image: MetaTensor, name: str) -> torch
     size = tuple(image.shape[1:])
     if size not in ((first, second), (second, first)):
         raise ValueError(
-            f"{name}: has {size[0]}x{size[1]} pixels; expected {first}x{second}, as its name says: rename it, or put back "
-            "the image"
+            f"{name}: has {size[0]}x{size[1]} pixels; expected {first}x{second}, as its name says: rename it, or put "
+            "back the image"
         )
     along = spacings if size == (first, second) else spacings[::-1]
     return torch.diag(torch.tensor([*along, 1.0, 1.0], dtype=torch.float64))

@@ -13,8 +13,9 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
+from ..data.class_masks import ClassMasks
 from ..inferers.slabs import label_dtype
-from .case import cut_slab, fitting_labels
+from .case import cut_slab, fitting_labels, fitting_masks
 from .load import EnsureChannelAxisd, LoadLabeld, OrientVolumesd
 
 
@@ -147,7 +148,7 @@ def foreground_labels(labels: int | str | Sequence[int], num_classes: int) -> li
 class LoadPredictiond(MapTransform):
     """Puts the label map of a file of predictions in the place of what a network gives, on the image's grid.
 
-    The file is that of ``flemme_monai.data.with_predictions``, and is checked as a case's label is.
+    The file is that of ``flemme_monai.data.with_predictions``, and is checked as a case's label is; so are masks.
 
     Args:
         keys: key that gets the label map.
@@ -162,7 +163,7 @@ class LoadPredictiond(MapTransform):
         self.load = LoadLabeld("prediction")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with the label map (1, *S) of ``data["prediction"]``.
+        """``data`` with the label map (1, *S), or the masks (C, *S), of ``data["prediction"]``.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -172,11 +173,14 @@ class LoadPredictiond(MapTransform):
         image, slab = out[self.image_key], out.get("prediction_slab")
         add_axis = EnsureChannelAxisd("prediction", image.ndim - 1)
         for key in self.keys:
-            loaded: dict[Hashable, Any] = {"prediction": out["prediction"]}
+            loaded: dict[Hashable, Any] = {"prediction": out["prediction"], "image": image}
             loaded = add_axis(self.load(loaded))
             given = cast("MetaTensor", OrientVolumesd("prediction")(loaded)["prediction"])
             if slab is not None:
                 given = cut_slab(given, [int(plane) for plane in slab], str(out["prediction"]))
-            labels = fitting_labels(given, self.num_classes, None, image)
+            if isinstance(out["prediction"], ClassMasks):
+                labels = fitting_masks(given, self.num_classes, image)
+            else:
+                labels = fitting_labels(given, self.num_classes, None, image)
             out[key] = convert_to_dst_type(labels.as_tensor(), image, dtype=labels.dtype)[0]
         return out
