@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ class ClassMasks:
     def codes(self) -> list[str]:
         """The texts of the codes among them."""
         return [source.text for source in self.sources if isinstance(source, Code)]
+
+    def as_text(self) -> str:
+        """All of it as JSON, which a batch can hold."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_text(cls, text: str) -> ClassMasks:
+        """The masks that :meth:`as_text` has written."""
+        found = json.loads(text)
+        sources = [Code(**source) if isinstance(source, dict) else source for source in found["sources"]]
+        return cls(tuple(found["names"]), tuple(sources))
 
 
 def load_class_masks(masks: ClassMasks, image: MetaTensor) -> MetaTensor:

@@ -16,6 +16,7 @@ from .groups import few
 
 Case = dict[str, Any]
 POSTFIX = "seg"  # of label maps that inference writes
+MASKS = "prediction_masks"  # the key of predictions that are masks of each class
 SUBMISSION = "submission.csv"  # of multi-label masks
 
 
@@ -55,7 +56,8 @@ def with_predictions(
             or is a file of run-length codes such as ``submission.csv``; None: predictions are label maps.
 
     Returns:
-        The cases, with ``prediction``, a path, and the ``prediction_slab`` of those that are a slab of a volume.
+        The cases, with ``prediction``, a path, or ``prediction_masks``, a text of :class:`ClassMasks`, and the
+        ``prediction_slab`` of those that are a slab of a volume.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -154,4 +156,5 @@ def _with_codes(cases: Sequence[Case], table: Path, names: Sequence[str]) -> lis
 
 def _with_prediction(case: Case, prediction: Path | ClassMasks) -> Case:
     slab = {"prediction_slab": case["slab"]} if "slab" in case else {}
-    return {**case, "prediction": str(prediction) if isinstance(prediction, Path) else prediction, **slab}
+    found = {"prediction": str(prediction)} if isinstance(prediction, Path) else {MASKS: prediction.as_text()}
+    return {**case, **found, **slab}

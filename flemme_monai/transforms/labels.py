@@ -14,6 +14,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
 from ..data.class_masks import ClassMasks
+from ..data.predictions import MASKS
 from ..inferers.slabs import label_dtype
 from .case import cut_slab, fitting_labels, fitting_masks
 from .load import EnsureChannelAxisd, LoadLabeld, OrientVolumesd
@@ -163,7 +164,7 @@ class LoadPredictiond(MapTransform):
         self.load = LoadLabeld("prediction")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with the label map (1, *S), or the masks (C, *S), of ``data["prediction"]``.
+        """``data`` with the label map (1, *S) of ``prediction``, or the masks (C, *S) of ``prediction_masks``.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -172,13 +173,14 @@ class LoadPredictiond(MapTransform):
         out = dict(data)
         image, slab = out[self.image_key], out.get("prediction_slab")
         add_axis = EnsureChannelAxisd("prediction", image.ndim - 1)
+        prediction = ClassMasks.of_text(out[MASKS]) if MASKS in out else out["prediction"]
         for key in self.keys:
-            loaded: dict[Hashable, Any] = {"prediction": out["prediction"], "image": image}
+            loaded: dict[Hashable, Any] = {"prediction": prediction, "image": image}
             loaded = add_axis(self.load(loaded))
             given = cast("MetaTensor", OrientVolumesd("prediction")(loaded)["prediction"])
             if slab is not None:
-                given = cut_slab(given, [int(plane) for plane in slab], str(out["prediction"]))
-            if isinstance(out["prediction"], ClassMasks):
+                given = cut_slab(given, [int(plane) for plane in slab], str(prediction))
+            if isinstance(prediction, ClassMasks):
                 labels = fitting_masks(given, self.num_classes, image)
             else:
                 labels = fitting_labels(given, self.num_classes, None, image)

@@ -8,6 +8,7 @@ import pytest
 from gi_files import loaded, split, write_class_masks, write_gi
 
 from flemme_monai.data import class_names, inference_list, with_predictions
+from flemme_monai.data.class_masks import ClassMasks
 
 
 def test_a_folder_per_class_is_a_channel_per_class(tmp_path):
@@ -16,7 +17,8 @@ def test_a_folder_per_class_is_a_channel_per_class(tmp_path):
     bone, skin = first.as_tensor().mT
     assert bone[0].tolist() == [1, 1, 1, 0, 0, 0]
     assert skin[0].tolist() == [0, 0, 1, 1, 1, 0]
-    assert last[0].any() and not last[1].any()  # without a file it is not there
+    assert last[0].any()
+    assert not last[1].any()
     assert class_names(cases["train"]) == ["bone", "skin"]
 
 
@@ -90,7 +92,11 @@ def test_predictions_are_found_by_class_and_case(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     found = with_predictions(parts, "test", tmp_path / "found", names)
-    assert found[0]["prediction"].files[1].endswith("found/small_bowel/case3/case3_day0_slice_0001.png")
+    assert (
+        ClassMasks.of_text(found[0]["prediction_masks"])
+        .files[1]
+        .endswith("found/small_bowel/case3/case3_day0_slice_0001.png")
+    )
     path.unlink()
     with pytest.raises(ValueError, match=r"has 0 files stomach/case3/case3_day0_slice_0002 with an image's suffix"):
         with_predictions(parts, "test", tmp_path / "found", names)
@@ -103,7 +109,7 @@ def test_predictions_are_read_from_a_submission(tmp_path):
     table = tmp_path / "submission.csv"
     table.write_text((folder / "train.csv").read_text().replace("segmentation", "predicted"))
     found = with_predictions(parts, "test", table, names)
-    assert found[0]["prediction"].codes == ["2 3", "3 3", ""]
+    assert ClassMasks.of_text(found[0]["prediction_masks"]).codes == ["2 3", "3 3", ""]
     table.write_text("\n".join(table.read_text().splitlines()[:-1]))
     with pytest.raises(ValueError, match=r"submission\.csv: has no line of stomach of case3_day0_slice_0002"):
         with_predictions(parts, "test", table, names)

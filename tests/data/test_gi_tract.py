@@ -18,7 +18,8 @@ def test_a_slice_has_a_mask_of_each_organ_and_they_may_overlap(tmp_path):
     large, small, stomach = label.as_tensor().mT  # as rows
     assert large[0].tolist() == [0, 1, 1, 1, 0, 0]
     assert small[0].tolist() == [0, 0, 1, 1, 1, 0]
-    assert not large[1:].any() and not stomach.any()
+    assert not large[1:].any()
+    assert not stomach.any()
     assert label.dtype == torch.uint8
 
 
@@ -93,7 +94,8 @@ def test_scans_alone_are_images_of_inference(tmp_path):
     (tmp_path / "train.csv").unlink()
     (tmp_path / "train").rename(tmp_path / "test")
     cases = inference_list(tmp_path, "segmentation", 2, 1, 3, 4, multi_label=True)
-    assert len(cases) == 6 and all("label" not in case for case in cases)
+    assert len(cases) == 6
+    assert all("label" not in case for case in cases)
 
 
 def table(folder):
@@ -165,7 +167,8 @@ def test_a_file_of_another_name_is_refused(tmp_path):
 
 def test_other_tasks_take_the_slices_without_their_masks(tmp_path):
     cases = split(write_gi(tmp_path), task="reconstruction", out_channels=1, multi_label=False)["train"]
-    assert cases and all("label" not in case for case in cases)
+    assert cases
+    assert all("label" not in case for case in cases)
 
 
 def test_a_changed_mask_is_another_label_of_the_recorded_split(tmp_path):

@@ -44,7 +44,7 @@ def test_no_neighbours_change_nothing_and_volumes_stay():
 
 
 def test_images_without_neighbours_are_refused():
-    with pytest.raises(ValueError, match="no image is beside another .*; expected names that end in the slice's"):
+    with pytest.raises(ValueError, match=r"no image is beside another .*; expected names that end in the slice's"):
         with_neighbours(pictures("a", "b"), 1)
     with pytest.raises(ValueError, match="phantom is no file; expected 0"):
         with_neighbours([{"image": torch.zeros(1, 2, 2), "case": "phantom"}], 1)
@@ -58,7 +58,9 @@ def test_volumes_get_the_same_order_of_channels():
 
 
 def test_the_networks_channels_are_those_of_all_slices():
-    assert own_channels(5, 2) == 1 and own_channels(6, 1) == 2 and own_channels(4, 0) == 4
+    assert own_channels(5, 2) == 1
+    assert own_channels(6, 1) == 2
+    assert own_channels(4, 0) == 4
     with pytest.raises(ValueError, match="in_channels is 1 while neighbour_slices is 1; expected a multiple of 3"):
         own_channels(1, 1)
     with pytest.raises(ValueError, match="while spatial_dims is 3; expected 0"):
