@@ -53,7 +53,7 @@ def gi_tract_cases(folder: Path, labels: bool) -> list[Case]:
         ValueError: If train.csv is malformed, or a slice has no line in it.
     """
     table = folder / CSV
-    images = {}
+    images: dict[str, Case] = {}
     for scans in _scans(folder / "train" if table.is_file() else folder):
         for path in sorted(scans.iterdir()):
             if is_junk(path.name):

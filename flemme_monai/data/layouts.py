@@ -6,7 +6,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils import user_path
@@ -56,7 +56,7 @@ class DataSet:
     training: list[Case]
     validation: list[Case]
     test: list[Case]
-    group_by: str | None = None
+    group_by: str | None = field(default=None, kw_only=True)
 
     @property
     def cases(self) -> list[Case]:
@@ -120,7 +120,7 @@ def _gi_tract(folder: Path, labels: bool, multi_label: bool) -> DataSet:
     cases = gi_tract_cases(folder, labels)
     if not multi_label:
         cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
-    return DataSet(folder, cases, [], [], BY_CASE)
+    return DataSet(folder, cases, [], [], group_by=BY_CASE)
 
 
 def part_folders(names: Iterable[str]) -> dict[str, str]:

@@ -189,7 +189,7 @@ class SaveExamples(Examples):
             if self.task == "segmentation" and label is not None:
                 self._slices[number] = fullest_slice(label_map(label))
             elif self.task == "multi_label" and label is not None:
-                self._slices[number] = fullest_slice(plain_masks(label).any(0))
+                self._slices[number] = fullest_slice(np.asarray(plain_masks(label).any(0)))
             else:
                 self._slices[number] = image.shape[-1] // 2
         return self._slices[number]

@@ -12,7 +12,9 @@ from monai.metrics import HausdorffDistanceMetric, SurfaceDistanceMetric
 class SurfaceDistance(SurfaceDistanceMetric):
     """MONAI's mean surface distance, which takes a spacing that its handler cannot give, in mm."""
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
+        self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
         """One-hot segmentations or masks (B, C, *S) to (B, C), or (B, C - 1) without the background."""
         return super()._compute_tensor(y_pred, y, spacing=spacing_of(y), **kwargs)
 
@@ -20,7 +22,9 @@ class SurfaceDistance(SurfaceDistanceMetric):
 class HausdorffDistance(HausdorffDistanceMetric):
     """MONAI's Hausdorff distance, which takes a spacing that its handler cannot give, in mm."""
 
-    def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
+        self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
         """One-hot segmentations or masks (B, C, *S) to (B, C), or (B, C - 1) without the background."""
         return super()._compute_tensor(y_pred, y, spacing=spacing_of(y), **kwargs)
 

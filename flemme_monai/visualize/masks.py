@@ -46,7 +46,7 @@ def multi_label_picture(
     masks = plain_masks(pred)
     truth = None if label is None else plain_masks(label)
     shown = truth if truth is not None and truth.any() else masks
-    index = fullest_slice(shown.any(0)) if masks.ndim == 4 else 0
+    index = fullest_slice(np.asarray(shown.any(0))) if masks.ndim == 4 else 0
 
     def flat(channels: np.ndarray) -> np.ndarray:
         return np.stack([enlarge(axial_slice(channel, index, volume)) for channel in channels])
