@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gi_files import split, write_gi
 from monai.data import MetaTensor
+from monai.transforms import Compose, Invertd, NormalizeIntensityd
 
 from flemme_monai.data import class_names, with_predictions
 from flemme_monai.data.gi_tract import read_codes
@@ -54,6 +55,22 @@ def test_an_image_is_resized_smoothly_and_its_masks_stay_masks():
     assert set(out["label"].unique().tolist()) == {0, 1}
     assert out["label"].affine.diagonal().tolist()[:2] == [0.75, 1.0]  # spacings of the new grid
     assert "label" not in ResizeCased(["image", "label"], 12, 2)({"image": image})
+
+
+def test_a_prediction_on_a_resized_image_goes_back_to_the_grid_of_its_file():
+    resize = ResizeCased(["image", "label"], [4, 4], 2)
+    preprocessing = Compose([resize, NormalizeIntensityd("image")])
+    for size in ((6, 8), (2, 2)):
+        item = preprocessing({"image": MetaTensor(torch.rand(1, *size))})
+        item["pred"] = torch.ones(3, 4, 4, dtype=torch.uint8)
+        pred = Invertd("pred", preprocessing, "image")(item)["pred"]
+        assert tuple(pred.shape) == (3, *size)
+        assert pred.unique().tolist() == [1]
+
+
+def test_the_slices_of_a_volume_are_resized_for_a_2d_network():
+    out = ResizeCased(["image", "label"], 4, 2)({"image": torch.rand(1, 6, 8, 3), "label": torch.ones(1, 6, 8, 3)})
+    assert out["image"].shape == out["label"].shape == (1, 4, 4, 3)
 
 
 def saved(tmp_path):
