@@ -62,7 +62,7 @@ def test_a_prediction_on_a_resized_image_goes_back_to_the_grid_of_its_file():
     preprocessing = Compose([resize, NormalizeIntensityd("image")])
     for size in ((6, 8), (2, 2)):
         item = preprocessing({"image": MetaTensor(torch.rand(1, *size))})
-        item["pred"] = torch.ones(3, 4, 4, dtype=torch.uint8)
+        item["pred"] = MetaTensor(torch.ones(3, 4, 4, dtype=torch.uint8))
         pred = Invertd("pred", preprocessing, "image")(item)["pred"]
         assert tuple(pred.shape) == (3, *size)
         assert pred.unique().tolist() == [1]
