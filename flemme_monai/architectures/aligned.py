@@ -19,7 +19,7 @@ from ..blocks.warp import extents, full_precision, moved, positions_of, product,
 from ..utils.network_config import ConfiguredModule
 
 TRANSFORMS = ("affine", "rigid", "translation")
-OUTSIDE = ("background", "border")
+OUTSIDE = ("background", "nothing", "border")
 LIMITS = {"shift": 1.0, "angle": math.pi, "log_scale": math.log(2), "shear": 1.0}
 BACKGROUND_LOGIT = 5.0
 
@@ -40,8 +40,9 @@ class SpatialTransformer(ConfiguredModule):
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         transform: ``affine``, ``rigid`` (shift and rotation) or ``translation``.
-        outside: what positions are that the warped image does not show: ``background``, logits of the first class; or
-            ``border``, the nearest prediction, for outputs that are no logits.
+        outside: what positions are that the warped image does not show: ``background``, logits of the first class;
+            ``nothing``, logits against every class, of masks that may overlap; or ``border``, the nearest prediction,
+            for outputs that are no logits.
         channels: widths of the convolutions, each of which halves the size.
         hidden: width of the linear layer behind them.
         size: positions of the shrunk image along each axis.
@@ -137,7 +138,7 @@ class SpatialTransformer(ConfiguredModule):
         shown = ((1 - grid.abs()) * extent[:, None] / 2 + 0.5).clamp(0, 1).prod(1, keepdim=True)  # (B, 1, N)
         shown = shown.view([y.shape[0], 1] + size).to(prediction.dtype)
         background = torch.full_like(prediction, -self.background_logit)
-        if y.shape[1] > 1:  # of one channel it is the logit of the foreground
+        if y.shape[1] > 1 and self.outside == "background":  # of one channel it is the logit of the foreground
             first = torch.full_like(prediction[:, :1], self.background_logit)
             background = torch.cat([first, background[:, 1:]], 1)
         return shown * prediction + (1 - shown) * background

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..registry import ARCHITECTURES, FAMILIES, Encoder, Network
-from .base import Config, component
+from .base import MULTI_LABEL, Config, component
 
 if TYPE_CHECKING:
     from ..backbones import Backbone
@@ -78,6 +78,7 @@ def alignment() -> Config:
         _disabled_="$not flemme_monai.utils.as_bool(@stn)",
         spatial_dims="@spatial_dims",
         in_channels="@in_channels",
+        outside=f"$'nothing' if {MULTI_LABEL} else 'background'",
     )
 
 

@@ -235,7 +235,7 @@ def test_a_record_builds_the_network_again():
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match="transform is 'afine'; expected one of affine, rigid, translation"):
         SpatialTransformer(2, 1, "afine")
-    with pytest.raises(ValueError, match="outside is 'zero'; expected one of background, border"):
+    with pytest.raises(ValueError, match="outside is 'zero'; expected one of background, nothing, border"):
         SpatialTransformer(2, 1, outside="zero")
     with pytest.raises(ValueError, match="size is 20; expected a multiple of 8"):
         SpatialTransformer(2, 1, size=20)
