@@ -128,14 +128,14 @@ def test_what_the_view_does_not_show_is_background_or_as_its_border():
     shift = (0.0, 0.5)  # the view is a quarter of the image further right
     for classes in (3, 1):
         y = torch.randn(1, classes, 16, 32)
-        for outside in ("background", "border"):
+        for outside in ("background", "nothing", "border"):
             alignment = SpatialTransformer(2, 1, "translation", outside=outside)
             back = alignment.warp_back(y, torch.tensor([shift]), [16, 32])
             torch.testing.assert_close(back[..., 8:], y[..., :-8], rtol=0, atol=1e-4)
             hidden = back[..., :8]
             if outside == "border":
                 torch.testing.assert_close(hidden, y[..., :1].expand(-1, -1, -1, 8), rtol=0, atol=1e-4)
-            elif classes == 1:
+            elif classes == 1 or outside == "nothing":
                 assert (hidden.sigmoid() < 0.01).all()
             else:
                 assert (hidden.softmax(1)[:, 0] > 0.99).all()
