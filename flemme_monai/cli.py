@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
+    "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
     "demo": "a web page on which trained bundles are tried",

@@ -104,6 +104,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "elastic": 0.1,
                 "intensity": 0.3,
                 "noise": 0.2,
+                **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "blur", "screen_photo"), 0.0),
             },
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],

@@ -131,6 +131,62 @@ def elastic(keys: str | list[str], prob: str | float, padding_mode: str, **mode:
     ]
 
 
+def screen_photo(modes: list[str]) -> Config:
+    """Random photographs of an image on a screen and the label as the camera sees it.
+
+    Those of probability 0 are left out, here and in :func:`colours_and_blur`, so that the other random transforms draw
+    the same numbers with and without them.
+
+    Args:
+        modes: of image and label.
+    """
+    return component(
+        "flemme_monai.transforms.RandScreenPhotod",
+        _disabled_="$not @augmentation#screen_photo",
+        keys=BOTH,
+        mode=modes,
+        prob="@augmentation#screen_photo",
+        retain_stats=True,
+    )
+
+
+def colours_and_blur() -> list[Config]:
+    """Random colours, brightness and contrast within an image's own range, and blur."""
+    return [
+        component(
+            "flemme_monai.transforms.RandHueSaturationd",
+            _disabled_="$not (@augmentation#hue or @augmentation#saturation)",
+            keys="image",
+            hue_prob="@augmentation#hue",
+            saturation_prob="@augmentation#saturation",
+        ),
+        component(
+            "monai.transforms.RandAdjustContrastd",
+            _disabled_="$not @augmentation#brightness",
+            keys="image",
+            prob="@augmentation#brightness",
+            gamma=[0.6, 1.6],
+        ),
+        component(
+            "monai.transforms.RandScaleIntensityFixedMeand",
+            _disabled_="$not @augmentation#contrast",
+            keys="image",
+            prob="@augmentation#contrast",
+            factors=[-0.4, 0.6],
+            preserve_range=True,
+        ),
+        component(
+            "monai.transforms.RandGaussianSmoothd",
+            _disabled_="$not @augmentation#blur",
+            keys="image",
+            prob="@augmentation#blur",
+            sigma_x=[0.5, 1.5],
+            sigma_y=[0.5, 1.5],
+            sigma_z=[0.5, 1.5],
+        ),
+    ]
+
+
 def segmentation_transforms(train: bool) -> Config:
     """From the files of a case to an image of mean 0 and deviation 1 and its label; augmented crops for training."""
     if not train:
@@ -139,6 +195,7 @@ def segmentation_transforms(train: bool) -> Config:
     return compose(
         AS_VALIDATION,
         plain_tensors(BOTH),
+        screen_photo(modes),
         component(
             "flemme_monai.transforms.RandAffineCropd",
             keys=BOTH,
@@ -154,6 +211,7 @@ def segmentation_transforms(train: bool) -> Config:
             elastic=elastic(BOTH, 1.0, "border", mode=modes),
         ),
         *flips(BOTH),
+        *colours_and_blur(),
         scale_intensity(),
         component("monai.transforms.RandShiftIntensityd", keys="image", prob="@augmentation#intensity", offsets=0.2),
         noise(0.1),

@@ -1,8 +1,10 @@
-"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs."""
+"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs,
+colours, photographs of a screen."""
 
 from functools import partial
 
 from .case import CheckCased
+from .colour import RandHueSaturationd
 from .crop import RandAffineCropd
 from .labels import KeepLargestd, LabelMapd, LoadPredictiond
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
@@ -10,6 +12,7 @@ from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
 from .resize import ResizeImaged
+from .screen_photo import RandScreenPhotod, ScreenPhoto
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -30,7 +33,10 @@ __all__ = [
     "LoadPredictiond",
     "OrientVolumesd",
     "RandAffineCropd",
+    "RandHueSaturationd",
+    "RandScreenPhotod",
     "ResizeImaged",
+    "ScreenPhoto",
     "SplitMeanStdd",
     "UndersampleKspaced",
 ]
