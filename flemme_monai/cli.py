@@ -19,6 +19,7 @@ COMMANDS = {
     "benchmark": "what networks, scans, sampling and loading cost",
     "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
+    "gi-sample": "a small data set of phantoms in the layout of Kaggle's GI tract challenge",
 }
 
 
@@ -81,4 +82,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         functions: dict[str, Callable[..., str]] = {"list": list_bundles, "make": make}
         run(functions[command], words, f"flemme-monai {command}")
     else:
-        run_program(command, words, f"flemme-monai {command}")
+        run_program(command.replace("-", "_"), words, f"flemme-monai {command}")

@@ -25,6 +25,7 @@ PARTS |= {
     "pretrained_weights",
     *FORMER_NAMES.values(),
 }
+PARTS |= {"names", "resized_to"}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
@@ -81,6 +82,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/benchmark.md",
         "docs/finetuning.md",
         "docs/generation.md",
+        "docs/gi_tract.md",
         "docs/inference.md",
         "docs/metrics.md",
         "docs/robustness.md",

@@ -24,7 +24,9 @@ from ..visualize import (
     fullest_slice,
     is_volume,
     label_map,
+    multi_label_row,
     plain_image,
+    plain_masks,
     reconstruction_row,
     segmentation_row,
     upright,
@@ -34,7 +36,8 @@ from .history import EXAMPLES, SECONDS_BETWEEN_DRAWINGS
 
 NUM_CASES = 3
 NUM_CLASSIFIED, COLUMNS = 8, 4
-TASKS = ("segmentation", "reconstruction", "classification")
+ROWS = {"segmentation": segmentation_row, "multi_label": multi_label_row, "reconstruction": reconstruction_row}
+TASKS = (*ROWS, "classification")
 
 
 class Examples:
@@ -147,7 +150,7 @@ class SaveExamples(Examples):
     Args:
         output_dir: folder of the picture.
         evaluator: the trainer's.
-        task: "segmentation", "reconstruction" or "classification".
+        task: "segmentation", "multi_label" (masks of classes that may overlap), "reconstruction" or "classification".
 
     Raises:
         ValueError: If the task is another.
@@ -183,8 +186,12 @@ class SaveExamples(Examples):
         if image.ndim != 4:
             return None
         if number not in self._slices:
-            of_label = self.task == "segmentation" and label is not None
-            self._slices[number] = fullest_slice(label_map(label)) if of_label else image.shape[-1] // 2
+            if self.task == "segmentation" and label is not None:
+                self._slices[number] = fullest_slice(label_map(label))
+            elif self.task == "multi_label" and label is not None:
+                self._slices[number] = fullest_slice(np.asarray(plain_masks(label).any(0)))
+            else:
+                self._slices[number] = image.shape[-1] // 2
         return self._slices[number]
 
     def due(self) -> bool:
@@ -212,7 +219,7 @@ class SaveExamples(Examples):
                 for picture, case in cases
             ]
             return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
-        draw = segmentation_row if self.task == "segmentation" else reconstruction_row
+        draw = ROWS[self.task]
         return [draw(case) for case in cases]
 
 

@@ -1,4 +1,4 @@
-"""Metrics that MONAI lacks: overlap with a convention for absent classes; of generated images, also of few."""
+"""Metrics that MONAI lacks: overlap with a convention for absent classes, minutes saved; of generated images."""
 
 from .case_table import per_case, summarise
 from .classification import (
@@ -14,16 +14,22 @@ from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
+from .surface import HausdorffDistance, SurfaceDistance
+from .time_saved import Minutes, TimeSaved, minutes_of
 
 __all__ = [
     "NO_CLASS",
     "AbsentClassVolume",
     "ClassifiedCase",
+    "HausdorffDistance",
     "ImageSet",
+    "Minutes",
     "Neighbours",
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
+    "SurfaceDistance",
+    "TimeSaved",
     "class_accuracy",
     "class_scores",
     "classified_case",
@@ -32,6 +38,7 @@ __all__ = [
     "fid",
     "image_set",
     "kid",
+    "minutes_of",
     "mmd",
     "names_of_classes",
     "nearest_neighbours",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Encoder, Network
-from .base import BEST_WEIGHTS, DEVICE, Config, Format, Recipe, Workflow, component, compose
+from .base import BEST_WEIGHTS, DEVICE, MULTI_LABEL, Config, Format, Recipe, Workflow, component, compose
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -25,13 +25,14 @@ from .inference import (
     multi_gpu_training,
 )
 from .metrics import (
-    FROM_BATCH,
     absent_class,
     confusion,
     deeply_supervised,
     overlap,
     pyramid,
     segmentation_loss,
+    surface,
+    time_saved,
     training_dice,
 )
 from .networks import backbone, network
@@ -48,8 +49,15 @@ from .transforms import invert, keep_largest, load_segmentations, segmentation_t
 
 OUTPUTS = {"num_classes": 4}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
-ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
+ENSEMBLE = (
+    f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
+    f".to({DEVICE[1:]})"
+)
 SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
+MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
+IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
+PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
+RESIZED_TO = "@image_size if flemme_monai.utils.as_bool(@resize) else None"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
@@ -97,6 +105,9 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
+            **MASKS,
+            **IMAGES,
+            "keep_empty": True,
             "augmentation": {
                 "flip": 0.5,
                 "rotate": 0.2,
@@ -110,12 +121,16 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "loss_terms": ["dice", "ce"],
         },
         components={
-            "datalist": split_datalist("segmentation", "@num_classes"),
+            "datalist": split_datalist(
+                "segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}", class_names="@class_names"
+            ),
+            "resized_to": f"${RESIZED_TO}",
             **optimization(network_def, loss),
             "train": training_part(
                 preprocessing=segmentation_transforms(train=True),
                 key_metric={"train_dice": training_dice()},
-                handlers=[*trainer_handlers("segmentation"), check_foreground()],
+                handlers=[*trainer_handlers(PICTURE), check_foreground()],
+                keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
             ),
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),
@@ -136,12 +151,24 @@ def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: all metrics of the test cases, predicted or from files."""
     load = load_weights(_disabled_="$bool(@evaluate_folder)")
     return Workflow(
-        settings={**evaluation_settings(), "overlap": 0.25, **WINDOWS, "evaluate_folder": None},
+        settings={
+            **evaluation_settings(),
+            "overlap": 0.25,
+            **WINDOWS,
+            "evaluate_folder": None,
+            "time_saved": None,
+            "time_absent": "ignore",
+        },
         components={
-            **evaluation_components(evaluation_handlers(save_case_metrics(), load=load)),
+            **evaluation_components(
+                evaluation_handlers(save_case_metrics(class_names="@names", of_cases=["time_saved_total"]), load=load)
+            ),
+            "names": names_of_classes("@datalist['test']"),
+            "resized_to": f"$None if @evaluate_folder else {RESIZED_TO}",
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
-            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder)",
-            "validate#inferer": label_windows(argmax=True),
+            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
+            f"@names if {MULTI_LABEL} else None)",
+            "validate#inferer": label_windows(argmax=f"$not {MULTI_LABEL}"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -150,7 +177,7 @@ def evaluation() -> Workflow:
                     keys="pred",
                     num_classes="@num_classes",
                 ),
-                component("flemme_monai.transforms.LabelMapd", keys="pred"),
+                component("flemme_monai.transforms.LabelMapd", keys="pred", multi_label=f"${MULTI_LABEL}"),
                 keep_largest(),
             ),
             "validate#additional_metrics": {
@@ -159,17 +186,14 @@ def evaluation() -> Workflow:
                 "absent_class_mm3": absent_class("mm3"),
                 "recall": confusion("recall"),
                 "precision": confusion("precision"),
-                "surface_distance": component(
-                    "monai.handlers.SurfaceDistance",
-                    include_background=False,
-                    symmetric=True,
-                    output_transform=FROM_BATCH,
-                ),
-                "hausdorff95": component(
-                    "monai.handlers.HausdorffDistance",
-                    include_background=False,
-                    percentile=95,
-                    output_transform=FROM_BATCH,
+                "surface_distance": surface("SurfaceDistance", symmetric=True),
+                "hausdorff95": surface("HausdorffDistance", percentile=95),
+                "time_saved": time_saved(),
+                "time_saved_total": time_saved(total=True),
+                "bce": component(
+                    "flemme_monai.handlers.ValidationLoss",
+                    _disabled_=f"$not {MULTI_LABEL} or bool(@evaluate_folder)",
+                    loss=component("flemme_monai.losses.SegmentationLoss", terms=["bce"], multi_label=True),
                 ),
             },
         },
@@ -183,10 +207,10 @@ def inference(name: str, network_def: Config) -> Workflow:
         "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
     )
     return Workflow(
-        settings={**inference_settings(name, OUTPUTS), **WINDOWS, "save_probabilities": False},
+        settings={**inference_settings(name, OUTPUTS), **MASKS, **IMAGES, **WINDOWS, "save_probabilities": False},
         components={
             **inference_components(
-                datalist=inference_list("segmentation", "@num_classes"),
+                datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False)),
                 postprocessing=compose(
@@ -194,13 +218,17 @@ def inference(name: str, network_def: Config) -> Workflow:
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
                         probabilities_key=f"$'probabilities' if {SAVE_PROBABILITIES} else None",
+                        multi_label=f"${MULTI_LABEL}",
                     ),
                     keep_largest(),
                     invert(["pred", "probabilities"], allow_missing_keys=True),
                 ),
-                handlers=inference_handlers(save_predictions("segmentation", "seg"), probabilities),
-                inferer=label_windows(argmax=f"$not {SAVE_PROBABILITIES}"),
+                handlers=inference_handlers(
+                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"), save_masks(), probabilities
+                ),
+                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES})"),
             ),
+            "resized_to": f"${RESIZED_TO}",
             "network": f"${ENSEMBLE}",
         },
         steps=inference_steps(),
@@ -209,20 +237,29 @@ def inference(name: str, network_def: Config) -> Workflow:
 
 def label_windows(argmax: bool | str) -> Config:
     """Windows of which the inferer makes label maps; scores of all classes where ``argmax`` is false."""
-    return window_inferer("@overlap", "@sw_batch_size", mirror="@mirror", softmax=True, argmax=argmax, progress=True)
+    return window_inferer(
+        "@overlap",
+        "@sw_batch_size",
+        mirror="@mirror",
+        softmax=True,
+        argmax=argmax,
+        progress=True,
+        sigmoid=f"${MULTI_LABEL}",
+    )
 
 
 def one_hot(*label_map: Config) -> Config:
-    """Prediction and label, a channel a class.
+    """Prediction and label, a channel a class; masks of classes that may overlap are that.
 
     Args:
         label_map: what makes a label map of the prediction; the class of the highest score by default.
     """
-    argmax = {} if label_map else {"argmax": True}
+    classes = f"$None if {MULTI_LABEL} else @num_classes"
+    discrete = {} if label_map else {"argmax": f"$not {MULTI_LABEL}", "threshold": f"$0.0 if {MULTI_LABEL} else None"}
     return compose(
         *label_map,
-        component("monai.transforms.AsDiscreted", keys="pred", **argmax, to_onehot="@num_classes"),
-        component("monai.transforms.AsDiscreted", keys="label", to_onehot="@num_classes"),
+        component("monai.transforms.AsDiscreted", keys="pred", **discrete, to_onehot=classes),
+        component("monai.transforms.AsDiscreted", keys="label", to_onehot=classes),
     )
 
 
@@ -234,4 +271,20 @@ def check_foreground() -> Config:
         validation="@validate#dataset",
         num_classes="@num_classes",
         evaluator="@validate#evaluator",
+        multi_label=f"${MULTI_LABEL}",
+    )
+
+
+def names_of_classes(cases: str) -> str:
+    """The names of the classes: those that are set, or those of the cases' masks."""
+    return f"$flemme_monai.data.class_names({cases}, @class_names, @num_classes, {MULTI_LABEL})"
+
+
+def save_masks() -> Config:
+    """Write the masks of classes that may overlap."""
+    return component(
+        "flemme_monai.handlers.SaveClassMasks",
+        _disabled_=f"$not {MULTI_LABEL}",
+        output_dir="@output_dir",
+        class_names=names_of_classes("@datalist"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Config, component, compose
+from .base import MULTI_LABEL, Config, component, compose
 
 BOTH = ["image", "label"]
 AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
@@ -14,7 +14,12 @@ def load_images() -> list[Config]:
         component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
         component("flemme_monai.transforms.EnsureChannelAxisd", keys="image", spatial_dims="@spatial_dims"),
         component("flemme_monai.transforms.OrientVolumesd", keys="image"),
-        component("flemme_monai.transforms.CheckCased", in_channels="@in_channels", spatial_dims="@spatial_dims"),
+        component(
+            "flemme_monai.transforms.CheckCased",
+            in_channels="@in_channels",
+            spatial_dims="@spatial_dims",
+            neighbour_slices="@neighbour_slices",
+        ),
     ]
 
 
@@ -31,9 +36,34 @@ def load_segmentations(need_label: bool = True) -> list[Config]:
             in_channels="@in_channels",
             num_classes="@num_classes",
             spatial_dims="@spatial_dims",
+            multi_label=f"${MULTI_LABEL}",
+            neighbour_slices="@neighbour_slices",
             **optional,
         ),
-        component("monai.transforms.NormalizeIntensityd", keys="image", channel_wise=True),
+        component(
+            "flemme_monai.transforms.ResizeCased",
+            _disabled_="$@resized_to is None",
+            keys=BOTH,
+            spatial_size="@resized_to",
+            spatial_dims="@spatial_dims",
+        ),
+        component(
+            "monai.transforms.NormalizeIntensityd",
+            _disabled_="$@clip_share is not None",
+            keys="image",
+            channel_wise=True,
+        ),
+        component(
+            "monai.transforms.ScaleIntensityRangePercentilesd",
+            _disabled_="$@clip_share is None",
+            keys="image",
+            lower="$100 * (@clip_share or 0)",
+            upper="$100 - 100 * (@clip_share or 0)",
+            b_min=0.0,
+            b_max=1.0,
+            clip=True,
+            channel_wise=True,
+        ),
     ]
 
 
@@ -348,4 +378,5 @@ def keep_largest() -> Config:
         keys="pred",
         labels="@keep_largest",
         num_classes="@num_classes",
+        multi_label=f"${MULTI_LABEL}",
     )

@@ -11,7 +11,7 @@ from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadL
 from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
-from .resize import ResizeImaged
+from .resize import ResizeCased, ResizeImaged
 from .screen_photo import RandScreenPhotod, ScreenPhoto
 from .undersample import UndersampleKspaced
 
@@ -35,6 +35,7 @@ __all__ = [
     "RandAffineCropd",
     "RandHueSaturationd",
     "RandScreenPhotod",
+    "ResizeCased",
     "ResizeImaged",
     "ScreenPhoto",
     "SplitMeanStdd",
