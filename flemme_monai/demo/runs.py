@@ -8,18 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from ..handlers import SavePredictions
+from ..data.files import safe_name
+from ..handlers import SaveClassMasks, SavePredictions
 from ..io import turned_like
-from ..transforms import UndersampleKspaced
+from ..transforms import RandScreenPhotod, UndersampleKspaced
 from ..transforms.case import cut_slab
 from ..visualize import ERROR_GAIN, captioned_rows, denoising_frames, is_volume, sample_tile
 from .limits import Deadline, Limits
-from .measures import Table, class_dice, class_masks, class_table, image_scores, psnr
+from .measures import Table, class_dice, class_masks, class_minutes, class_table, image_scores, psnr
 from .served import Case, Report, ServedBundle
 from .views import Panel, Scene, levels_of
 
@@ -82,7 +84,13 @@ def preview(bundle: ServedBundle, case: Case) -> Scene:
 
 
 def run_case(
-    bundle: ServedBundle, case: Case, index: int | None, folder: Path, limits: Limits, report: Report
+    bundle: ServedBundle,
+    case: Case,
+    index: int | None,
+    folder: Path,
+    limits: Limits,
+    report: Report,
+    photo: float = 0.0,
 ) -> Outcome:
     """Predict a case.
 
@@ -93,14 +101,30 @@ def run_case(
         folder: for the file of the prediction.
         limits: of the time.
         report: takes the share that is done, from 0 to 1.
+        photo: strength of a photograph of the image on a screen, which the network gets in its place; 0 for none.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the case does not fit the network, or the time is over.
+        ValueError: If the case does not fit the network or cannot be photographed, or the time is over.
     """
+    if photo > 0:
+        case = photographed(bundle.load(case), photo)
     cut = None if index is None or bundle.spatial_dims == 3 else index
     shown, item = (_one_slice(read(case), cut) for read in (bundle.load, bundle.preprocess))
     return _RUNS[bundle.kind](bundle, item, shown, folder, Deadline(limits.seconds), report)
+
+
+def photographed(item: Mapping[str, Any], strength: float) -> dict[str, Any]:
+    """A 2D item as a phone sees it on a screen, with its label as the camera sees it; always the same photograph.
+
+    Raises:
+        ValueError: If the image is a volume.
+    """
+    if item["image"].ndim != 3:
+        raise ValueError("a volume cannot be photographed; expected a picture: set the screen photo to 0")
+    modes = {key: mode for key, mode in (("image", "bilinear"), ("label", "nearest")) if key in item}
+    photo = RandScreenPhotod(list(modes), list(modes.values()), strength=strength)
+    return photo.set_random_state(0)(dict(item))
 
 
 def _one_slice(item: Mapping[str, Any], index: int | None) -> dict[str, Any]:
@@ -165,7 +189,7 @@ def _segment(
     bundle: ServedBundle, item: Case, shown: Case, folder: Path, deadline: Deadline, report: Report
 ) -> Outcome:
     image, label = item["image"], item.get("label")
-    all_scores = image[0].numel() * len(bundle.class_names) <= MOST_SCORES
+    all_scores = bundle.multi_label or image[0].numel() * len(bundle.class_names) <= MOST_SCORES
     output, seconds = _predict(bundle, item, deadline, report, **{"inferer#argmax": not all_scores})
     pred = bundle.postprocess({"image": image, "pred": output})["pred"]
     scene = _case_scene(bundle, shown)
@@ -173,18 +197,33 @@ def _segment(
     panels = [scene.panels[0], scene.panels[0].with_masks("prediction", _flat(found, scene)), *scene.panels[1:]]
     truth = class_masks(shown["label"], bundle.foreground) if "label" in shown else None
     dice = None if truth is None else class_dice(found, truth)
+    minutes = None if truth is None else class_minutes(found, truth, scene.names, *bundle.minutes)
     measures = {}
     if dice is not None:
         measures["Dice"] = f"{np.nanmean(list(dice.values())):.4f}"
+    if minutes is not None:
+        measures["time saved"] = f"{np.nansum(list(minutes.values())):+g} min"
     if all_scores and label is not None:
         measures["loss"] = f"{float(bundle.loss(output[None], label[None])):.4f}"
     return Outcome(
         seconds,
         scene=replace(scene, panels=panels),
         measures=measures,
-        table=class_table(scene, found, truth, dice),
-        download=SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=item["case"]),
+        table=class_table(scene, found, truth, dice, minutes),
+        download=_save_masks(bundle, folder, shown["image"], pred, item["case"]),
     )
+
+
+def _save_masks(bundle: ServedBundle, folder: Path, image: torch.Tensor, pred: torch.Tensor, case: str) -> Path:
+    """Write a label map, or an archive with a mask of each class where these may overlap."""
+    if not bundle.multi_label:
+        return SavePredictions(folder, "seg", "segmentation", overlay=False).save(image, pred, case=case)
+    paths = SaveClassMasks(folder, list(bundle.foreground.values())).save(image, pred, case=case)
+    archive = folder / f"{safe_name(case)}_masks.zip"
+    with ZipFile(archive, "w", ZIP_DEFLATED) as file:
+        for path in paths:
+            file.write(path, path.relative_to(folder))
+    return archive
 
 
 def _reconstruct(
