@@ -28,7 +28,7 @@ from .limits import Deadline
 
 KINDS = ("segmentation", "reconstruction", "classification", "generation")
 Case = dict[str, Any]
-Report = Callable[[float], None]
+OnProgress = Callable[[float], None]
 _logger = logging.getLogger(__name__)
 
 
@@ -196,14 +196,14 @@ class ServedBundle:
         parser = self._parser(**settings)
         return parser.get_parsed_content("inferer"), parser
 
-    def predict(self, inferer: Any, batch: dict[str, Any], deadline: Deadline, report: Report) -> torch.Tensor:
+    def predict(self, inferer: Any, batch: dict[str, Any], deadline: Deadline, on_progress: OnProgress) -> torch.Tensor:
         """What an inferer makes of a batch.
 
         Args:
             inferer: of :meth:`inferer`.
             batch: ``image`` (B, C, *S) and what else the network is conditional on.
             deadline: when to stop.
-            report: takes the share that is done, from 0 to 1.
+            on_progress: takes the share that is done, from 0 to 1.
 
         Returns:
             (B, C_out, *S), on the CPU.
@@ -219,7 +219,7 @@ class ServedBundle:
         def count(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
             nonlocal done
             deadline.check()
-            report(min(1.0, done / total))
+            on_progress(min(1.0, done / total))
             done += len(args[0] if args else kwargs["x"])
 
         with self._lock, torch.no_grad():
