@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
-from ..metrics import OverlapMetric
+from ..metrics import OverlapMetric, TimeSaved, minutes_of
 from .views import Scene
 
 Table = tuple[list[str], list[list[str]]]
@@ -30,8 +30,39 @@ def class_masks(labels: torch.Tensor, classes: Iterable[int]) -> dict[int, np.nd
 def class_dice(found: Mapping[int, np.ndarray], truth: Mapping[int, np.ndarray]) -> dict[int, float]:
     """The Dice of each class as evaluations report it: of one that is absent 1 where none is found, else 0."""
     metric = OverlapMetric("dice", include_background=True)
-    metric(*(torch.as_tensor(np.stack(list(masks.values())))[None] for masks in (found, truth)))
+    metric(_channels(found), _channels(truth))
     return dict(zip(found, metric.get_buffer()[0].tolist(), strict=True))
+
+
+def class_minutes(
+    found: Mapping[int, np.ndarray],
+    truth: Mapping[int, np.ndarray],
+    names: Mapping[int, str],
+    table: Mapping[str, Sequence[float]] | None = None,
+    absent: str = "ignore",
+) -> dict[int, float] | None:
+    """The minutes that each class saves whoever draws it, as evaluations report them; None where no class has any.
+
+    Args:
+        found: where each class is (*S).
+        truth: the same, of the target.
+        names: of the classes.
+        table: as of :func:`flemme_monai.metrics.minutes_of`.
+        absent: as of :class:`flemme_monai.metrics.TimeSaved`.
+
+    Returns:
+        Minutes by class, NaN of those that have none.
+    """
+    if not minutes_of(list(names.values()), table):
+        return None
+    metric = TimeSaved(list(names.values()), table, absent, include_background=True)
+    metric(_channels(found), _channels(truth))
+    return dict(zip(found, metric.get_buffer()[0].tolist(), strict=True))
+
+
+def _channels(masks: Mapping[int, np.ndarray]) -> torch.Tensor:
+    """Masks by class as (1, C, *S)."""
+    return torch.as_tensor(np.stack(list(masks.values())))[None]
 
 
 def class_table(
@@ -39,10 +70,12 @@ def class_table(
     found: Mapping[int, np.ndarray],
     truth: Mapping[int, np.ndarray] | None,
     dice: Mapping[int, float] | None,
+    minutes: Mapping[int, float] | None = None,
 ) -> Table:
     """A row per class: what is found of it, in ml of a volume, and how well."""
     unit, scale = ("ml", math.prod(scene.spacing) / 1000) if scene.is_volume else ("pixels", 1)
     header = ["class", f"found, {unit}"] + ([f"target, {unit}"] if truth else []) + (["Dice"] if dice else [])
+    header += ["minutes saved"] if minutes else []
 
     def size(mask: np.ndarray) -> str:
         return f"{mask.sum() * scale:.3f}" if scene.is_volume else str(int(mask.sum()))
@@ -52,6 +85,7 @@ def class_table(
         row = [scene.names[label], size(mask)]
         row += [size(truth[label])] if truth else []
         row += [f"{dice[label]:.4f}"] if dice else []
+        row += ["" if math.isnan(minutes[label]) else f"{minutes[label]:+g}"] if minutes else []
         rows.append(row)
     return header, rows
 

@@ -77,6 +77,7 @@ class Page:
                 elem_id="upload",
             )
             self.one_slice = gr.Checkbox(True, label="only the axial slice that is shown", elem_id="one_slice")
+            self.photo = gr.Slider(0, 1, value=0, step=0.05, label="photo of a screen", elem_id="photo", visible=False)
         with gr.Group(visible=False) as self.sampling_parts:
             self.label = gr.Dropdown([], label="class", elem_id="class")
             self.count = gr.Slider(1, self.limits.samples, value=4, step=1, label="samples", elem_id="samples_count")
@@ -117,7 +118,7 @@ class Page:
         everything = [
             self.session, self.note, self.download, *self.panels, self.legend, self.view_parts, *view, self.mask_parts,
             self.table, self.probabilities, self.sample_parts, self.samples, self.step_picture, self.step,
-            self.one_slice,
+            self.one_slice, self.photo,
         ]  # fmt: skip
         choices = [self.about, self.case, self.upload, self.input_parts, self.sampling_parts, self.label, self.guidance]
         quick = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
@@ -144,7 +145,7 @@ class Page:
 
         def run(
             session: Session | None, index: int, one_slice: bool, label: str | None, count: int, seed: int,
-            guidance: float, steps: int, plane: str, progress: gr.Progress = gr.Progress(),  # noqa: B008
+            guidance: float, steps: int, plane: str, photo: float, progress: gr.Progress = gr.Progress(),  # noqa: B008
         ) -> list[Any]:  # fmt: skip
             session = started(session)
             names = session.bundle.class_names
@@ -153,7 +154,8 @@ class Page:
             )
             progress(0, desc="running")
             chosen = int(index) if one_slice and plane == "axial" else None
-            session.run(chosen, sampling, lambda share: progress(share, desc="running"))
+            strength = float(photo) if session.can_be_photographed else 0.0
+            session.run(chosen, sampling, lambda share: progress(share, desc="running"), strength)
             return self._everything(session)
 
         def clear(session: Session | None) -> list[Any]:
@@ -181,7 +183,7 @@ class Page:
         self.run.click(
             run,
             [self.session, self.index, self.one_slice, self.label, self.count, self.seed, self.guidance, self.steps,
-             self.plane],
+             self.plane, self.photo],
             everything, concurrency_limit=1, concurrency_id="network", show_progress_on=[self.note],
             api_visibility="private",
         )  # fmt: skip
@@ -239,6 +241,7 @@ class Page:
             steps[-1] if steps else None,
             gr.update(maximum=max(len(steps), 2), value=max(len(steps), 1), visible=len(steps) > 1),
             gr.update(visible=volume and session.bundle.spatial_dims == 2),
+            gr.update(visible=session.can_be_photographed, **({"value": 0} if session.image is None else {})),
         ]
 
     def _pictures(self, session: Session, plane: str, index: int, opacity: float, shown: list[str]) -> list[Any]:

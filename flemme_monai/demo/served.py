@@ -17,18 +17,18 @@ from monai.engines import default_prepare_batch
 from monai.transforms import Compose
 from torch import nn
 
-from ..commands.bundle_files import WEIGHTS, all_bundles, find_bundle
+from ..commands.bundle_files import WEIGHTS, all_bundles, find_bundle, read_config
 from ..commands.bundle_runs import read_stack
 from ..diffusion.inferers import AveragedInferer
 from ..inferers import WindowInferer
 from ..recipes import trained_bundles
 from ..transforms import CheckCased
-from ..utils import first_cause, load_weights
+from ..utils import as_bool, first_cause, load_weights
 from .limits import Deadline
 
 KINDS = ("segmentation", "reconstruction", "classification", "generation")
 Case = dict[str, Any]
-Report = Callable[[float], None]
+OnProgress = Callable[[float], None]
 _logger = logging.getLogger(__name__)
 
 
@@ -126,13 +126,24 @@ class ServedBundle:
             named = [str(channels.get(str(i), f"class {i}")) for i in range(count)]
         return list(named or [f"class {i}" for i in range(count)])
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether the classes of a segmentation may overlap, and none of them is the background."""
+        return as_bool(self.setting("multi_label", False))
+
     @cached_property
     def foreground(self) -> dict[int, str]:
         """The classes of a segmentation without the background, from 1 in label maps and in masks of each class."""
         if self.kind != "segmentation":
             return {}
-        first = 1 if self.setting("multi_label", False) else 0
+        first = 1 if self.multi_label else 0
         return {label: name for label, name in enumerate(self.class_names, start=first) if label > 0}
+
+    @cached_property
+    def minutes(self) -> tuple[dict[str, list[float]] | None, str]:
+        """What its evaluation takes for the minutes of classes, and for those that are absent."""
+        config = read_config(self.folder, "evaluate")
+        return config.get("time_saved"), config.get("time_absent", "ignore")
 
     @cached_property
     def title(self) -> str:
@@ -196,14 +207,14 @@ class ServedBundle:
         parser = self._parser(**settings)
         return parser.get_parsed_content("inferer"), parser
 
-    def predict(self, inferer: Any, batch: dict[str, Any], deadline: Deadline, report: Report) -> torch.Tensor:
+    def predict(self, inferer: Any, batch: dict[str, Any], deadline: Deadline, on_progress: OnProgress) -> torch.Tensor:
         """What an inferer makes of a batch.
 
         Args:
             inferer: of :meth:`inferer`.
             batch: ``image`` (B, C, *S) and what else the network is conditional on.
             deadline: when to stop.
-            report: takes the share that is done, from 0 to 1.
+            on_progress: takes the share that is done, from 0 to 1.
 
         Returns:
             (B, C_out, *S), on the CPU.
@@ -219,7 +230,7 @@ class ServedBundle:
         def count(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
             nonlocal done
             deadline.check()
-            report(min(1.0, done / total))
+            on_progress(min(1.0, done / total))
             done += len(args[0] if args else kwargs["x"])
 
         with self._lock, torch.no_grad():

@@ -14,7 +14,7 @@ from ..data.files import image_stem
 from .limits import Limits
 from .messages import message
 from .runs import Outcome, Sampling, preview, run_case, run_generator
-from .served import Case, Report, ServedBundle
+from .served import Case, OnProgress, ServedBundle
 from .uploads import take_upload
 from .views import Scene, pictures
 
@@ -76,27 +76,28 @@ class Session:
 
         self._new_image(take)
 
-    def run(self, index: int | None, sampling: Sampling, report: Report) -> None:
+    def run(self, index: int | None, sampling: Sampling, on_progress: OnProgress, photo: float = 0.0) -> None:
         """Predict the image that was chosen, or sample.
 
         Args:
             index: the axial slice of a volume that a 2D network sees; None for all.
             sampling: of a generator.
-            report: takes the share that is done, from 0 to 1.
+            on_progress: takes the share that is done, from 0 to 1.
+            photo: strength of a photograph of the image on a screen; 0 for none.
         """
         self.outcome, self.index, self.note, self.failed = None, None, "", False
-        self._try(lambda: self._run(index, sampling, report))
+        self._try(lambda: self._run(index, sampling, on_progress, photo))
 
-    def _run(self, index: int | None, sampling: Sampling, report: Report) -> None:
+    def _run(self, index: int | None, sampling: Sampling, on_progress: OnProgress, photo: float) -> None:
         if self.bundle.generates:
-            self.outcome = run_generator(self.bundle, sampling, self.limits, report)
+            self.outcome = run_generator(self.bundle, sampling, self.limits, on_progress)
             return
         if self.case is None or self.image is None:
             raise ValueError("there is no image; expected a case or an upload: choose one")
         results = self.folder / "results"
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
-        self.outcome = run_case(self.bundle, self.case, index, results, self.limits, report)
+        self.outcome = run_case(self.bundle, self.case, index, results, self.limits, on_progress, photo)
         self.index = index if self.image.is_volume and self.bundle.spatial_dims == 2 else None
 
     def seen(self, plane: str, index: int) -> Scene | None:
@@ -104,6 +105,12 @@ class Session:
         result = None if self.outcome is None else self.outcome.scene
         beyond = self.index is not None and (plane, index) != ("axial", self.index)
         return self.image if result is None or beyond else result
+
+    @property
+    def can_be_photographed(self) -> bool:
+        """Whether the image is a picture, of which the bundle says what is in it."""
+        kinds = ("segmentation", "classification")
+        return self.image is not None and not self.image.is_volume and self.bundle.kind in kinds
 
     def depth(self, plane: str) -> int:
         """The number of slices of a plane."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import torch
 from conftest import Make
 from image_files import write_nifti, write_picture
+from PIL import Image
 
 from flemme_monai.data.reading import read_image
 from flemme_monai.demo.limits import Limits
-from flemme_monai.demo.measures import class_dice, class_masks
+from flemme_monai.demo.measures import class_dice, class_masks, class_minutes
 from flemme_monai.demo.runs import Outcome, Sampling, preview, run_case, run_generator
 from flemme_monai.demo.served import ServedBundle
 
@@ -31,6 +33,53 @@ def test_a_segmentation_has_its_prediction_target_and_numbers(serve: Make, tmp_p
     header, rows = outcome.table or ([], [])
     assert header == ["class", "found, pixels", "target, pixels", "Dice"]
     assert [row[2] for row in rows] == [str(mask.sum()) for mask in outcome.scene.panels[2].masks.values()]
+
+
+def test_a_photograph_of_a_screen_takes_the_image_s_place_and_its_label_is_warped(serve: Make, tmp_path: Path) -> None:
+    bundle = serve("sem_unet", num_classes=2)
+    case = next(iter(bundle.cases.values()))
+    plain, first, again = (
+        run_case(bundle, case, None, tmp_path, Limits(), lambda share: None, photo).scene for photo in (0.0, 0.5, 0.5)
+    )
+    assert plain is not None
+    assert first is not None
+    assert again is not None
+    assert (first.panels[0].image == again.panels[0].image).all()
+    assert (first.panels[0].image != plain.panels[0].image).any()
+    assert (first.panels[2].masks[1] != plain.panels[2].masks[1]).any()
+
+
+def test_a_volume_cannot_be_photographed(serve: Make, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "in" / "a.nii", np.random.RandomState(0).rand(32, 32, 3))
+    with pytest.raises(ValueError, match="a volume cannot be photographed; expected a picture"):
+        run_case(
+            serve("sem_unet"), {"image": str(path), "case": "a"}, None, tmp_path, Limits(), lambda share: None, 0.5
+        )
+
+
+def test_classes_that_overlap_are_downloaded_as_a_mask_of_each(serve: Make, tmp_path: Path) -> None:
+    names = ["stomach", "small_bowel"]
+    outcome = first(serve("sem_unet", multi_label=True, class_names=names, num_classes=2), tmp_path)
+    assert outcome.scene is not None
+    assert dict(outcome.scene.names) == {1: "stomach", 2: "small_bowel"}
+    assert "time saved" in outcome.measures
+    assert (outcome.table or ([], []))[0][-1] == "minutes saved"
+    assert outcome.download is not None
+    with ZipFile(outcome.download) as archive:
+        assert [name.partition("/")[0] for name in archive.namelist()] == names
+        masks = [np.asarray(Image.open(archive.open(name))) > 0 for name in archive.namelist()]
+    assert [mask.sum() for mask in masks] == [mask.sum() for mask in outcome.scene.panels[1].masks.values()]
+
+
+def test_organs_with_minutes_save_or_cost_time_and_others_do_not() -> None:
+    whole, none = np.ones((4, 4), bool), np.zeros((4, 4), bool)
+    names = {1: "large_bowel", 2: "stomach", 3: "liver"}
+    minutes = class_minutes({1: whole, 2: none, 3: whole}, {1: whole, 2: whole, 3: whole}, names)
+    assert minutes is not None
+    assert (minutes[1], minutes[2]) == (5.0, -4.0)
+    assert np.isnan(minutes[3])
+    assert class_minutes({1: whole}, {1: whole}, {1: "liver"}) is None
+    assert class_minutes({1: whole}, {1: whole}, {1: "liver"}, {"liver": [0.5, 7, 1]}) == {1: 7.0}
 
 
 def test_dice_is_that_of_the_masks(serve: Make) -> None:
