@@ -194,7 +194,7 @@ def values(rows: Sequence[dict[str, Any]], **where: Any) -> np.ndarray:
     """The Dice of the rows that have these values, (seeds, cases), both in order."""
     found = [row for row in rows if all(row[name] == value for name, value in where.items())]
     found.sort(key=lambda row: (row["seed"], row["case"]))
-    seeds = len({row["seed"] for row in found})
+    seeds = max(1, len({row["seed"] for row in found}))
     return np.array([row["dice"] for row in found]).reshape(seeds, -1)
 
 
