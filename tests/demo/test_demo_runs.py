@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -9,7 +10,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import Make
 from image_files import write_nifti, write_picture
 from PIL import Image
 
@@ -19,13 +19,15 @@ from flemme_monai.demo.measures import class_dice, class_masks, class_minutes
 from flemme_monai.demo.runs import Outcome, Sampling, preview, run_case, run_generator
 from flemme_monai.demo.served import ServedBundle
 
+Serve = Callable[..., ServedBundle]
+
 
 def first(bundle: ServedBundle, folder: Path, index: int | None = None, limits: Limits | None = None) -> Outcome:
     case = next(iter(bundle.cases.values()))
     return run_case(bundle, case, index, folder, limits or Limits(), lambda share: None)
 
 
-def test_a_segmentation_has_its_prediction_target_and_numbers(serve: Make, tmp_path: Path) -> None:
+def test_a_segmentation_has_its_prediction_target_and_numbers(serve: Serve, tmp_path: Path) -> None:
     outcome = first(serve("sem_unet", num_classes=3), tmp_path)
     assert outcome.scene is not None
     assert [panel.caption for panel in outcome.scene.panels] == ["image", "prediction", "target"]
@@ -35,7 +37,7 @@ def test_a_segmentation_has_its_prediction_target_and_numbers(serve: Make, tmp_p
     assert [row[2] for row in rows] == [str(mask.sum()) for mask in outcome.scene.panels[2].masks.values()]
 
 
-def test_a_photograph_of_a_screen_takes_the_image_s_place_and_its_label_is_warped(serve: Make, tmp_path: Path) -> None:
+def test_a_photograph_of_a_screen_takes_the_image_s_place_and_its_label_is_warped(serve: Serve, tmp_path: Path) -> None:
     bundle = serve("sem_unet", num_classes=2)
     case = next(iter(bundle.cases.values()))
     plain, first, again = (
@@ -49,7 +51,7 @@ def test_a_photograph_of_a_screen_takes_the_image_s_place_and_its_label_is_warpe
     assert (first.panels[2].masks[1] != plain.panels[2].masks[1]).any()
 
 
-def test_a_volume_cannot_be_photographed(serve: Make, tmp_path: Path) -> None:
+def test_a_volume_cannot_be_photographed(serve: Serve, tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "in" / "a.nii", np.random.RandomState(0).rand(32, 32, 3))
     with pytest.raises(ValueError, match="a volume cannot be photographed; expected a picture"):
         run_case(
@@ -57,7 +59,7 @@ def test_a_volume_cannot_be_photographed(serve: Make, tmp_path: Path) -> None:
         )
 
 
-def test_classes_that_overlap_are_downloaded_as_a_mask_of_each(serve: Make, tmp_path: Path) -> None:
+def test_classes_that_overlap_are_downloaded_as_a_mask_of_each(serve: Serve, tmp_path: Path) -> None:
     names = ["stomach", "small_bowel"]
     outcome = first(serve("sem_unet", multi_label=True, class_names=names, num_classes=2), tmp_path)
     assert outcome.scene is not None
@@ -82,7 +84,7 @@ def test_organs_with_minutes_save_or_cost_time_and_others_do_not() -> None:
     assert class_minutes({1: whole}, {1: whole}, {1: "liver"}, {"liver": [0.5, 7, 1]}) == {1: 7.0}
 
 
-def test_dice_is_that_of_the_masks(serve: Make) -> None:
+def test_dice_is_that_of_the_masks(serve: Serve) -> None:
     found = class_masks(torch.tensor([[[1, 1, 0, 2]]]), (1, 2))
     truth = class_masks(torch.tensor([[[1, 0, 0, 0]]]), (1, 2))
     assert class_dice(found, truth) == {1: pytest.approx(2 / 3), 2: 0.0}
@@ -93,7 +95,7 @@ def test_masks_of_each_class_may_overlap() -> None:
     assert [mask.sum() for mask in masks.values()] == [2, 2]
 
 
-def test_a_volume_s_classes_are_measured_in_ml(serve: Make, tmp_path: Path) -> None:
+def test_a_volume_s_classes_are_measured_in_ml(serve: Serve, tmp_path: Path) -> None:
     data = tmp_path / "data"
     labels = np.zeros((32, 32, 32), np.uint8)
     labels[:10, :10, :10] = 1
@@ -106,7 +108,7 @@ def test_a_volume_s_classes_are_measured_in_ml(serve: Make, tmp_path: Path) -> N
     assert rows[0][2] == "12.000"  # 1000 voxels of 12 mm3
 
 
-def test_the_file_has_the_geometry_of_the_input(serve: Make, tmp_path: Path) -> None:
+def test_the_file_has_the_geometry_of_the_input(serve: Serve, tmp_path: Path) -> None:
     affine = np.array([[0, -2, 0, 5], [-1.5, 0, 0, 7], [0, 0, 3, -9], [0, 0, 0, 1]], dtype=float)
     path = write_nifti(tmp_path / "in" / "a.nii.gz", np.random.RandomState(0).rand(40, 36, 34), affine)
     bundle = serve("sem_unet", spatial_dims=3)
@@ -117,7 +119,7 @@ def test_the_file_has_the_geometry_of_the_input(serve: Make, tmp_path: Path) -> 
     assert np.allclose(saved.affine, affine)
 
 
-def test_a_2d_network_takes_a_volume_or_the_slice_that_is_shown(serve: Make, tmp_path: Path) -> None:
+def test_a_2d_network_takes_a_volume_or_the_slice_that_is_shown(serve: Serve, tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "in" / "a.nii", np.random.RandomState(0).rand(32, 32, 3))
     bundle, case = serve("sem_unet"), {"image": str(path), "case": "a"}
     whole = run_case(bundle, case, None, tmp_path, Limits(), lambda share: None)
@@ -128,7 +130,7 @@ def test_a_2d_network_takes_a_volume_or_the_slice_that_is_shown(serve: Make, tmp
     assert (whole.scene.panels[1].masks[1][..., 1] == one.scene.panels[1].masks[1]).all()
 
 
-def test_a_reconstruction_is_compared_with_the_whole_image(serve: Make, tmp_path: Path) -> None:
+def test_a_reconstruction_is_compared_with_the_whole_image(serve: Serve, tmp_path: Path) -> None:
     outcome = first(serve("ae_unet", degradation="equispaced"), tmp_path)
     assert outcome.scene is not None
     assert [panel.caption for panel in outcome.scene.panels] == ["input", "output", "target", "error x 5"]
@@ -138,14 +140,14 @@ def test_a_reconstruction_is_compared_with_the_whole_image(serve: Make, tmp_path
     assert {"PSNR", "SSIM", "PSNR of the input"} <= set(outcome.measures)
 
 
-def test_a_classification_has_probabilities_of_all_classes(serve: Make, tmp_path: Path) -> None:
+def test_a_classification_has_probabilities_of_all_classes(serve: Serve, tmp_path: Path) -> None:
     outcome = first(serve("clm_cnn", num_classes=3), tmp_path)
     assert outcome.probabilities is not None
     assert len(outcome.probabilities) == 3
     assert sum(outcome.probabilities.values()) == pytest.approx(1)
 
 
-def test_a_generator_s_samples_are_fixed_by_the_seed(serve: Make) -> None:
+def test_a_generator_s_samples_are_fixed_by_the_seed(serve: Serve) -> None:
     bundle = serve("ddpm_unet", num_classes=3)
     made = [
         run_generator(bundle, Sampling(1, 2, seed, 2.0, 3), Limits(), lambda share: None).samples for seed in (0, 0, 1)
@@ -155,19 +157,19 @@ def test_a_generator_s_samples_are_fixed_by_the_seed(serve: Make) -> None:
     assert (made[0] != made[2]).any()
 
 
-def test_the_denoising_is_shown_step_by_step(serve: Make) -> None:
+def test_the_denoising_is_shown_step_by_step(serve: Serve) -> None:
     outcome = run_generator(serve("ddpm_unet"), Sampling(None, 1, 0, 1.0, 4), Limits(), lambda share: None)
     assert len(outcome.steps) == 4
     assert all(step.shape == outcome.steps[0].shape for step in outcome.steps)
 
 
 @pytest.mark.parametrize(("count", "steps"), [(17, 3), (0, 3), (1, 251)])
-def test_a_generator_makes_no_more_than_the_limits(serve: Make, count: int, steps: int) -> None:
+def test_a_generator_makes_no_more_than_the_limits(serve: Serve, count: int, steps: int) -> None:
     with pytest.raises(ValueError, match="choose a number between"):
         run_generator(serve("ddpm_unet"), Sampling(None, count, 0, 1.0, steps), Limits(), lambda share: None)
 
 
-def test_progress_grows_to_the_end_and_a_run_stops_at_its_deadline(serve: Make, tmp_path: Path) -> None:
+def test_progress_grows_to_the_end_and_a_run_stops_at_its_deadline(serve: Serve, tmp_path: Path) -> None:
     bundle = serve("sem_unet", dataset_dir=None)
     path = write_picture(tmp_path / "a.png", np.random.RandomState(0).randint(0, 255, (96, 96)).astype(np.uint8))
     case, shares = {"image": str(path), "case": "a"}, []
@@ -180,7 +182,7 @@ def test_progress_grows_to_the_end_and_a_run_stops_at_its_deadline(serve: Make, 
     assert not bundle.network._forward_pre_hooks
 
 
-def test_a_preview_is_the_image_of_the_file(serve: Make, tmp_path: Path) -> None:
+def test_a_preview_is_the_image_of_the_file(serve: Serve, tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.png", np.arange(32 * 32, dtype=np.uint8).reshape(32, 32))
     scene = preview(serve("sem_unet"), {"image": str(path), "case": "a"})
     assert (scene.panels[0].image == np.asarray(read_image(path)[0])).all()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Make
 from image_files import random_picture, write_nifti, write_picture
 
 from flemme_monai.demo import session as session_module
@@ -16,9 +16,11 @@ from flemme_monai.demo.runs import Sampling
 from flemme_monai.demo.served import ServedBundle, bundles_to_serve
 from flemme_monai.demo.session import Session, note_html, table_html
 
+Serve = Callable[..., ServedBundle]
+
 
 @pytest.fixture
-def bundles(serve: Make) -> dict[str, ServedBundle]:
+def bundles(serve: Serve) -> dict[str, ServedBundle]:
     return {"sem_unet": serve("sem_unet")}
 
 
@@ -136,7 +138,7 @@ def test_without_a_data_set_the_cases_are_phantoms(visitor: Session) -> None:
     assert [caption for caption, _ in visitor.pictures("axial", 0, 0.5, None)] == ["image", "target"]
 
 
-def test_a_data_set_of_another_kind_is_a_note(serve: Make, tmp_path: Path) -> None:
+def test_a_data_set_of_another_kind_is_a_note(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     bundle = serve("sem_unet", tmp_path / "data")
     visitor = Session({"a": bundle}, tmp_path, Limits())
