@@ -85,15 +85,16 @@ def surface(name: str, **arguments: Any) -> Config:
 
 def time_saved(**total: bool) -> Config:
     """Minutes saved, where classes have names and minutes; ``total=`` sums them over the classes."""
-    metric = component(
+    disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}
+    metric = component(  # what is inside of a component that is disabled is built all the same
         "flemme_monai.metrics.TimeSaved",
+        **disabled,
         class_names="@names",
         table="@time_saved",
         absent="@time_absent",
         include_background=ALL_ARE_FOREGROUND,
         **total,
     )
-    disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}
     return {**_metric(metric, FROM_BATCH), **disabled}
 
 
