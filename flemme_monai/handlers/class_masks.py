@@ -23,8 +23,8 @@ class SaveClassMasks:
     """Writes ``<class>/<case>`` of each class, PNG (0 and 255) for pictures and NIfTI (0 and 1) for volumes.
 
     MONAI's ``SaveImage`` writes all channels of a case into one file and knows no names of classes and no run-length
-    codes. That is the layout of ``masks/<class>/``, so a folder of predictions can be a data set's masks. Beside them are an
-    overlay of each case, and of pictures ``submission.csv``: a line of id, class and run-length code per class, where
+    codes. That is the layout of ``masks/<class>/``, so a folder of predictions can be a data set's masks. Beside them
+    are an overlay of each case, and of pictures ``submission.csv``: a line of id, class and run-length code per class, where
     the id is the last part of the case's name.
 
     Args:
