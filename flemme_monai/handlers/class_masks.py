@@ -24,8 +24,8 @@ class SaveClassMasks:
 
     MONAI's ``SaveImage`` writes all channels of a case into one file and knows no names of classes and no run-length
     codes. That is the layout of ``masks/<class>/``, so a folder of predictions can be a data set's masks. Beside them
-    are an overlay of each case, and of pictures ``submission.csv``: a line of id, class and run-length code per class, where
-    the id is the last part of the case's name.
+    are an overlay of each case, and of pictures ``submission.csv``: a line of id, class and run-length code per class,
+    where the id is the last part of the case's name.
 
     Args:
         output_dir: where the files go.
