@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..utils.weights import LAST
 from .places import environment, run_command
 
 METRICS = {  # task: the means to compare, of which the first is plotted
@@ -30,10 +32,10 @@ def parsed(value: str) -> Any:
 def train_and_evaluate(
     bundle: Path, settings: Mapping[str, Any], threads: int | None = None
 ) -> tuple[dict[str, float], float]:
-    """Train a bundle and evaluate its best weights on the test cases.
+    """Train a bundle, or go on where that was stopped, and evaluate its best weights on the test cases.
 
     Args:
-        bundle: its folder, which takes all that the runs write.
+        bundle: its folder, which takes all that the runs write; what is left of earlier ones without a checkpoint goes.
         settings: of the bundle.
         threads: of each process; None for PyTorch's default.
 
@@ -45,7 +47,11 @@ def train_and_evaluate(
     """
     places = {"bundle_root": bundle, "ckpt_dir": bundle / "models"}
     configs = [bundle / "configs" / f"{name}.json" for name in ("train", "evaluate")]
-    run(configs[:1], {**settings, **places, "output_dir": bundle / "train"}, bundle / "train.log", threads)
+    resume = (bundle / "models" / LAST).is_file()
+    for name in ("evaluate",) if resume else ("models", "train", "evaluate"):
+        shutil.rmtree(bundle / name, ignore_errors=True)
+    training = {**settings, **places, "output_dir": bundle / "train", "resume": resume}
+    run(configs[:1], training, bundle / "train.log", threads)
     run(configs, {**settings, **places, "output_dir": bundle / "evaluate"}, bundle / "evaluate.log", threads)
     with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
