@@ -15,8 +15,8 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -26,10 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
 
 from flemme_monai.commands.measure import machine, markdown_table  # noqa: E402
-from flemme_monai.commands.train_runs import run  # noqa: E402
+from flemme_monai.commands.train_runs import run, run_jobs, run_logged  # noqa: E402
 from flemme_monai.metrics import Interval, hierarchical_interval  # noqa: E402
 from flemme_monai.recipes import make_bundle, write  # noqa: E402
 
@@ -120,7 +119,7 @@ def parts(names: Sequence[str], fraction: float, seed: int) -> dict[str, list[st
     return {**split, "train": [split["train"][i] for i in sorted(kept)]}
 
 
-def pretrained(trial: Trial, data: Path, output: Path, threads: int) -> Path:
+def pretrained(trial: Trial, data: Path, output: Path, threads: int | None) -> Path:
     """The encoder of a network that saw all training images without labels, trained once for all shares."""
     method = VARIANTS[trial.variant].method
     folder = output / trial.network / f"pretraining_{method}" / str(trial.seed)
@@ -136,7 +135,7 @@ def pretrained(trial: Trial, data: Path, output: Path, threads: int) -> Path:
     return weights
 
 
-def trained(trial: Trial, data: Path, output: Path, threads: int) -> Path:
+def trained(trial: Trial, data: Path, output: Path, threads: int | None) -> Path:
     """Train, test, and return the file of the Dice of each case at each strength."""
     folder, variant = output / trial.folder, VARIANTS[trial.variant]
     result = folder / "result.csv"
@@ -167,20 +166,11 @@ def trained(trial: Trial, data: Path, output: Path, threads: int) -> Path:
     return result
 
 
-def tested(folder: Path, data: Path, threads: int) -> None:
+def tested(folder: Path, data: Path, threads: int | None) -> None:
     """Run the command robustness on a trained bundle."""
-    import subprocess
-
-    from flemme_monai.commands.places import environment
-
     words = ["robustness", folder, "--dataset_dir", data, "--output_dir", folder / "robustness"]
     words += ["--corruptions", "screen_photo", "--strengths", *STRENGTHS[1:], "--set", "image_size=[128,128]"]
-    command = [sys.executable, "-m", "flemme_monai", *map(str, words)]
-    with (folder / "robustness.log").open("w", encoding="utf-8") as file:
-        variables = environment(OMP_NUM_THREADS=str(threads))
-        failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if failed:
-        raise ChildProcessError(f"{' '.join(command)} failed: see {folder / 'robustness.log'}.")
+    run_logged([sys.executable, "-m", "flemme_monai", *map(str, words)], folder / "robustness.log", threads)
 
 
 def rows_of(trial: Trial, path: Path) -> Iterator[dict[str, Any]]:
@@ -265,18 +255,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     data, output = (args.data_dir / DATA).resolve(), args.output.resolve()
     order = product(args.networks, args.seeds, args.fractions, args.variants)
     trials = [Trial(network, variant, fraction, seed) for network, seed, fraction, variant in order]
-    threads = max(1, torch.get_num_threads() // args.jobs)
-    found: dict[Trial, Path] = {}
-    failed = []
-    with ThreadPoolExecutor(args.jobs) as executor:
-        runs = {executor.submit(trained, trial, data, output, threads): trial for trial in trials}
-        for done in as_completed(runs):
-            try:
-                found[runs[done]] = done.result()
-                print(f"{len(found)} of {len(trials)}: {runs[done].folder}", flush=True)
-            except ChildProcessError as error:
-                failed.append(str(error))
-                print(error, flush=True)
+    jobs = {trial: partial(trained, trial, data, output) for trial in trials}
+    found, failed = run_jobs(jobs, args.jobs, lambda trial, path: str(trial.folder))
     rows = [row for trial in trials if trial in found for row in rows_of(trial, found[trial])]
     with (output / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
