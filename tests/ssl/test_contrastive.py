@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import monai
 import pytest
@@ -232,3 +234,9 @@ def test_a_head_spreads_features_that_hardly_differ():
     features = 5 + 0.05 * torch.randn(16, 8)
     projections = F.normalize(ProjectionHead(8, 4)(features))
     assert projections.std(0).norm() > 0.3
+
+
+def test_an_unknown_method_is_named_in_a_process_that_has_built_none():
+    code = "import flemme_monai; flemme_monai.ssl.chosen('mocco', {})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "there is no method 'mocco'" in done.stderr
