@@ -38,20 +38,25 @@ def check_pretrainable(backbone: Backbone, asker: str) -> None:
         )
 
 
-def freeze_unused(backbone: Backbone, output: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def freeze_unused(backbone: Backbone, output: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """Freeze the parameters that have no part in an output: they would get no gradient.
 
     Args:
         backbone: the network.
         output: what it is to be trained for, of an image (B, in_channels, *S).
+
+    Returns:
+        The output of an image of zeros.
     """
     learning = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     size = [2 * backbone.size_divisor[0], *backbone.size_divisor[1:]]
     image = torch.zeros(1, backbone.in_channels, *size, device=learning[0].device)
     with eval_mode(backbone), torch.enable_grad():
-        gradients = torch.autograd.grad(output(image).sum(), learning, allow_unused=True)
+        found = output(image)
+        gradients = torch.autograd.grad(found.sum(), learning, allow_unused=True)
     for parameter, gradient in zip(learning, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
+    return found.detach()
 
 
 def feature_map(backbone: ImageEncoder, image: torch.Tensor, level: int | str = LATENT) -> torch.Tensor:

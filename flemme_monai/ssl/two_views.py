@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-from monai.networks.utils import eval_mode
 from torch import nn
 
 from ..architectures.architecture import Architecture
 from ..backbones.backbone import Backbone
-from .features import LATENT, check_pretrainable, feature_map, pooled_features
+from .features import LATENT, check_pretrainable, feature_map, freeze_unused, pooled_features
 
 
 def keep_what_makes(backbone: Backbone, level: int | str, asker: str) -> int:
@@ -28,16 +27,7 @@ def keep_what_makes(backbone: Backbone, level: int | str, asker: str) -> int:
         ValueError: If the backbone shows no features, takes conditions, or has no such level.
     """
     check_pretrainable(backbone, asker)
-    learning = [p for p in backbone.parameters() if p.requires_grad]
-    like = next(backbone.parameters())
-    size = [2 * divisor for divisor in backbone.size_divisor]
-    image = torch.zeros(1, backbone.in_channels, *size, dtype=like.dtype, device=like.device)
-    with eval_mode(backbone), torch.enable_grad():
-        feature = feature_map(backbone, image, level)
-        gradients = torch.autograd.grad(feature.sum(), learning, allow_unused=True)
-    for parameter, gradient in zip(learning, gradients):
-        parameter.requires_grad_(gradient is not None)
-    return feature.shape[1]
+    return freeze_unused(backbone, lambda image: feature_map(backbone, image, level)).shape[1]
 
 
 class ProjectionHead(nn.Sequential):
