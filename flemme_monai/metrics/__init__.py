@@ -14,6 +14,7 @@ from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
+from .surface import SurfaceMetric
 
 __all__ = [
     "NO_CLASS",
@@ -24,6 +25,7 @@ __all__ = [
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
+    "SurfaceMetric",
     "class_accuracy",
     "class_scores",
     "classified_case",

@@ -56,6 +56,11 @@ def confusion(name: str) -> Config:
     )
 
 
+def surface(score: str, **tolerance: str) -> Config:
+    """A metric of surfaces in mm; ``tolerance=`` of the surface Dice."""
+    return _metric(component("flemme_monai.metrics.SurfaceMetric", score=score, **tolerance), FROM_BATCH)
+
+
 def psnr(max_val: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:
     """Peak signal-to-noise ratio."""
     return component(

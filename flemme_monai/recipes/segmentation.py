@@ -25,13 +25,13 @@ from .inference import (
     multi_gpu_training,
 )
 from .metrics import (
-    FROM_BATCH,
     absent_class,
     confusion,
     deeply_supervised,
     overlap,
     pyramid,
     segmentation_loss,
+    surface,
     training_dice,
 )
 from .networks import backbone, network
@@ -44,9 +44,18 @@ from .training import (
     validation_part,
     window_inferer,
 )
-from .transforms import invert, keep_largest, load_segmentations, segmentation_transforms
+from .transforms import (
+    NOT_RESAMPLED,
+    invert,
+    keep_largest,
+    load_segmentations,
+    segmentation_transforms,
+    to_own_grid,
+)
 
 OUTPUTS = {"num_classes": 4}
+GRID = {"spacing": None, "crop_foreground": False}  # settings of all that loads images, as planned
+INTENSITIES = {"intensity_range": None, "intensity_mean_std": None, "nonzero": False}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
 ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
 SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
@@ -97,6 +106,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
+            **GRID,
+            **INTENSITIES,
+            "foreground_share": 0.0,
+            "steps_per_epoch": None,
             "augmentation": {
                 "flip": 0.5,
                 "rotate": 0.2,
@@ -115,6 +128,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 preprocessing=segmentation_transforms(train=True),
                 key_metric={"train_dice": training_dice()},
                 handlers=[*trainer_handlers("segmentation"), check_foreground()],
+                sampler=steps_sampler(),
             ),
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),
@@ -135,12 +149,19 @@ def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: all metrics of the test cases, predicted or from files."""
     load = load_weights(_disabled_="$bool(@evaluate_folder)")
     return Workflow(
-        settings={**evaluation_settings(), "overlap": 0.25, **WINDOWS, "evaluate_folder": None},
+        settings={
+            **evaluation_settings(),
+            "overlap": 0.25,
+            **WINDOWS,
+            "surface_tolerance": 1.0,
+            "evaluate_folder": None,
+        },
         components={
             **evaluation_components(evaluation_handlers(save_case_metrics(), load=load)),
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
             "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder)",
-            "validate#inferer": label_windows(argmax=True),
+            "validate#preprocessing": compose(*load_segmentations(own_grid=True, unless="bool(@evaluate_folder)")),
+            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED}"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -149,6 +170,7 @@ def evaluation() -> Workflow:
                     keys="pred",
                     num_classes="@num_classes",
                 ),
+                to_own_grid("@validate#preprocessing", "pred", "label"),
                 component("flemme_monai.transforms.LabelMapd", keys="pred"),
                 keep_largest(),
             ),
@@ -158,18 +180,9 @@ def evaluation() -> Workflow:
                 "absent_class_mm3": absent_class("mm3"),
                 "recall": confusion("recall"),
                 "precision": confusion("precision"),
-                "surface_distance": component(
-                    "monai.handlers.SurfaceDistance",
-                    include_background=False,
-                    symmetric=True,
-                    output_transform=FROM_BATCH,
-                ),
-                "hausdorff95": component(
-                    "monai.handlers.HausdorffDistance",
-                    include_background=False,
-                    percentile=95,
-                    output_transform=FROM_BATCH,
-                ),
+                "surface_distance": surface("surface_distance"),
+                "hausdorff95": surface("hausdorff95"),
+                "surface_dice": surface("surface_dice", tolerance="@surface_tolerance"),
             },
         },
         steps=evaluation_steps(),
@@ -182,23 +195,30 @@ def inference(name: str, network_def: Config) -> Workflow:
         "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
     )
     return Workflow(
-        settings={**inference_settings(name, OUTPUTS), **WINDOWS, "save_probabilities": False},
+        settings={
+            **inference_settings(name, OUTPUTS),
+            **GRID,
+            **INTENSITIES,
+            **WINDOWS,
+            "save_probabilities": False,
+        },
         components={
             **inference_components(
                 datalist=inference_list("segmentation", "@num_classes"),
                 network_def=network_def,
-                preprocessing=compose(*load_segmentations(need_label=False)),
+                preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(
+                    invert(),
+                    to_own_grid("@preprocessing", "image", "label"),  # which pictures show
                     component(
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
                         probabilities_key=f"$'probabilities' if {SAVE_PROBABILITIES} else None",
                     ),
                     keep_largest(),
-                    invert(["pred", "probabilities"], allow_missing_keys=True),
                 ),
                 handlers=inference_handlers(save_predictions("segmentation", "seg"), probabilities),
-                inferer=label_windows(argmax=f"$not {SAVE_PROBABILITIES}"),
+                inferer=label_windows(argmax=f"$not {SAVE_PROBABILITIES} and {NOT_RESAMPLED}"),
             ),
             "network": f"${ENSEMBLE}",
         },
@@ -222,6 +242,17 @@ def one_hot(*label_map: Config) -> Config:
         *label_map,
         component("monai.transforms.AsDiscreted", keys="pred", **argmax, to_onehot="@num_classes"),
         component("monai.transforms.AsDiscreted", keys="label", to_onehot="@num_classes"),
+    )
+
+
+def steps_sampler() -> Config:
+    """As many batches in an epoch as the setting says: every case once or more, then some."""
+    return component(
+        "torch.utils.data.RandomSampler",
+        _disabled_="$@steps_per_epoch is None",
+        data_source="@train#dataset",
+        num_samples="$(@steps_per_epoch or 1) * @batch_size",
+        generator="@train#dataloader#generator",
     )
 
 

@@ -6,6 +6,8 @@ from .base import Config, component, compose
 
 BOTH = ["image", "label"]
 AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
+NOT_RESAMPLED = "@spacing is None"
+ON_OWN_GRID = f"{NOT_RESAMPLED} and not flemme_monai.utils.as_bool(@crop_foreground)"  # but turned to RAS
 
 
 def load_images() -> list[Config]:
@@ -18,8 +20,14 @@ def load_images() -> list[Config]:
     ]
 
 
-def load_segmentations(need_label: bool = True) -> list[Config]:
-    """Load images and labels, as :func:`load_images`; inference takes a label where there is one."""
+def load_segmentations(need_label: bool = True, own_grid: bool = False, unless: str = "") -> list[Config]:
+    """Load images and labels, as :func:`load_images`, with images of the planned spacing and intensities.
+
+    Args:
+        need_label: inference takes a label where there is one.
+        own_grid: labels stay on their files' grid.
+        unless: an expression under which images stay there too; empty for none.
+    """
     optional = {} if need_label else {"need_label": False}
     return [
         component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
@@ -33,7 +41,57 @@ def load_segmentations(need_label: bool = True) -> list[Config]:
             spatial_dims="@spatial_dims",
             **optional,
         ),
-        component("monai.transforms.NormalizeIntensityd", keys="image", channel_wise=True),
+        *planned_grid_and_intensities("image" if own_grid else BOTH, unless),
+    ]
+
+
+def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Config]:
+    """Crop to the content, clip and standardise, and resample: as nnU-Net, in its order.
+
+    Args:
+        keys: what is brought to another grid.
+        unless: an expression under which nothing is; empty for none.
+    """
+    or_else = f" or {unless}" if unless else ""
+    low_and_high, mean_and_std = "(@intensity_range or (0.0, 1.0))", "(@intensity_mean_std or (0.0, 1.0))"
+    of_each = "@intensity_mean_std is None"
+    labels = [key == "label" for key in keys] if isinstance(keys, list) else False
+    return [
+        component(
+            "monai.transforms.CropForegroundd",
+            _disabled_=f"$not flemme_monai.utils.as_bool(@crop_foreground){or_else}",
+            keys=keys,
+            source_key="image",
+            select_fn="$lambda image: image != 0",
+            start_coord_key=None,
+            end_coord_key=None,
+            allow_missing_keys=True,
+        ),
+        component(
+            "monai.transforms.ScaleIntensityRanged",
+            _disabled_="$@intensity_range is None",
+            keys="image",
+            a_min=f"${low_and_high}[0]",
+            a_max=f"${low_and_high}[1]",
+            b_min=f"${low_and_high}[0]",
+            b_max=f"${low_and_high}[1]",
+            clip=True,
+        ),
+        component(
+            "monai.transforms.NormalizeIntensityd",
+            keys="image",
+            subtrahend=f"$None if {of_each} else [{mean_and_std}[0]] * @in_channels",
+            divisor=f"$None if {of_each} else [{mean_and_std}[1]] * @in_channels",
+            nonzero="$flemme_monai.utils.as_bool(@nonzero)",
+            channel_wise=True,
+        ),
+        component(
+            "flemme_monai.transforms.ResampleSpacingd",
+            _disabled_=f"${NOT_RESAMPLED}{or_else}",
+            keys=keys,
+            spacing="@spacing",
+            labels=labels,
+        ),
     ]
 
 
@@ -140,6 +198,13 @@ def segmentation_transforms(train: bool) -> Config:
         AS_VALIDATION,
         plain_tensors(BOTH),
         component(
+            "monai.transforms.ClassesToIndicesd",
+            _disabled_="$@spatial_dims == 2 or not @foreground_share",
+            keys="label",
+            num_classes="@num_classes",
+            max_samples_per_class=10000,
+        ),
+        component(
             "flemme_monai.transforms.RandAffineCropd",
             keys=BOTH,
             roi_size="@image_size",
@@ -152,6 +217,7 @@ def segmentation_transforms(train: bool) -> Config:
             max_zoom=1.2,
             elastic_prob="@augmentation#elastic",
             elastic=elastic(BOTH, 1.0, "border", mode=modes),
+            foreground_share="@foreground_share",
         ),
         *flips(BOTH),
         scale_intensity(),
@@ -279,6 +345,23 @@ def invert(keys: str | list[str] = "pred", **allow_missing_keys: bool) -> Config
     """Predictions brought back to the orientation of their images."""
     return component(
         "monai.transforms.Invertd", keys=keys, transform="@preprocessing", orig_keys="image", **allow_missing_keys
+    )
+
+
+def to_own_grid(preprocessing: str, *keys: str) -> Config:
+    """What was resampled or cropped, or lies beside it, brought back to the grid of its file.
+
+    Args:
+        preprocessing: reference to the transforms that brought it there.
+        keys: of predictions, images and labels; those that are missing are passed over.
+    """
+    return component(
+        "monai.transforms.Invertd",
+        _disabled_=f"${ON_OWN_GRID}",
+        keys=list(keys),
+        transform=preprocessing,
+        orig_keys=["image" if key == "pred" else key for key in keys],
+        allow_missing_keys=True,
     )
 
 

@@ -10,6 +10,7 @@ from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
 from .resize import ResizeImaged
+from .spacing import ResampleSpacingd
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -30,6 +31,7 @@ __all__ = [
     "LoadPredictiond",
     "OrientVolumesd",
     "RandAffineCropd",
+    "ResampleSpacingd",
     "ResizeImaged",
     "SplitMeanStdd",
     "UndersampleKspaced",
