@@ -83,6 +83,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/generation.md",
         "docs/inference.md",
         "docs/metrics.md",
+        "docs/planning.md",
     ],
 )
 def test_every_link_leads_somewhere(page: str) -> None:
