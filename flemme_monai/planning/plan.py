@@ -17,7 +17,7 @@ from ..utils.files import atomic_write
 from .fingerprint import DataFingerprint
 from .memory import network_bytes, patch_bytes
 from .networks import has_planned_stages, meta_network, network_settings
-from .rules import Budget, first_patch, fit_budget, median_shape, target_spacing
+from .rules import Budget, coarse_axis, first_patch, fit_budget, median_shape, target_spacing
 from .warnings import data_warnings
 
 PLAN = "plan.json"
@@ -28,6 +28,17 @@ SEEN = 0.05  # a batch shows no more than this share of the data set's voxels
 FOREGROUND_SHARE = 1 / 3
 STEPS_PER_EPOCH = 250
 FLAT = 8  # slices along an axis below which a volume is taken as a pile of slices
+NNUNET_AUGMENTATION = {  # probabilities
+    "rotate": 0.2,
+    "scale": 0.2,
+    "elastic": 0.0,
+    "intensity": 0.15,
+    "noise": 0.1,
+    "blur": 0.2,
+    "contrast": 0.15,
+    "low_resolution": 0.25,
+    "gamma": 0.3,
+}
 NETWORK_REASONS = {
     "patch_size": "convolutions see each voxel; blocks that mix positions begin at patches of the first stride",
     "patch_channels": "as nnU-Net begins",
@@ -109,6 +120,7 @@ def make_plan(
                 f"spacing is {list(spacing)}; expected {data.spatial_dims} lengths in mm above 0: name them"
             )
         target = [float(mm) for mm in spacing]
+        coarse = coarse_axis(target)
     shape = median_shape(data.spacings, data.shapes, target)
     dims, proposal = _proposed_dims(data, shape, coarse)
     dims = spatial_dims or dims
@@ -129,7 +141,7 @@ def make_plan(
         _plan_spacing(plan, data, target, coarse, spacing is not None)
     _plan_intensities(plan, data)
     _plan_budget(plan, data, target[:dims], shape[:dims], memory)
-    _plan_training(plan, data, target, dims)
+    _plan_training(plan, data, target, coarse, dims)
     return plan
 
 
@@ -221,14 +233,12 @@ def _plan_budget(
         f"at most {SEEN:.0%} of the data set's voxels, and {FEWEST[dims]} patches at least",
     )
     for name, value in network_settings(pair, spacing, budget.patch).items():
-        plan.set(
-            name, value, "an axis is halved while it has 8 positions and is less than twice as coarse as the finest"
-        )
+        plan.set(name, value, NETWORK_REASONS[name.rpartition("#")[2]])
     if not has_planned_stages(pair):
         plan.warnings.append(f"{pair}: its stages are its own; patch and batch alone follow from the data")
 
 
-def _plan_training(plan: Plan, data: DataFingerprint, spacing: Sequence[float], dims: int) -> None:
+def _plan_training(plan: Plan, data: DataFingerprint, spacing: Sequence[float], coarse: int | None, dims: int) -> None:
     plan.set(
         "foreground_share",
         round(FOREGROUND_SHARE, 3),
@@ -240,6 +250,11 @@ def _plan_training(plan: Plan, data: DataFingerprint, spacing: Sequence[float], 
     ]
     flip = "classes are told apart by their side: " + ", ".join(sided[:3]) if sided else "no class is named by its side"
     plan.set("augmentation#flip", 0.0 if sided else 0.5, flip)
+    for name, probability in NNUNET_AUGMENTATION.items():
+        plan.set(f"augmentation#{name}", probability, "nnU-Net's")
+    if dims == 3 and coarse is not None:
+        angles = [0.35 * (axis == coarse) for axis in range(dims)]
+        plan.set("augmentation#rotate_range", angles, f"axis {coarse} is coarse: turned in the planes across it alone")
     if dims == 3:
         tolerance = max(spacing)
         plan.set("surface_tolerance", round(float(tolerance), 3), "one voxel along the coarsest axis, in mm")

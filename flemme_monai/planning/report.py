@@ -82,8 +82,10 @@ def _picture(plan: Plan, data: DataFingerprint, path: Path) -> None:
         values.axvline(edge, color="black", linestyle="--")
     values.set(title="values inside the foreground; dashed: clipped", ylabel="quantiles of cases")
     volumes = {label: counts for label, counts in _volumes(data).items() if counts}
-    classes.boxplot(list(volumes.values()), vert=False, tick_labels=[data.class_names[label] for label in volumes])
-    classes.set(title="voxels of a class", xscale="log")
+    for row, counts in enumerate(volumes.values()):
+        classes.plot(counts, [row] * len(counts), "|", color="black", alpha=0.5)
+    classes.set_yticks(range(len(volumes)), [data.class_names[label] for label in volumes])
+    classes.set(title="voxels of a class, a mark per case", xscale="log")
     classes.tick_params(axis="y", labelsize=10 if len(volumes) < 20 else 5)
     spacing = plan.settings.get("spacing") or np.median(data.spacings, axis=0).tolist()
     case = max(data.cases, key=lambda case: np.prod(np.multiply(case.shape, case.spacing)))

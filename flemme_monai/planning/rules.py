@@ -54,14 +54,17 @@ def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> Spacing:
     """
     target = np.median(spacings, axis=0)
     size = np.median(shapes * spacings / target, axis=0)
-    worst = int(target.argmax())
-    others = np.delete(target, worst)
-    coarse = target[worst] > ANISOTROPY * others.max()
-    if coarse and size[worst] * ANISOTROPY < np.delete(size, worst).min():
+    worst = coarse_axis(target)
+    if worst is not None and size[worst] * ANISOTROPY < np.delete(size, worst).min():
         finer = float(np.percentile(spacings[:, worst], COARSE_PERCENTILE))
-        target[worst] = max(finer, others.max())
-        coarse = bool(target[worst] > ANISOTROPY * others.max())
-    return Spacing([round(float(length), 4) for length in target], worst if coarse else None)
+        target[worst] = max(finer, np.delete(target, worst).max())
+    return Spacing([round(float(length), 4) for length in target], coarse_axis(target))
+
+
+def coarse_axis(spacing: Sequence[float] | np.ndarray) -> int | None:
+    """The axis that is over three times coarser than the others; None without."""
+    worst = int(np.argmax(spacing))
+    return worst if spacing[worst] > ANISOTROPY * np.delete(spacing, worst).max() else None
 
 
 def median_shape(spacings: np.ndarray, shapes: np.ndarray, target: Sequence[float]) -> list[int]:

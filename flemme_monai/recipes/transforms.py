@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import Config, component, compose
 
 BOTH = ["image", "label"]
@@ -211,7 +213,7 @@ def segmentation_transforms(train: bool) -> Config:
             spatial_dims="@spatial_dims",
             mode=modes,
             rotate_prob="@augmentation#rotate",
-            rotate_range=0.35,
+            rotate_range="@augmentation#rotate_range",
             zoom_prob="@augmentation#scale",
             min_zoom=0.85,
             max_zoom=1.2,
@@ -223,8 +225,25 @@ def segmentation_transforms(train: bool) -> Config:
         scale_intensity(),
         component("monai.transforms.RandShiftIntensityd", keys="image", prob="@augmentation#intensity", offsets=0.2),
         noise(0.1),
+        *as_nnunet(),
         plain_tensors(BOTH),
     )
+
+
+def as_nnunet() -> list[Config]:
+    """What nnU-Net does to intensities beside noise and brightness, with its strengths (Isensee et al. 2021)."""
+
+    def of_image(name: str, setting: str, **arguments: Any) -> Config:
+        path = f"@augmentation#{setting}"
+        return component(f"monai.transforms.{name}", _disabled_=f"$not {path}", keys="image", prob=path, **arguments)
+
+    sigma, linear = [0.5, 1.0], "$'bilinear' if @spatial_dims == 2 else 'trilinear'"
+    return [
+        of_image("RandGaussianSmoothd", "blur", sigma_x=sigma, sigma_y=sigma, sigma_z=sigma),
+        of_image("RandScaleIntensityFixedMeand", "contrast", factors=[-0.25, 0.25], preserve_range=True),
+        of_image("RandSimulateLowResolutiond", "low_resolution", zoom_range=[0.5, 1.0], upsample_mode=linear),
+        of_image("RandAdjustContrastd", "gamma", gamma=[0.7, 1.5], retain_stats=True),
+    ]
 
 
 def classification_transforms(train: bool, label: bool = True) -> Config:

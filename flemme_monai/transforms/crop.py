@@ -27,7 +27,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         spatial_dims: number of axes.
         mode: "bilinear" or "nearest" interpolation, one or one per key.
         rotate_prob: probability of a turn.
-        rotate_range: largest angle about each axis, in radians.
+        rotate_range: largest angle about each axis, in radians: one, or one per axis of a volume.
         zoom_prob: probability of a zoom by one factor along all axes.
         min_zoom: smallest factor; below 1 the crop shows more of the image.
         max_zoom: largest factor.
@@ -49,7 +49,7 @@ class RandAffineCropd(Randomizable, MapTransform):
         spatial_dims: int,
         mode: Sequence[str] | str = "bilinear",
         rotate_prob: float = 0.0,
-        rotate_range: float = 0.35,
+        rotate_range: float | Sequence[float] = 0.35,
         zoom_prob: float = 0.0,
         min_zoom: float = 0.85,
         max_zoom: float = 1.2,
@@ -75,7 +75,7 @@ class RandAffineCropd(Randomizable, MapTransform):
             for mode in ensure_tuple_rep(mode, len(self.keys))
         ]
         self.rotate_prob = rotate_prob
-        self.rotate_range = rotate_range
+        self.rotate_range = np.asarray(rotate_range, dtype=float)
         self.zoom_prob = zoom_prob
         self.min_zoom = min_zoom
         self.max_zoom = max_zoom

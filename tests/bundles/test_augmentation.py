@@ -45,3 +45,34 @@ def test_slices_of_volumes_are_cropped_and_augmented_as_pictures() -> None:
     data = CaseDataset(volumes, transform, slices=True, progress=False)
     assert len(data) == 5
     assert data[3]["image"].shape == data[3]["label"].shape == (1, 48, 48)
+
+
+NNUNET = ("blur", "contrast", "low_resolution", "gamma")
+
+
+@pytest.mark.parametrize("name", NNUNET)
+def test_nnunet_s_augmentations_change_values_and_not_labels(name: str) -> None:
+    none = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    item = {"image": torch.randn(1, 32, 32), "label": (torch.rand(1, 32, 32) > 0.5).to(torch.uint8)}
+    plain = preprocessing(image_size=[32, 32], num_classes=2, **none)(dict(item))
+    changed = preprocessing(image_size=[32, 32], num_classes=2, **none, **{f"augmentation#{name}": 1.0})(dict(item))
+    assert torch.equal(plain["label"], changed["label"])
+    assert changed["image"].shape == plain["image"].shape
+    assert not torch.allclose(changed["image"], plain["image"], atol=1e-3)
+    if name == "gamma":
+        assert changed["image"].std() == pytest.approx(float(plain["image"].std()), rel=1e-3)
+    if name == "blur":
+        assert changed["image"].std() < 0.8 * plain["image"].std()
+
+
+def test_a_turn_about_one_axis_leaves_its_planes_in_place() -> None:
+    none = {f"augmentation#{other}": 0.0 for other in ("flip", "scale", "elastic", "intensity", "noise")}
+    turn = {"augmentation#rotate": 1.0, "augmentation#rotate_range": [0.0, 0.0, 0.35]}
+    shape = {"spatial_dims": 3, "image_size": [12, 12, 6], "num_classes": 2}
+    transform = preprocessing(**none, **turn, **shape)
+    depth = torch.arange(24.0).expand(1, 40, 40, 24).contiguous()
+    across = torch.arange(40.0)[:, None, None].expand(1, 40, 40, 24).contiguous()
+    image = transform({"image": depth, "label": torch.ones(1, 40, 40, 24)})["image"]
+    assert (image[0].flatten(0, 1).std(0) < 1e-3).all()
+    image = transform({"image": across, "label": torch.ones(1, 40, 40, 24)})["image"]
+    assert image[0, 0, :, 0].std() > 0.01  # turned in the plane

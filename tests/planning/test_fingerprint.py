@@ -157,3 +157,9 @@ def test_what_cannot_be_planned_is_refused(tmp_path):
         make_plan(data, "sem_unet", 0)
     with pytest.raises(ValueError, match=r"expected at least .* GiB"):
         make_plan(data, "sem_unet", 0.001)
+
+
+def test_volumes_with_a_coarse_axis_turn_about_it_alone(tmp_path):
+    data = read_data_set(volumes(tmp_path, spacing=(1, 1, 5)))
+    assert make_plan(data, "sem_unet", 1.0).settings["augmentation#rotate_range"] == [0.0, 0.0, 0.35]
+    assert "augmentation#rotate_range" not in make_plan(data, "sem_unet", 1.0, spacing=[1, 1, 1]).settings
