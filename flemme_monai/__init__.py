@@ -21,6 +21,7 @@ _ROOMS = (
     "optim",
     "recipes",
     "registry",
+    "ssl",
     "transforms",
     "utils",
 )

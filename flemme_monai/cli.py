@@ -16,9 +16,12 @@ COMMANDS = {
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
     "sensitivity": "what a bundle reaches with other learning rates, batches and image sizes",
+    "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
+    "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
+    "gi-sample": "a small data set of phantoms in the layout of Kaggle's GI tract challenge",
 }
 
 
@@ -81,4 +84,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         functions: dict[str, Callable[..., str]] = {"list": list_bundles, "make": make}
         run(functions[command], words, f"flemme-monai {command}")
     else:
-        run_program(command, words, f"flemme-monai {command}")
+        run_program(command.replace("-", "_"), words, f"flemme-monai {command}")

@@ -25,10 +25,13 @@ PARTS |= {
     "pretrained_weights",
     *FORMER_NAMES.values(),
 }
+PARTS |= {"networks", "losses", "make_views"}
+PARTS |= {"names", "resized_to"}
 PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "classifier_def", "classifier"}
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
 LETTERS = {"train": "T", "train_autoencoder": "T", "train_diffusion": "T", "evaluate": "E", "inference": "I"}
+LETTERS["pretrain"] = "P"
 CONFIGS = [
     (bundle, path.stem, letter)
     for bundle in BUNDLES
@@ -38,11 +41,12 @@ CONFIGS = [
 
 
 def settings(bundle: str, workflow: str) -> dict[str, object]:
-    """The settings of a config by name, those of the augmentation one by one."""
+    """The settings of a config by name, those of the augmentation and of views one by one."""
     config = json.loads((ROOT / "bundles" / bundle / "configs" / f"{workflow}.json").read_text())
-    augmentation = {f"augmentation#{name}": value for name, value in config.pop("augmentation", {}).items()}
+    tables = [(table, config.pop(table, {})) for table in ("augmentation", "views")]
+    each = {f"{table}#{name}": value for table, values in tables for name, value in values.items()}
     own = {name: default_of(value) for name, value in config.items() if name not in PARTS and "#" not in name}
-    return own | augmentation
+    return own | each
 
 
 def rows() -> dict[str, list[str]]:
@@ -81,9 +85,12 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/benchmark.md",
         "docs/finetuning.md",
         "docs/generation.md",
+        "docs/gi_tract.md",
         "docs/inference.md",
         "docs/metrics.md",
         "docs/planning.md",
+        "docs/pretraining.md",
+        "docs/robustness.md",
     ],
 )
 def test_every_link_leads_somewhere(page: str) -> None:

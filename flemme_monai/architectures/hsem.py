@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..backbones import Backbone
-from .pyramid import Predictor
+from .aligned import SpatialTransformer
+from .segmentation import Segmentation
 
 
-class HSeM(Predictor):
+class HSeM(Segmentation):
     """Hierarchical segmentation model: logits at every level, fused; trained with a pyramid loss.
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of classes, the background counted.
         fusion: how the levels are fused, ``cat`` or ``add``.
+        alignment: as :class:`Segmentation`.
     """
 
-    def __init__(self, backbone: Backbone, fusion: str = "cat") -> None:
-        super().__init__(backbone, fusion)
-
-    def forward(
-        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
-    ) -> torch.Tensor | list[torch.Tensor]:
-        """Image (B, in_channels, *S) to ``[final, level_0, ...]`` in training, the final logits in evaluation."""
-        return self.for_loss(self.predict(x, timesteps, context))
+    def __init__(self, backbone: Backbone, fusion: str = "cat", alignment: SpatialTransformer | None = None) -> None:
+        super().__init__(backbone, fusion, alignment)

@@ -7,14 +7,16 @@ from typing import ClassVar
 import torch
 
 from ..backbones import Backbone
-from .pyramid import Predictor
+from .aligned import SpatialTransformer
+from .segmentation import Segmentation
 
 
-class SeM(Predictor):
+class SeM(Segmentation):
     """Segmentation model: the backbone's output are the logits of the classes; side outputs are supervised too.
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of classes, the background counted.
+        alignment: as :class:`Segmentation`.
 
     Attributes:
         num_levels: the backbone's side outputs in training.
@@ -23,14 +25,13 @@ class SeM(Predictor):
 
     supervises_sides: ClassVar[bool] = True
 
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__(backbone)
+    def __init__(self, backbone: Backbone, alignment: SpatialTransformer | None = None) -> None:
+        super().__init__(backbone, alignment=alignment)
         self.num_levels, self.level_weights = backbone.num_sides, backbone.side_weights
 
-    def forward(
+    def predict(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
-    ) -> torch.Tensor | list[torch.Tensor]:
-        """Image (B, in_channels, *S) to logits (B, num_classes, *S); in training, where the backbone has side outputs,
-        ``[logits, side_0, ...]``, the finest first."""
+    ) -> list[torch.Tensor]:
+        """The logits (B, C, *S), and in training those of the side outputs, the finest first."""
         out = self.backbone(x, timesteps, context)
-        return self.for_loss([out.output] + out.sides)
+        return [out.output] + out.sides

@@ -60,6 +60,7 @@ class EncoderAttributes(Protocol):
 
     Either half may have a method ``forward_order()``, which names its layers in the order in which an image passes
     them, each as the list of its modules; without one they are its stages, see :meth:`ImageEncoder.forward_order`.
+    An encoder may have a method ``token_embedding()``, see :meth:`ImageEncoder.token_embedding`.
     """
 
     spatial_dims: int
@@ -154,6 +155,13 @@ class ImageEncoder(ConfiguredModule):
         if self.conditions is not None:
             layers = [[self.conditions], *layers]
         return layers if self.bottleneck is None else [*layers, [self.bottleneck]]
+
+    def token_embedding(self) -> nn.Module | None:
+        """The module after which positions are a set: the latent and features of some cells, each as large as the total
+        stride, do not depend on where they lie and on what lies between them. None where neighbours matter."""
+        if self.bottleneck is not None or not hasattr(self.encoder, "token_embedding"):
+            return None
+        return self.encoder.token_embedding()  # type: ignore[operator]  # a method of some encoders
 
     def input_layers(self) -> list[nn.Module]:
         """The modules whose first convolution sees an image: the encoder, and what embeds an image as context."""

@@ -50,6 +50,7 @@ class Encoder(nn.Module):
         self.spatial_dims, self.in_channels, self.use_channels_last = dims, in_channels, use_channels_last
         self.size_divisor = layout.total_strides[-1]
         self.min_latent_positions = family.min_latent_positions
+        self.sees_a_set = family.sees_a_set
         self.patch_embedding = family.patch_embedding(dims, in_channels, width, layout.patch)
         self.position_embedding = PositionEmbedding(dims, width) if use_position_embedding else None
         self.input_channels = width
@@ -110,6 +111,12 @@ class Encoder(nn.Module):
         stages = [list(level) for level in zip(self.fuse, self.stages, self.down)]
         middle = [[self.middle_fuse, *self.middle[:1]], *([stage] for stage in self.middle[1:])]
         return [[self.patch_embedding, *added], *stages, *middle]
+
+    def token_embedding(self) -> nn.Module | None:
+        """What the stages of a family that sees positions as a set take their tokens from."""
+        if not self.sees_a_set:
+            return None
+        return self.patch_embedding if self.position_embedding is None else self.position_embedding
 
 
 class Decoder(nn.Module):

@@ -33,6 +33,12 @@ class BlockFamily(ABC):
         return 1
 
     @property
+    def sees_a_set(self) -> bool:
+        """Whether stages and changes of resolution give the positions of one patch of the latent the same features
+        wherever it lies, so that others can be left out: attention to all positions, and merging without overlap."""
+        return False
+
+    @property
     def norm_removes_channel_shift(self) -> bool:
         """Whether a block's norm subtracts each channel's mean, and with it a number that is added to a channel."""
         return False

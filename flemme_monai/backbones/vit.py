@@ -33,6 +33,12 @@ class ViTFamily(SequenceFamily):
     positive_int_settings: ClassVar[tuple[str, ...]] = ("num_heads", "spatial_reduction")
     use_position_embedding: ClassVar[bool] = True
 
+    @property
+    def sees_a_set(self) -> bool:
+        """Where keys and values are not shrunk, which would mix neighbours."""
+        reduction = self.spatial_reduction
+        return max([reduction] if isinstance(reduction, int) else reduction) == 1
+
     def make_block(self, spatial_dims: int, channels: int, level: int, index: int, drop_path: float) -> nn.Module:
         """A transformer block."""
         return ViTBlock(

@@ -144,8 +144,9 @@ def check_references(bundle: Path) -> str:
     """Every `_target_` can be imported and every `@id` of each stack of configs is defined; nothing is built."""
     several = {f"{name}, multi-GPU": (name, "multi_gpu_train") for name in trainings(bundle)}
     stacks = workflows(bundle) | several
-    if (bundle / "configs" / "interpolate.json").is_file():
-        stacks["interpolate"] = ("inference", "interpolate")
+    for overlay, below in {"interpolate": "inference", "pretrain": trainings(bundle)[-1], "sas": "train"}.items():
+        if (bundle / "configs" / f"{overlay}.json").is_file():
+            stacks[overlay] = (below, overlay)
     for name, files in stacks.items():
         parser = read_stack(bundle, files)
         targets = {value for _, key, value in walk(parser.config) if key == "_target_"}

@@ -18,12 +18,10 @@ import argparse
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..recipes import make_bundle, write
 from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
@@ -31,7 +29,7 @@ from .benchmark import setting
 from .costs import costs
 from .matched import matched_settings
 from .measure import machine, markdown_table
-from .train_runs import METRICS, parsed, train_and_evaluate
+from .train_runs import METRICS, parsed, run_jobs, train_and_evaluate
 
 NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
 COLORS = {family: f"C{i}" for i, family in enumerate(FAMILIES)}
@@ -99,25 +97,17 @@ def compare_pairs(
     Returns:
         A row a bundle, and the messages of those that failed.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    failed = []
-    threads = None if jobs == 1 else max(1, torch.get_num_threads() // jobs)
-    with ThreadPoolExecutor(jobs) as executor:
-        runs = {executor.submit(compare_pair, pair, budgets[pair], output / pair, threads): pair for pair in budgets}
-        for done in as_completed(runs):
-            try:
-                rows[runs[done]] = done.result()
-            except ChildProcessError as error:
-                failed.append(str(error))
-                print(error, flush=True)
-            else:
-                row = {name: round(v, 4) if isinstance(v, float) else v for name, v in done.result().items()}
-                print(f"{len(rows)} of {len(budgets)}: {row}", flush=True)
+    jobs_of = {pair: partial(compare_pair, pair, budget, output / pair) for pair, budget in budgets.items()}
+    rows, failed = run_jobs(jobs_of, jobs, lambda pair, row: str(_rounded(row)))
     files = {pair: output / pair / "cost.json" for pair in budgets if pair in rows}
     missing = [pair for pair, path in files.items() if not path.exists()]
     for pair, found in costs({pair: budgets[pair]["settings"] for pair in missing}).items():
         files[pair].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return [rows[pair] | json.loads(path.read_text(encoding="utf-8")) for pair, path in files.items()], failed
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
 
 
 def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:

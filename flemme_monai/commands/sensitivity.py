@@ -16,17 +16,15 @@ import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from .benchmark import setting
 from .bundle_files import find_bundle
 from .measure import machine, markdown_table
-from .train_runs import METRICS, parsed, train_and_evaluate
+from .train_runs import METRICS, parsed, run_jobs, train_and_evaluate
 
 FACTORS = {"learning_rate": (0.1, 0.3, 3, 10), "batch_size": (0.5, 2), "image_size": (0.5, 1.5)}
 ACCUMULATED = (2, 4)  # steps
@@ -170,18 +168,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     settings = {name: parsed(value) for name, value in args.set}
     config = {**json.loads((bundle / "configs" / "train.json").read_text(encoding="utf-8")), **settings}
     todo = tried(config, None if args.vary is None else dict(args.vary))
-    threads = None if args.jobs == 1 else max(1, torch.get_num_threads() // args.jobs)
-    found: dict[str, dict[str, Any]] = {}
-    failed = []
-    with ThreadPoolExecutor(args.jobs) as executor:
-        runs = {executor.submit(train, bundle, each, settings, output, threads): each.folder for each in todo}
-        for done in as_completed(runs):
-            try:
-                found[runs[done]] = done.result()
-            except ChildProcessError as error:
-                failed.append(str(error))
-            else:
-                print(f"{runs[done]}: {done.result()['metrics']}", flush=True)
+    jobs = {each.folder: partial(train, bundle, each, settings, output) for each in todo}
+    found, failed = run_jobs(jobs, args.jobs, lambda folder, result: f"{folder}: {result['metrics']}")
     rows = []
     for each in todo:
         if each.folder in found:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import statistics
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+
+from ..utils.weights import LAST
 from .places import environment, run_command
 
+K = TypeVar("K")
+V = TypeVar("V")
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
@@ -30,10 +37,10 @@ def parsed(value: str) -> Any:
 def train_and_evaluate(
     bundle: Path, settings: Mapping[str, Any], threads: int | None = None
 ) -> tuple[dict[str, float], float]:
-    """Train a bundle and evaluate its best weights on the test cases.
+    """Train a bundle, or go on where that was stopped, and evaluate its best weights on the test cases.
 
     Args:
-        bundle: its folder, which takes all that the runs write.
+        bundle: its folder, which takes all that the runs write; what is left of earlier ones without a checkpoint goes.
         settings: of the bundle.
         threads: of each process; None for PyTorch's default.
 
@@ -45,7 +52,11 @@ def train_and_evaluate(
     """
     places = {"bundle_root": bundle, "ckpt_dir": bundle / "models"}
     configs = [bundle / "configs" / f"{name}.json" for name in ("train", "evaluate")]
-    run(configs[:1], {**settings, **places, "output_dir": bundle / "train"}, bundle / "train.log", threads)
+    resume = (bundle / "models" / LAST).is_file()
+    for name in ("evaluate",) if resume else ("models", "train", "evaluate"):
+        shutil.rmtree(bundle / name, ignore_errors=True)
+    training = {**settings, **places, "output_dir": bundle / "train", "resume": resume}
+    run(configs[:1], training, bundle / "train.log", threads)
     run(configs, {**settings, **places, "output_dir": bundle / "evaluate"}, bundle / "evaluate.log", threads)
     with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
@@ -59,18 +70,57 @@ def run(configs: Sequence[str | Path], settings: dict[str, Any], log: Path, thre
     Args:
         configs: over each other.
         settings: of the bundle.
+        log, threads: as of :func:`run_logged`.
+    """
+    run_logged(run_command(configs, settings), log, threads)
+
+
+def run_logged(command: Sequence[str], log: Path, threads: int | None = None) -> None:
+    """Run a command whose output goes into a file.
+
+    Args:
+        command: its words.
         log: what it prints.
         threads: that it computes with; None for PyTorch's default.
 
     Raises:
         ChildProcessError: If it fails; its own messages are in the log.
     """
-    command = run_command(configs, settings)
     variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
     with log.open("w", encoding="utf-8") as file:
         failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     if failed:
         raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
+
+
+def run_jobs(
+    jobs: Mapping[K, Callable[[int | None], V]], at_a_time: int, say: Callable[[K, V], str]
+) -> tuple[dict[K, V], list[str]]:
+    """Call functions that run processes, some at a time; one that fails is named and the others go on.
+
+    Args:
+        jobs: functions of the number of threads that each of their processes has, None for PyTorch's default.
+        at_a_time: how many; each computes with its share of the threads.
+        say: the line that is printed when one has ended.
+
+    Returns:
+        What those that succeeded returned, and the messages of those that failed.
+    """
+    found: dict[K, V] = {}
+    failed = []
+    threads = None if at_a_time == 1 else max(1, torch.get_num_threads() // at_a_time)
+    with ThreadPoolExecutor(at_a_time) as executor:
+        runs = {executor.submit(job, threads): key for key, job in jobs.items()}
+        for done in as_completed(runs):
+            key = runs[done]
+            try:
+                found[key] = done.result()
+            except ChildProcessError as error:
+                failed.append(str(error))
+                print(error, flush=True)
+            else:
+                print(f"{len(found)} of {len(jobs)}: {say(key, found[key])}", flush=True)
+    return found, failed
 
 
 def summary(lines: Iterable[str]) -> dict[str, float]:

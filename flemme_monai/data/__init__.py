@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .autoencoding import AutoencodingPrepareBatch
+from .class_masks import class_names
 from .context import ContextPrepareBatch
 from .datalist import inference_list, split_datalist
 from .datalist import split_datalist as datalist  # its name in bundles of version 0.3.0
@@ -17,6 +18,7 @@ __all__ = [
     "CaseDataset",
     "CaseLoader",
     "ContextPrepareBatch",
+    "class_names",
     "class_phantoms",
     "datalist",
     "inference_list",

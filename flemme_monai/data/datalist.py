@@ -13,20 +13,23 @@ import numpy as np
 
 from ..utils import user_path
 from ..utils.files import each_path
+from ..utils.weights import beside
 from .class_folders import find_classes
+from .class_masks import check_class_names
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
 from .files import image_kind
 from .groups import check_parts, group_names, propose_group_by
 from .layouts import DataSet, find_cases
 from .listing import LISTING
-from .phantoms import class_phantoms, phantoms
+from .neighbours import own_channels, with_neighbours
+from .phantoms import class_phantoms, one_channel_per_organ, phantoms
 from .recorded_split import check_autoencoder_split, check_ensemble_split, check_pretrained_split, recorded_split
 from .split_record import SPLIT_FILE, Part, Source, read_split
 from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
-TASKS = ("segmentation", "reconstruction", "classification", "generation")
+TASKS = ("segmentation", "reconstruction", "classification", "generation", "pretraining")
 _PHANTOM_CLASSES = 4
 _logger = logging.getLogger(__name__)
 
@@ -49,6 +52,9 @@ def split_datalist(
     resume: bool = False,
     autoencoder_record: str | os.PathLike | None = None,
     pretrained_weights: Path | None = None,
+    multi_label: bool = False,
+    neighbour_slices: int = 0,
+    class_names: Sequence[str] | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
@@ -59,7 +65,8 @@ def split_datalist(
     Args:
         dataset_dir: the data set's folder; None or "" makes phantoms.
         task: "segmentation" (every case needs a label), "reconstruction" (labels are not used), "classification" (the
-            folder holds a folder per class) or "generation" (the same, or any images).
+            folder holds a folder per class), "generation" (the same, or any images) or "pretraining" (of a
+            segmentation: labels are kept where they are found and fit).
         spatial_dims: 2 or 3.
         in_channels: number of image channels.
         out_channels: number of classes, for segmentation background included; as ``in_channels`` for reconstruction;
@@ -80,6 +87,10 @@ def split_datalist(
         autoencoder_record: the ``split.json`` of an autoencoder, on whose training cases nothing is tested.
         pretrained_weights: file of the weights that the training begins with; nothing is tested on the training cases
             in the ``split.json`` beside it either.
+        multi_label: for segmentation, ``out_channels`` is the number of classes without the background, and labels are
+            a mask of each, which may overlap.
+        neighbour_slices: slices on each side of a slice that are channels of its image too.
+        class_names: the names that the classes of multi-label masks must have, in order; None: those that they have.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
@@ -91,19 +102,25 @@ def split_datalist(
         ValueError: If a setting is unknown, the layout is not recognised, the cases cannot be divided, or training
             cases would test.
     """
-    _check_task(task, in_channels, out_channels)
+    _check_task(task, in_channels, out_channels, multi_label)
+    channels = own_channels(in_channels, neighbour_slices, spatial_dims)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; expected 'case' or 'slab'")
     size = _size(image_size, spatial_dims)
     if not _is_given(dataset_dir):
-        data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed)
+        data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label)
     elif _has_classes(out_channels, task):
-        data_set = find_classes(dataset_dir, in_channels, out_channels)
+        data_set = find_classes(dataset_dir, channels, out_channels)
         _check_dims(data_set, spatial_dims)
     else:
-        data_set = find_cases(dataset_dir, in_channels, labels=task == "segmentation")
+        data_set = find_cases(dataset_dir, channels, task == "segmentation", multi_label)
         _check_dims(data_set, spatial_dims)
-        fit_labels(data_set, out_channels if task == "segmentation" else None)
+        if task == "pretraining":
+            _fit_found_labels(data_set, out_channels)
+        else:
+            fit_labels(data_set, out_channels if task == "segmentation" else None)
+    check_class_names(data_set.cases, class_names)
+    with_neighbours(data_set.cases, neighbour_slices)
     settings = {
         "seed": seed,
         "shuffle_split": shuffle_split,
@@ -113,11 +130,14 @@ def split_datalist(
         "num_folds": num_folds,
         "group_by": group_by or None,
     }
-    unlabelled = [case for case in data_set.test if task == "segmentation" and "label" not in case]
+    # pretraining divides a folder as the training that follows, where one can follow
+    labelled = task == "segmentation" or (task == "pretraining" and any("label" in c for c in data_set.training))
+    unlabelled = [case for case in data_set.test if labelled and "label" not in case]
     if unlabelled:
         _logger.info("%d test cases have no label and are left out", len(unlabelled))
         data_set.test = [case for case in data_set.test if "label" in case]
-    made_by = "" if _is_given(dataset_dir) else f"seed {seed}, {task}, {out_channels}"
+    kind = "segmentation" if task == "pretraining" else task  # whose phantoms these are
+    made_by = "" if _is_given(dataset_dir) else f"seed {seed}, {kind}, {out_channels}"
     source = Source(data_set.cases, settings, made_by)
 
     def make(settings: Mapping[str, Any]) -> Split:
@@ -130,7 +150,7 @@ def split_datalist(
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
         check_autoencoder_split(autoencoder, split, source)
-    pretrained = read_split(pretrained_weights.with_name(SPLIT_FILE)) if pretrained_weights else None
+    pretrained = read_split(beside(pretrained_weights, SPLIT_FILE)) if pretrained_weights else None
     if pretrained is not None:
         check_pretrained_split(pretrained, split, source)
         source = replace(source, pretrained=pretrained.all_trained)
@@ -149,6 +169,8 @@ def inference_list(
     out_channels: int | None,
     image_size: int | Sequence[int],
     seed: int = 0,
+    multi_label: bool = False,
+    neighbour_slices: int = 0,
 ) -> list[Case]:
     """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
@@ -161,6 +183,7 @@ def inference_list(
             None generates without classes.
         image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
+        multi_label, neighbour_slices: as of :func:`split_datalist`.
 
     Returns:
         Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``, or ``class_label`` and
@@ -170,26 +193,35 @@ def inference_list(
         FileNotFoundError: If the folder or a named file is missing.
         ValueError: If a setting is unknown or the layout is not recognised.
     """
-    _check_task(task, in_channels, out_channels)
+    _check_task(task, in_channels, out_channels, multi_label)
+    channels = own_channels(in_channels, neighbour_slices, spatial_dims)
     size = _size(image_size, spatial_dims)
     if not _is_given(dataset_dir):
-        cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed).cases
+        cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label).cases
+        with_neighbours(cases, neighbour_slices)
         return [_with_noise(case) for case in divide(cases, by_share())["test"]]
     if _has_classes(out_channels, task):
         try:
-            data_set = find_classes(dataset_dir, in_channels, out_channels)
+            data_set = find_classes(dataset_dir, channels, out_channels)
             _check_dims(data_set, spatial_dims)
+            with_neighbours(data_set.cases, neighbour_slices)
             return data_set.cases
         except ValueError as error:
             _logger.info("the classes are left out: %s", error)
-    data_set = find_cases(dataset_dir, in_channels, labels=False)
+    data_set = find_cases(dataset_dir, channels, labels=False, multi_label=multi_label)
     _check_dims(data_set, spatial_dims)
+    _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
+    with_neighbours(data_set.cases, neighbour_slices)
+    return data_set.cases
+
+
+def _fit_found_labels(data_set: DataSet, num_classes: int | None) -> None:
+    """Keep the labels that are there, or say why they are left out."""
     try:
-        fit_labels(data_set, out_channels if task == "segmentation" else None)
+        fit_labels(data_set, num_classes)
     except ValueError as error:
         _logger.info("the labels are left out: %s", error)
         fit_labels(data_set, None)
-    return data_set.cases
 
 
 def _is_given(path: str | os.PathLike | None) -> TypeGuard[str | os.PathLike]:
@@ -197,7 +229,7 @@ def _is_given(path: str | os.PathLike | None) -> TypeGuard[str | os.PathLike]:
     return path is not None and path != ""
 
 
-def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
+def _check_task(task: str, in_channels: int, out_channels: int | None, multi_label: bool) -> None:
     if task not in TASKS:
         raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r}")
     if task == "reconstruction" and out_channels != in_channels:
@@ -205,11 +237,12 @@ def _check_task(task: str, in_channels: int, out_channels: int | None) -> None:
             f"out_channels is {out_channels}; expected in_channels, {in_channels}, in reconstruction: set both to the "
             "channels of the images"
         )
-    if (task in ("classification", "segmentation") or _has_classes(out_channels, task)) and not (
-        isinstance(out_channels, int) and out_channels > 1
+    fewest = 1 if multi_label else 2
+    if (task in ("classification", "segmentation", "pretraining") or _has_classes(out_channels, task)) and not (
+        isinstance(out_channels, int) and out_channels >= fewest
     ):
         none = ", or none for no classes" if task == "generation" else ""
-        raise ValueError(f"num_classes is {out_channels!r} for {task}; expected a number from 2{none}")
+        raise ValueError(f"num_classes is {out_channels!r} for {task}; expected a number from {fewest}{none}")
 
 
 def _has_classes(out_channels: int | None, task: str) -> TypeGuard[int]:
@@ -229,14 +262,22 @@ def _size(image_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]
 
 
 def _phantoms(
-    task: str, spatial_dims: int, in_channels: int, out_channels: int | None, size: tuple[int, ...], seed: int
+    task: str,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int | None,
+    size: tuple[int, ...],
+    seed: int,
+    multi_label: bool,
 ) -> DataSet:
     separate_noise = task in ("reconstruction", "generation")  # whose images are what a network shall make
     if _has_classes(out_channels, task):
         cases = class_phantoms(spatial_dims, in_channels, out_channels, size, seed, separate_noise)
-    elif task == "segmentation":
+    elif task in ("segmentation", "pretraining"):
         assert out_channels is not None, "see _check_task"
-        cases = phantoms(spatial_dims, in_channels, out_channels, size, seed)
+        cases = phantoms(spatial_dims, in_channels, out_channels + multi_label, size, seed)
+        if multi_label:
+            cases = [{**case, "label": one_channel_per_organ(case["label"], out_channels)} for case in cases]
     else:
         cases = phantoms(spatial_dims, in_channels, _PHANTOM_CLASSES, size, seed, separate_noise)
         cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
@@ -273,6 +314,7 @@ def _split(
     num_folds: int,
     group_by: str | None,
 ) -> Split:
+    group_by = group_by or data_set.group_by
     groups = group_names(data_set.cases, group_by) if group_by else None
     if groups is None:
         propose_group_by(data_set.cases)

@@ -28,6 +28,7 @@ class CaseDataset(CacheDataset):
         slices: make each axial slice (C, H, W) of a volume (C, H, W, D) an item, with its index as ``slice``.
         num_workers: number of threads that load the cases at the start, at least one.
         progress: show a progress bar on a terminal meanwhile.
+        keep_empty: False leaves out items, such as slices, whose label has no foreground.
         cache: False loads a case each time it is asked for, after all were loaded once to be checked.
 
     Raises:
@@ -43,6 +44,7 @@ class CaseDataset(CacheDataset):
         num_workers: int = 0,
         progress: bool = True,
         cache: bool = True,
+        keep_empty: bool = True,
     ) -> None:
         if slices and not cache:
             raise ValueError(
@@ -50,6 +52,7 @@ class CaseDataset(CacheDataset):
             )
         self.slices = slices
         self.cache = cache
+        self.keep_empty = keep_empty
         bar = progress and sys.stderr.isatty()
         # MONAI takes a Compose inside another for a random transform and would not cache what it gives
         transform = transform.flatten()
@@ -68,6 +71,13 @@ class CaseDataset(CacheDataset):
         for item in self._load_cases():
             if self.cache:
                 items += _slices(item) if self.slices else [item]
+        if not self.keep_empty:
+            items = [item for item in items if "label" not in item or (item["label"] != 0).any()]
+            if not items:
+                raise ValueError(
+                    "no image has foreground while keep_empty is false; expected some with: set keep_empty to true, or "
+                    "give labels with foreground"
+                )
         self.cache_num = len(items)
         return items
 

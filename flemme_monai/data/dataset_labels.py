@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from monai.utils import ensure_tuple
 
+from .class_masks import ClassMasks
 from .files import image_kind
 from .layouts import DataSet
 from .masks import check_levels, mask_colors
+from .matching import Case
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +34,9 @@ def fit_labels(data_set: DataSet, num_classes: int | None) -> None:
             case.pop("label", None)
         return
     labelled = [case for case in data_set.cases if "label" in case]
+    if any(isinstance(case["label"], ClassMasks) for case in labelled):
+        _check_classes(labelled, num_classes)
+        return
     masks = [path for case in labelled for path in ensure_tuple(case["label"])]
     colors = _colors(data_set.folder, masks, num_classes)
     if colors is not None:
@@ -39,6 +45,18 @@ def fit_labels(data_set: DataSet, num_classes: int | None) -> None:
             case["colors"] = colors
     elif labelled:
         check_levels(masks, num_classes)
+
+
+def _check_classes(labelled: Sequence[Case], num_classes: int) -> None:
+    """Refuse masks of more or fewer classes than the network has outputs."""
+    names = labelled[0]["label"].names
+    if len(names) != num_classes:
+        raise ValueError(
+            f"the masks are of the {len(names)} classes {', '.join(names)} while num_classes is {num_classes}; "
+            f"expected {len(names)}, one for each class without the background, as multi_label is true: set "
+            f"num_classes to {len(names)}"
+        )
+    _logger.info("classes: %s", ", ".join(names))
 
 
 def _colors(folder: Path, masks: list[str], num_classes: int) -> list[tuple[int, int, int]] | None:

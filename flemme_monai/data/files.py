@@ -74,6 +74,11 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
 
 
+def safe_name(name: str) -> str:
+    """The name with ``_`` for what could lead out of a folder or hide a file."""
+    return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
+
+
 def list_images(folder: str | os.PathLike) -> list[Path]:
     """All images below a folder, sorted: image files, and each folder that holds a DICOM series.
 

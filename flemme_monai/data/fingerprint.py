@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .class_masks import ClassMasks
 from .files import is_junk
 
 _CHUNK = 1024
@@ -38,6 +39,10 @@ def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
 def label_fingerprint(case: Mapping[str, Any]) -> str | None:
     """The same of a case's label, of several masks the sizes and one's content; None where it has none in files."""
     label = case.get("label")
+    if isinstance(label, ClassMasks):
+        codes = hashlib.sha256("\n".join(label.codes).encode())
+        _add(codes, [Path(path) for path in label.files], [])
+        return _digits(codes)
     if not isinstance(label, (str, os.PathLike, list)):
         return None
     found = hashlib.sha256()

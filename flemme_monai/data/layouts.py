@@ -6,11 +6,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils import user_path
+from .class_masks import match_class_masks
 from .files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
+from .gi_tract import BY_CASE, gi_tract_cases, is_gi_tract
 from .groups import PART_FOLDERS, first_folder
 from .listing import PARTS, listed_cases, read_listing
 from .matching import (
@@ -47,12 +49,14 @@ class DataSet:
         validation: cases that dataset.json names for validation.
         test: cases that dataset.json names for test; they may lack a label. Cases below train/ and val/ (or valid/,
             validation/) or test/ are named so too.
+        group_by: what keeps the cases of one patient together, where the layout says so, see ``group_names``.
     """
 
     folder: Path
     training: list[Case]
     validation: list[Case]
     test: list[Case]
+    group_by: str | None = field(default=None, kw_only=True)
 
     @property
     def cases(self) -> list[Case]:
@@ -60,13 +64,14 @@ class DataSet:
         return self.training + self.validation + self.test
 
 
-def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -> DataSet:
+def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool, multi_label: bool = False) -> DataSet:
     """Recognises the layout of a folder and lists its cases, sorted by name.
 
     Args:
         dataset_dir: the data set's folder.
         in_channels: number of image channels; files NAME_0000, NAME_0001, ... are one case when they are as many.
         labels: every case needs a label; without, labels are kept where they are found.
+        multi_label: labels are a mask of each class, ``masks/<class>/`` or the run-length codes of train.csv.
 
     Returns:
         The cases.
@@ -76,6 +81,8 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         ValueError: If no layout is recognised or a file does not fit in it.
     """
     folder = data_folder(dataset_dir, _LOOKED_FOR)
+    if is_gi_tract(folder):
+        return _gi_tract(folder, labels, multi_label)
     listing = read_listing(folder)
     if listing is not None and any(key in listing for keys in PARTS.values() for key in keys):
         return DataSet(folder, *listed_cases(folder, listing, labels))
@@ -84,18 +91,36 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool) -
         if masks is None and labels:
             raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {contents(folder)}")
         test_images, test_masks = _subfolder(folder, TEST_FOLDERS), _subfolder(folder, TEST_MASK_FOLDERS)
-        test = {} if test_images is None else _paired_cases(test_images, test_masks, in_channels, labels=False)
-        named = _paired_cases(images, masks, in_channels, labels)
+        test = {} if test_images is None else _paired_cases(test_images, test_masks, in_channels, False, multi_label)
+        named = _paired_cases(images, masks, in_channels, labels, multi_label)
         twice = named.keys() & test.keys()
         if twice:
             raise ValueError(
                 f"{folder}: case {min(twice)} lies in {images.name}/ and {TEST_FOLDERS[0]}/; a case belongs to one part"
             )
         return by_part_folders(DataSet(folder, list(named.values()), [], list(test.values())))
-    cases = _case_folders(folder, in_channels, labels) or _loose_cases(folder, in_channels, labels)
+    if multi_label and labels:
+        raise ValueError(
+            f"{folder}: is no data set of multi_label; expected images/ beside masks/<class>/, or train.csv beside "
+            f"train/case*/case*_day*/scans/: found {contents(folder)}; set multi_label to false for label maps"
+        )
+    cases = _case_folders(folder, in_channels, labels and not multi_label) or _loose_cases(folder, in_channels, labels)
     if not cases:
         raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
     return by_part_folders(DataSet(folder, cases, [], []))
+
+
+def _gi_tract(folder: Path, labels: bool, multi_label: bool) -> DataSet:
+    """The slices of Kaggle's GI tract challenge; their masks, which overlap, where they are multi-label."""
+    if labels and not multi_label:
+        raise ValueError(
+            f"{folder}: is in the layout of Kaggle's GI tract challenge, whose organs overlap, while multi_label is "
+            "false; expected true: set multi_label to true and num_classes to the number of organs"
+        )
+    cases = gi_tract_cases(folder, labels)
+    if not multi_label:
+        cases = [{key: value for key, value in case.items() if key != "label"} for case in cases]
+    return DataSet(folder, cases, [], [], group_by=BY_CASE)
 
 
 def part_folders(names: Iterable[str]) -> dict[str, str]:
@@ -154,13 +179,18 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     return found[0] if found else None
 
 
-def _paired_cases(images: Path, masks: Path | None, in_channels: int, labels: bool) -> dict[str, Case]:
+def _paired_cases(
+    images: Path, masks: Path | None, in_channels: int, labels: bool, multi_label: bool = False
+) -> dict[str, Case]:
     """Cases by name of a folder of images and, where there is one, a folder of masks under the images' names."""
     paths = list_images(images)
     cases = image_cases(paths, images, in_channels)
     if masks is not None:
         cases = cases_of(by_stem(paths, images, "image"), in_channels)
-        match_labels(cases, list_images(masks), masks, labels)
+        if multi_label:
+            match_class_masks(cases, masks, labels)
+        else:
+            match_labels(cases, list_images(masks), masks, labels)
     if not cases:
         raise ValueError(f"{images}: holds no image; looked for {_LOOKED_FOR}; found {contents(images)}")
     return cases

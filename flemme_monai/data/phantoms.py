@@ -57,6 +57,12 @@ def phantoms(
     ]
 
 
+def one_channel_per_organ(label: MetaTensor, num_organs: int) -> MetaTensor:
+    """The label map (1, *S) of a phantom as a mask (num_organs, *S) of each organ."""
+    organs = torch.arange(1, num_organs + 1).reshape(-1, *[1] * (label.ndim - 1))
+    return MetaTensor((label.as_tensor() == organs).to(torch.uint8), meta=dict(label.meta))
+
+
 def class_phantoms(
     spatial_dims: int,
     in_channels: int,

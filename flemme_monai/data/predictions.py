@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import user_path
-from .files import image_stem, list_images
+from .class_masks import ClassMasks, case_file
+from .files import IMAGE_SUFFIXES, image_stem, list_images, safe_name
+from .gi_tract import read_codes
 from .groups import few
 
 Case = dict[str, Any]
 POSTFIX = "seg"  # of label maps that inference writes
-
-
-def safe_name(name: str) -> str:
-    """The name with ``_`` for what could lead out of a folder or hide a file."""
-    return "".join(c if c.isalnum() or c in "-_. +" else "_" for c in name).lstrip(".") or "_"
+MASKS = "prediction_masks"  # the key of predictions that are masks of each class
+SUBMISSION = "submission.csv"  # of multi-label masks
 
 
 def prediction_names(source: str, case: str) -> list[str]:
@@ -38,7 +37,10 @@ def prediction_names(source: str, case: str) -> list[str]:
 
 
 def with_predictions(
-    parts: Mapping[str, Sequence[Case]], part: str, folder: str | os.PathLike | None
+    parts: Mapping[str, Sequence[Case]],
+    part: str,
+    folder: str | os.PathLike | None,
+    masks: Sequence[str] | None = None,
 ) -> Sequence[Case]:
     """The cases of a part of a split, with the files that hold their predictions.
 
@@ -50,9 +52,12 @@ def with_predictions(
         parts: the cases by part, as ``split_datalist`` gives them.
         part: name of the part.
         folder: holds label maps, with everything below it; None leaves the cases as they are.
+        masks: the names of the classes where predictions are a mask of each: ``folder`` then holds ``<class>/<case>``,
+            or is a file of run-length codes such as ``submission.csv``; None: predictions are label maps.
 
     Returns:
-        The cases, with ``prediction``, a path, and the ``prediction_slab`` of those that are a slab of a volume.
+        The cases, with ``prediction``, a path, or ``prediction_masks``, a text of :class:`ClassMasks`, and the
+        ``prediction_slab`` of those that are a slab of a volume.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -62,8 +67,12 @@ def with_predictions(
     if folder is None or folder == "":
         return cases
     folder = user_path(folder)
+    if masks is not None and folder.is_file():
+        return _with_codes(cases, folder, masks)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder} of predictions: name the one that inference wrote into")
+    if masks is not None:
+        return [_with_prediction(case, _masks_of(case, folder, masks)) for case in cases]
     files: dict[str, list[Path]] = {}
     for path in list_images(folder):
         stem = (path.parent.relative_to(folder) / image_stem(path)).as_posix()
@@ -113,6 +122,39 @@ def _named(files: Mapping[str, list[Path]], names: Sequence[str]) -> list[Path]:
     return next((files[name] for name in wanted if name in files), [])
 
 
-def _with_prediction(case: Case, path: Path) -> Case:
+def _masks_of(case: Case, folder: Path, names: Sequence[str]) -> ClassMasks:
+    """The files of a case's predictions, with any image's suffix."""
+    sources = []
+    for name in names:
+        places = [case_file(folder, case["case"], name, suffix) for suffix in IMAGE_SUFFIXES]
+        found = [place for place in places if place.is_file()]
+        if len(found) != 1:
+            raise ValueError(
+                f"{folder}: has {len(found)} files {name}/{case['case']} with an image's suffix; expected one: predict "
+                "this case, evaluate a split without it, or remove the others"
+            )
+        sources.append(str(found[0]))
+    return ClassMasks(tuple(names), tuple(sources))
+
+
+def _with_codes(cases: Sequence[Case], table: Path, names: Sequence[str]) -> list[Case]:
+    """The cases with the codes of a file, by the last part of their names."""
+    codes = read_codes(table, "predicted")
+    found = []
+    for case in cases:
+        identity = case["case"].rpartition("/")[2]
+        of_case = codes.get(identity, {})
+        missing = next((name for name in names if name not in of_case), None)
+        if missing is not None:
+            raise ValueError(
+                f"{table}: has no line of {missing} of {identity}; expected one of each of {', '.join(names)}: predict "
+                "this case, or evaluate a split without it"
+            )
+        found.append(_with_prediction(case, ClassMasks(tuple(names), tuple(of_case[name] for name in names))))
+    return found
+
+
+def _with_prediction(case: Case, prediction: Path | ClassMasks) -> Case:
     slab = {"prediction_slab": case["slab"]} if "slab" in case else {}
-    return {**case, "prediction": str(path), **slab}
+    found = {"prediction": str(prediction)} if isinstance(prediction, Path) else {MASKS: prediction.as_text()}
+    return {**case, **found, **slab}

@@ -12,12 +12,13 @@ import ignite.distributed as idist
 import torch
 from torch import nn
 
-from ..backbones.backbone import convolutions_of
+from ..backbones.backbone import ImageEncoder, convolutions_of
 from ..utils.record import contradictions, read_record, record_path
 from ..utils.weights import differ_in_input_channels, read_weights, with_input_channels
 from .names import grouped
 
 MIN_SHARE = 0.5
+ENCODER_ALONE = "not in the file, which is an encoder's"
 SHOWN = 3
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class _Fit:
         tensors: the network's new tensors, by name.
         adapted: why a tensor has another form than in the file, by name.
         left: why a tensor stays as it is, by name.
-        left_out: names of the tensors that stay on purpose.
+        left_out: names of the tensors that stay on purpose; with an encoder alone, those that it does not have.
         wrong_head: names of the output layers' tensors that have another shape.
     """
 
@@ -56,7 +57,8 @@ def load_what_fits(
     """Load into a network what of some weights has its names and shapes, and log the names.
 
     The first convolution takes an image with another number of channels: each channel gets the mean of the weights,
-    times the channels there over those here, so that the response to equal channels is the same.
+    times the channels there over those here, so that the response to equal channels is the same. A file may hold an
+    encoder, or its first stages, alone: of these half must fit.
 
     Args:
         network: the network, before it is wrapped.
@@ -152,7 +154,20 @@ def _fit(
             fit.left[name] = f"{_shape(there)} in the file and {_shape(tensor)} here"
             if name in head:
                 fit.wrong_head.append(name)
+    if state.keys() <= _encoder(network, own):
+        fit.left_out = set(own) - state.keys()
+        fit.left |= dict.fromkeys(fit.left_out, ENCODER_ALONE)
     return fit
+
+
+def _encoder(network: nn.Module, own: Mapping[str, torch.Tensor]) -> set[str]:
+    """The names of the tensors of the first half of a network's backbone; none where it has no halves."""
+    backbone = getattr(network, "backbone", None)
+    if not isinstance(backbone, ImageEncoder):
+        return set()
+    first = (module for module in (backbone.encoder, backbone.conditions, backbone.bottleneck) if module is not None)
+    tensors = {id(tensor) for module in first for tensor in module.state_dict(keep_vars=True).values()}
+    return {name for name, tensor in own.items() if id(tensor) in tensors}
 
 
 def _shape(tensor: torch.Tensor) -> str:
@@ -174,7 +189,12 @@ def _report(
     differs: str,
 ) -> None:
     _logger.info(
-        "pretrained: %d of %d tensors, %.1f %% of the parameters, of %s", len(fit.tensors), len(own), 100 * share, path
+        "pretrained: %d of %d tensors, %.1f %% of the %sparameters, of %s",
+        len(fit.tensors),
+        len(own),
+        100 * share,
+        "encoder's " if ENCODER_ALONE in fit.left.values() else "",
+        path,
     )
     if differs:
         _logger.info("trained otherwise: %s", differs)
@@ -185,7 +205,8 @@ def _report(
     for name, why in fit.left.items():
         reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():
-        _logger.info("not loaded, %s: %s", why, ", ".join(names))
+        said = grouped(names, list(own)) if why == ENCODER_ALONE else ", ".join(names)
+        _logger.info("not loaded, %s: %s", why, said)
     unknown = [name for name in state if name not in own]
     if unknown:
         _logger.info("not in the network: %s", ", ".join(unknown))

@@ -13,7 +13,7 @@ from ..data.split_record import SPLIT_FILE
 from ..utils.bundle import find_config
 from ..utils.files import PART, naming, user_path
 from ..utils.record import RECORD
-from ..utils.weights import BEST, LAST, SAFETENSORS
+from ..utils.weights import BEST, LAST, PRETRAINED, SAFETENSORS
 
 KEPT = "pretrained"
 _logger = logging.getLogger(__name__)
@@ -81,8 +81,9 @@ def find_weights(
 
 
 def _weights_in(folder: Path) -> Path | None:
-    """The weights in a folder: those that training has kept before its own."""
-    return next((path for path in (folder / KEPT / BEST, folder / BEST) if path.is_file()), None)
+    """The weights in a folder: those that training has kept before its own; without either a pretrained encoder."""
+    places = (folder / KEPT / BEST, folder / BEST, folder / PRETRAINED)
+    return next((path for path in places if path.is_file()), None)
 
 
 def keep_weights(folder: Path) -> None:

@@ -2,6 +2,7 @@
 input's own kind of file, generated samples. Each says which class of theirs it extends or replaces, and why."""
 
 from .case_metrics import SaveCaseMetrics
+from .class_masks import SaveClassMasks
 from .classification import ClassReport, SaveClasses
 from .examples import SaveExamples
 from .generation import SaveInterpolation, SaveLatentTSNE, SaveSamples
@@ -37,6 +38,7 @@ __all__ = [
     "Progress",
     "RunSummary",
     "SaveCaseMetrics",
+    "SaveClassMasks",
     "SaveClasses",
     "SaveExampleRestorations",
     "SaveExampleSamples",

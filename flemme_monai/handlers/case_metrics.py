@@ -32,6 +32,7 @@ class SaveCaseMetrics:
         class_names: names of the metrics' columns; one name more than columns means that the first, the background, is
             left out. Without names a single column is "all" and several are "1", "2", ...
         metrics: names to report; by default all that have details.
+        of_cases: names of metrics that have one value per case, of all classes together.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class SaveCaseMetrics:
         output_dir: str | os.PathLike,
         class_names: Sequence[str] | None = None,
         metrics: Sequence[str] | None = None,
+        of_cases: Sequence[str] = (),
     ) -> None:
         self.output_dir = user_path(output_dir)
         self.class_names = None if class_names is None else list(class_names)
         self.metrics = None if metrics is None else list(metrics)
+        self.of_cases = of_cases
         self._cases: list[str] = []
 
     def attach(self, engine: Workflow) -> None:
@@ -93,7 +96,7 @@ class SaveCaseMetrics:
 
     def _columns(self, name: str, count: int) -> list[str]:
         names = self.class_names
-        if names is None:
+        if names is None or name in self.of_cases:
             return ["all"] if count == 1 else [str(i + 1) for i in range(count)]
         if not count <= len(names) <= count + 1:
             raise ValueError(f"class_names {names} do not fit the {count} columns of {name}")

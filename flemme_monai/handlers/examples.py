@@ -26,7 +26,9 @@ from ..visualize import (
     fullest_slice,
     is_volume,
     label_map,
+    multi_label_row,
     plain_image,
+    plain_masks,
     reconstruction_row,
     segmentation_row,
     upright,
@@ -38,7 +40,8 @@ NUM_CASES = 3
 NUM_CLASSIFIED, COLUMNS = 8, 4
 PICTURES, EVOLUTION = "pictures", "evolution.gif"
 FRAME, LAST_FRAME = 400, 2000  # ms
-TASKS = ("segmentation", "reconstruction", "classification")
+ROWS = {"segmentation": segmentation_row, "multi_label": multi_label_row, "reconstruction": reconstruction_row}
+TASKS = (*ROWS, "classification")
 
 
 class Examples:
@@ -174,7 +177,7 @@ class SaveExamples(Examples):
     Args:
         output_dir: folder of the picture.
         evaluator: the trainer's.
-        task: "segmentation", "reconstruction" or "classification".
+        task: "segmentation", "multi_label" (masks of classes that may overlap), "reconstruction" or "classification".
         interval: epochs from picture to picture of the training's evolution; 0 draws none.
 
     Raises:
@@ -211,8 +214,12 @@ class SaveExamples(Examples):
         if image.ndim != 4:
             return None
         if number not in self._slices:
-            of_label = self.task == "segmentation" and label is not None
-            self._slices[number] = fullest_slice(label_map(label)) if of_label else image.shape[-1] // 2
+            if self.task == "segmentation" and label is not None:
+                self._slices[number] = fullest_slice(label_map(label))
+            elif self.task == "multi_label" and label is not None:
+                self._slices[number] = fullest_slice(np.asarray(plain_masks(label).any(0)))
+            else:
+                self._slices[number] = image.shape[-1] // 2
         return self._slices[number]
 
     def due(self) -> bool:
@@ -246,7 +253,7 @@ class SaveExamples(Examples):
                 for picture, case in cases
             ]
             return [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
-        draw = segmentation_row if self.task == "segmentation" else reconstruction_row
+        draw = ROWS[self.task]
         return [draw(case) for case in cases]
 
 

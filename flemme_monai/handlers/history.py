@@ -34,7 +34,8 @@ def scalars(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 class History:
-    """One row per epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics.
+    """One row per epoch: loss, learning rate, seconds, share of them spent waiting for data, validation metrics, and
+    what another handler has left as ``watched`` in the trainer's state.
 
     A loss that is a sum of terms (what it has ``recorded`` of its last call) also has a column ``loss_NAME`` for each,
     which add up to it.
@@ -108,6 +109,7 @@ class History:
         }
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:
             row |= scalars(self.evaluator.state.metrics)
+        row |= getattr(engine.state, "watched", {})
         self.rows.append(row)
         if idist.get_rank() == 0:
             names = self._names()

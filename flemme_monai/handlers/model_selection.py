@@ -69,11 +69,20 @@ class CheckForeground:
         validation: as ``training``.
         num_classes: classes, background included.
         evaluator: the trainer's; has the metric ``val_loss``, a ``ValidationLoss``.
+        multi_label: labels are masks (num_classes, *S) of the classes, which are 1, 2, ... then too.
     """
 
-    def __init__(self, training: Dataset, validation: Dataset, num_classes: int, evaluator: Workflow) -> None:
+    def __init__(
+        self,
+        training: Dataset,
+        validation: Dataset,
+        num_classes: int,
+        evaluator: Workflow,
+        multi_label: bool = False,
+    ) -> None:
         self.training, self.validation = training, validation
-        self.num_classes, self.evaluator = num_classes, evaluator
+        self.num_classes, self.evaluator = num_classes + multi_label, evaluator
+        self.multi_label = multi_label
 
     def attach(self, engine: Workflow) -> None:
         """Check when ``engine``, the trainer, starts."""
@@ -81,12 +90,12 @@ class CheckForeground:
 
     def __call__(self, engine: Workflow) -> None:
         foreground = list(range(1, self.num_classes))
-        absent = absent_classes(self.training, self.num_classes)
+        absent = absent_classes(self.training, self.num_classes, self.multi_label)
         if absent == foreground:
             _warn(f"none of the {len(self.training)} training images has foreground: nothing of it can be learned")
         elif absent:
             _warn(f"none of the {len(self.training)} training images has {_named(absent)}: it cannot be learned")
-        absent = absent_classes(self.validation, self.num_classes)
+        absent = absent_classes(self.validation, self.num_classes, self.multi_label)
         if absent == foreground:
             metric = self.evaluator.state.key_metric_name
             self.evaluator.state.key_metric_name = LOSS
@@ -102,14 +111,15 @@ class CheckForeground:
             )
 
 
-def absent_classes(dataset: Dataset, num_classes: int) -> list[int]:
-    """Classes 1, 2, ... that no label of a data set has; of a ``CaseDataset`` before its random transforms."""
+def absent_classes(dataset: Dataset, num_classes: int, multi_label: bool = False) -> list[int]:
+    """Classes 1, 2, ... that no label map, or no mask, of a data set has; before random transforms."""
     absent = set(range(1, num_classes))
     for index in range(len(dataset)):
         if not absent:
             break
         item = dataset.deterministic(index) if isinstance(dataset, CaseDataset) else dataset[index]
-        absent -= {c for c in absent if (item["label"] == c).any()}
+        label = item["label"]
+        absent -= {c for c in absent if (label[c - 1] if multi_label else label == c).any()}
     return sorted(absent)
 
 

@@ -10,7 +10,8 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from ..data.predictions import prediction_names, safe_name
+from ..data.files import safe_name
+from ..data.predictions import prediction_names
 from ..io import has_place, restored_intensities, restored_std, turned_like, write_image, write_nifti, write_png
 from ..utils import user_path, writable_dir
 from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map

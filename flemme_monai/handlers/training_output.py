@@ -55,7 +55,9 @@ def batch_loss(output: Any) -> tuple[float, int]:
     return float(output[0]["loss"]), len(output)
 
 
-def pred_and_label(argmax: bool = False) -> Callable[[Any], tuple[torch.Tensor, torch.Tensor]]:
+def pred_and_label(
+    argmax: bool = False, threshold: float | None = None
+) -> Callable[[Any], tuple[torch.Tensor, torch.Tensor]]:
     """An ``output_transform`` for metrics of a training's batches, with a gradient for none of them.
 
     MONAI's ``from_engine`` gives tensors from a dict and lists from decollated output; images of a training are of one
@@ -63,6 +65,7 @@ def pred_and_label(argmax: bool = False) -> Callable[[Any], tuple[torch.Tensor, 
 
     Args:
         argmax: turn the prediction's channels into the class of the largest.
+        threshold: turn the prediction into masks of what is not below it; None: not used.
 
     Returns:
         A function of ``engine.state.output`` that gives prediction (B, C, *S), or (B, 1, *S) of classes, and label.
@@ -75,6 +78,8 @@ def pred_and_label(argmax: bool = False) -> Callable[[Any], tuple[torch.Tensor, 
             pred = torch.stack([item["pred"].detach() for item in output])
             # the decollated label of a whole image is a number
             label = torch.stack([torch.as_tensor(item["label"], device=pred.device) for item in output])
+        if threshold is not None:
+            return (pred >= threshold).to(pred), label
         return pred.argmax(1, keepdim=True) if argmax else pred, label
 
     return transform

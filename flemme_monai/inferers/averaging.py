@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import logsigmoid
 
 from ..utils import as_bool, trained_network
 
@@ -18,6 +19,13 @@ def mean_logits(outputs: Iterable[torch.Tensor]) -> torch.Tensor:
     """Logits (B, C, *S) whose softmax is the mean of the softmax of several."""
     total, count = _total((logits.float().log_softmax(1) for logits in outputs), torch.logaddexp)
     return total - torch.tensor(float(count)).log()
+
+
+def mean_binary_logits(outputs: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Logits (B, C, *S) whose sigmoid is the mean of the sigmoid of several."""
+    both = (torch.stack([logsigmoid(logits.float()), logsigmoid(-logits.float())]) for logits in outputs)
+    total, _ = _total(both, torch.logaddexp)
+    return total[0] - total[1]
 
 
 def mean(outputs: Iterable[torch.Tensor]) -> torch.Tensor:
@@ -45,21 +53,26 @@ class Ensemble(nn.Module):
 
     Args:
         networks: networks that take the same images and give logits of the same classes.
+        multi_label: probabilities are the sigmoid of each logit for itself, not the softmax.
     """
 
-    def __init__(self, networks: Iterable[nn.Module]) -> None:
+    def __init__(self, networks: Iterable[nn.Module], multi_label: bool = False) -> None:
         super().__init__()
+        self.mean = mean_binary_logits if multi_label else mean_logits
         self.networks = nn.ModuleList(networks)
 
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Logits (B, C, *S) of images (B, C_in, *S)."""
-        return mean_logits(network(x, timesteps=timesteps, context=context) for network in self.networks)
+        return self.mean(network(x, timesteps=timesteps, context=context) for network in self.networks)
 
 
 def trained_ensemble(
-    network: nn.Module, weights: str | os.PathLike | Sequence[str | os.PathLike], bundle_root: str | os.PathLike
+    network: nn.Module,
+    weights: str | os.PathLike | Sequence[str | os.PathLike],
+    bundle_root: str | os.PathLike,
+    multi_label: bool = False,
 ) -> nn.Module:
     """The network that some weights were trained in, or of several files an :class:`Ensemble`; without the weights.
 
@@ -67,6 +80,7 @@ def trained_ensemble(
         network: the network of the config.
         weights: the file, such as ``model.pt``, or several.
         bundle_root: folder of the bundle.
+        multi_label: of an :class:`Ensemble`.
 
     Returns:
         The network.
@@ -76,7 +90,8 @@ def trained_ensemble(
     """
     if isinstance(weights, str | os.PathLike):
         return trained_network(network, weights, bundle_root)
-    return Ensemble(copy.deepcopy(trained_network(network, path, bundle_root)) for path in weights)
+    networks = (copy.deepcopy(trained_network(network, path, bundle_root)) for path in weights)
+    return Ensemble(networks, multi_label)
 
 
 def mirror_axes(mirror: bool | str | int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor, fall_back_tuple
 from torch.nn.functional import pad
 
 from ..utils.progress import StepProgress
-from .averaging import mean, mean_logits, mirror_axes, on_flipped
+from .averaging import mean, mean_binary_logits, mean_logits, mirror_axes, on_flipped
 from .slabs import sliding_labels, window_places
 
 
@@ -31,6 +31,7 @@ class WindowInferer(SlidingWindowInferer):
         spatial_dims: axes that the network works on, 2 or 3.
         mirror: average over windows flipped along all of these axes, and along any of them; true for all axes.
         softmax: whether the network gives logits of classes, so that flips are averaged as probabilities.
+        sigmoid: whether the network gives logits of classes that may overlap, whose flips are averaged so.
         argmax: give the class of the highest score, (B, 1, *S) of whole numbers, in the place of the scores.
         progress: show how many windows of an image are done, and the time left.
 
@@ -49,6 +50,7 @@ class WindowInferer(SlidingWindowInferer):
         softmax: bool = False,
         argmax: bool = False,
         progress: bool = False,
+        sigmoid: bool = False,
     ) -> None:
         sizes = (roi_size,) * spatial_dims if isinstance(roi_size, int) else tuple(roi_size)
         if len(sizes) != spatial_dims:
@@ -63,6 +65,7 @@ class WindowInferer(SlidingWindowInferer):
         self.spatial_dims = spatial_dims
         self.mirror = mirror_axes(mirror, spatial_dims)
         self.softmax = softmax
+        self.sigmoid = sigmoid
         self.argmax = argmax
         self.show_progress = progress
 
@@ -92,7 +95,7 @@ class WindowInferer(SlidingWindowInferer):
                 for image, image_context in zip(convert_to_tensor(inputs).split(1), context.split(1), strict=True)
             ]
             return convert_to_dst_type(torch.cat(outputs), inputs, dtype=outputs[0].dtype)[0]
-        with StepProgress(self._num_windows(inputs), "windows", self.show_progress) as progress:
+        with StepProgress(self.num_windows(inputs), "windows", self.show_progress) as progress:
 
             def predict(windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
                 output = self._predict(network, windows, *args, **kwargs)
@@ -108,6 +111,8 @@ class WindowInferer(SlidingWindowInferer):
         if not self.mirror:
             return network(windows, *args, **kwargs)
         outputs = on_flipped(network, self.mirror, windows, *args, **kwargs)
+        if self.sigmoid:
+            return mean_binary_logits(outputs)
         return mean_logits(outputs) if self.softmax else mean(outputs)
 
     def _is_sliced(self, inputs: torch.Tensor) -> bool:
@@ -119,7 +124,8 @@ class WindowInferer(SlidingWindowInferer):
         sizes = (*self.sizes, 1) if self._is_sliced(inputs) else self.sizes
         return fall_back_tuple(sizes, inputs.shape[2:])
 
-    def _num_windows(self, inputs: torch.Tensor) -> int:
+    def num_windows(self, inputs: torch.Tensor) -> int:
+        """How many windows the network sees of ``inputs`` (B, C, *S)."""
         roi_size = self._roi_size(inputs)
         size = [max(length, window) for length, window in zip(inputs.shape[2:], roi_size)]
         return len(inputs) * len(window_places(size, roi_size, self.overlap))

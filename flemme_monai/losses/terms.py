@@ -74,13 +74,33 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+class BinaryCrossEntropy(nn.Module):
+    """Cross-entropy of each output for itself, of logits (B, C, *S) and masks (B, C, *S)."""
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean over all, one number."""
+        return F.binary_cross_entropy_with_logits(input, target.to(input))
+
+
+_overlap_of_masks = partial(DiceLoss, sigmoid=True, batch=True)
+MULTI_LABEL_LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "bce": BinaryCrossEntropy,
+    "ce": BinaryCrossEntropy,
+    "dice": _overlap_of_masks,
+    "iou": partial(_overlap_of_masks, jaccard=True),
+    "focal": partial(FocalLoss, use_softmax=False),
+}
+
+
 class SegmentationLoss(nn.Module):
-    """A weighted sum of losses of logits (B, C, *S) and a label map (B, 1, *S).
+    """A weighted sum of losses of logits (B, C, *S) and a label map (B, 1, *S), or masks (B, C, *S) of the classes.
 
     Args:
         terms: the losses: names of ``LOSSES``, or ``{"loss": ..., "weight": ...}`` with a name, or a loss, and what it
             is multiplied by (1 by default); beside them stand arguments of a loss that is named, such as
             ``{"loss": "ce", "weight": 0.5, "class_weights": [0.2, 0.8]}``.
+        multi_label: the outputs are classes for themselves, by their sigmoid, and the target has a mask of each; names
+            are then of ``MULTI_LABEL_LOSSES``, where "ce" and "bce" are the binary cross-entropy.
 
     Attributes:
         recorded: of the last call, each term times its weight, by name.
@@ -89,7 +109,7 @@ class SegmentationLoss(nn.Module):
         ValueError: If there is no term, one is none of these, or a weight is not above 0.
     """
 
-    def __init__(self, terms: Sequence[str | Mapping[str, Any]] = ("dice", "ce")) -> None:
+    def __init__(self, terms: Sequence[str | Mapping[str, Any]] = ("dice", "ce"), multi_label: bool = False) -> None:
         super().__init__()
         entries = [terms] if isinstance(terms, (str, Mapping)) else list(terms)
         if not entries:
@@ -97,7 +117,7 @@ class SegmentationLoss(nn.Module):
         self.losses = nn.ModuleDict()
         self.weights: dict[str, float] = {}
         for entry in entries:
-            name, loss, weight = _term(entry)
+            name, loss, weight = _term(entry, MULTI_LABEL_LOSSES if multi_label else LOSSES)
             if name in self.losses:
                 raise ValueError(f"the loss has the term {name!r} twice; expected it once, with both weights' sum.")
             self.losses[name], self.weights[name] = loss, weight
@@ -111,7 +131,9 @@ class SegmentationLoss(nn.Module):
         return torch.stack(list(terms.values())).sum()
 
 
-def _term(entry: str | Mapping[str, Any]) -> tuple[str, nn.Module, float]:
+def _term(
+    entry: str | Mapping[str, Any], losses: Mapping[str, Callable[..., nn.Module]]
+) -> tuple[str, nn.Module, float]:
     """Name, loss and weight of an entry."""
     if not isinstance(entry, (str, Mapping)) or (isinstance(entry, Mapping) and "loss" not in entry):
         raise ValueError(f"a term of the loss is {entry!r}; expected a name, or {{'loss': name, 'weight': number}}.")
@@ -123,11 +145,12 @@ def _term(entry: str | Mapping[str, Any]) -> tuple[str, nn.Module, float]:
         if not isinstance(loss, nn.Module) or arguments:
             raise ValueError(f"a term of the loss is {entry!r}; expected a loss, and beside it a weight alone.")
         return type(loss).__name__, loss, weight
-    if loss not in LOSSES:
-        raise ValueError(f"there is no loss {loss!r}; expected one of {', '.join(LOSSES)}.")
-    known = list(inspect.signature(LOSSES[loss]).parameters)
+    if loss not in losses:
+        other = " with multi_label" if losses is MULTI_LABEL_LOSSES else ""
+        raise ValueError(f"there is no loss {loss!r}{other}; expected one of {', '.join(losses)}.")
+    known = list(inspect.signature(losses[loss]).parameters)
     unknown = [name for name in arguments if name not in known]
     if unknown:
         takes = f"one of {', '.join(known)}" if known else "none"
         raise ValueError(f"the loss {loss!r} has no argument {unknown[0]!r}; expected {takes}.")
-    return loss, LOSSES[loss](**arguments), weight
+    return loss, losses[loss](**arguments), weight

@@ -1,4 +1,4 @@
-"""Metrics that MONAI lacks: overlap with a convention for absent classes; of generated images, also of few."""
+"""Metrics that MONAI lacks: overlap with a convention for absent classes, minutes saved; of generated images."""
 
 from .case_table import per_case, summarise
 from .classification import (
@@ -14,31 +14,45 @@ from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
-from .surface import SurfaceMetric
+from .representation import alignment, feature_spread, neighbour_recall, uniformity
+from .resampling import Interval, hierarchical_interval
+from .surface import HausdorffDistance, SurfaceDice, SurfaceDistance
+from .time_saved import Minutes, TimeSaved, minutes_of
 
 __all__ = [
     "NO_CLASS",
     "AbsentClassVolume",
     "ClassifiedCase",
+    "HausdorffDistance",
     "ImageSet",
+    "Interval",
+    "Minutes",
     "Neighbours",
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
-    "SurfaceMetric",
+    "SurfaceDice",
+    "SurfaceDistance",
+    "TimeSaved",
+    "alignment",
     "class_accuracy",
     "class_scores",
     "classified_case",
     "classifier_outputs",
     "compare_samples",
+    "feature_spread",
     "fid",
+    "hierarchical_interval",
     "image_set",
     "kid",
+    "minutes_of",
     "mmd",
     "names_of_classes",
     "nearest_neighbours",
+    "neighbour_recall",
     "per_case",
     "precision_recall",
     "standardised",
     "summarise",
+    "uniformity",
 ]

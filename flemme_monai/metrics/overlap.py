@@ -77,22 +77,24 @@ class AbsentClassVolume(CaseMean):
 
     Args:
         unit: ``voxels``, or ``mm3`` by the affine of the label; of a picture, which has no volume, that is NaN.
+        include_background: whether class 0 counts, as it does where it is not the background.
 
     Raises:
         ValueError: If the unit is unknown.
     """
 
-    def __init__(self, unit: str = "voxels") -> None:
+    def __init__(self, unit: str = "voxels", include_background: bool = False) -> None:
         super().__init__()
         if unit not in UNITS:
             raise ValueError(f"unit is {unit!r}; expected one of {', '.join(UNITS)}")
         self.unit = unit
+        self.first = 0 if include_background else 1
 
     def _compute_tensor(  # type: ignore[override]  # labels are required here
         self, y_pred: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:
-        """One-hot segmentations (B, C, *S) to (B, C - 1), without the background."""
-        predicted, labelled = (classes[:, 1:].flatten(2).sum(2) for classes in (y_pred, y))  # (B, C - 1)
+        """One-hot segmentations (B, C, *S) to (B, C - 1), or (B, C) with class 0."""
+        predicted, labelled = (classes[:, self.first :].flatten(2).sum(2) for classes in (y_pred, y))  # (B, C - 1)
         volume = predicted if self.unit == "voxels" else predicted * _voxel_volume(y).to(predicted)
         return torch.as_tensor(torch.where(labelled == 0, volume, torch.nan))
 

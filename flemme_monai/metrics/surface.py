@@ -1,60 +1,69 @@
-"""Distances between surfaces in mm, by the true spacing of each case."""
+"""Distances between surfaces in mm, by the affine of the label, and how much of them is near enough."""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+from monai.data import MetaTensor, affine_to_spacing
+from monai.metrics import HausdorffDistanceMetric, SurfaceDistanceMetric, compute_surface_dice
 
 from .overlap import CaseMean
 
-SURFACE_SCORES = ("surface_distance", "hausdorff95", "surface_dice")
+
+class SurfaceDistance(SurfaceDistanceMetric):
+    """MONAI's mean surface distance, which takes a spacing that its handler cannot give, in mm."""
+
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
+        self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
+        """One-hot segmentations or masks (B, C, *S) to (B, C), or (B, C - 1) without the background."""
+        return super()._compute_tensor(y_pred, y, spacing=spacing_of(y), **kwargs)
 
 
-class SurfaceMetric(CaseMean):
-    """A metric of the classes' surfaces, as MONAI computes it, of each case in its own spacing.
+class HausdorffDistance(HausdorffDistanceMetric):
+    """MONAI's Hausdorff distance, which takes a spacing that its handler cannot give, in mm."""
 
-    MONAI's handlers know no spacing and count voxels. Of pictures, which have none, distances are pixels.
+    def _compute_tensor(  # type: ignore[override]  # labels are required here
+        self, y_pred: torch.Tensor, y: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
+        """One-hot segmentations or masks (B, C, *S) to (B, C), or (B, C - 1) without the background."""
+        return super()._compute_tensor(y_pred, y, spacing=spacing_of(y), **kwargs)
+
+
+class SurfaceDice(CaseMean):
+    """The share of both surfaces that lies within a tolerance of the other (Nikolov et al. 2021), as MONAI computes it.
+
+    MONAI's metric wants a tolerance per class, and its handler knows no spacing.
 
     Args:
-        score: ``surface_distance`` (symmetric mean), ``hausdorff95`` (95th percentile), or ``surface_dice``: share of
-            both surfaces that lies within the tolerance of the other (Nikolov et al. 2021).
-        tolerance: of the surface Dice, mm.
+        tolerance: mm; pixels of pictures whose spacing is not known.
+        include_background: whether class 0 counts, as it does where it is not the background.
 
     Raises:
-        ValueError: If the score is unknown, or the tolerance negative.
+        ValueError: If the tolerance is negative.
     """
 
-    def __init__(self, score: str, tolerance: float = 1.0) -> None:
+    def __init__(self, tolerance: float = 1.0, include_background: bool = False) -> None:
         super().__init__()
-        if score not in SURFACE_SCORES:
-            raise ValueError(f"score is {score!r}; expected one of {', '.join(SURFACE_SCORES)}")
         if not tolerance >= 0:
             raise ValueError(f"tolerance is {tolerance}; expected mm from 0: set surface_tolerance to a voxel's length")
-        self.score, self.tolerance = score, tolerance
+        self.tolerance, self.include_background = tolerance, include_background
 
     def _compute_tensor(  # type: ignore[override]  # labels are required here
         self, y_pred: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:
-        """One-hot segmentations (B, C, *S) to (B, C - 1), without the background."""
-        spacing = _spacing(y)
-        plain, labels = (torch.as_tensor(classes).as_subclass(torch.Tensor) for classes in (y_pred, y))
-        if self.score == "surface_dice":
-            compute = partial(compute_surface_dice, class_thresholds=[self.tolerance] * (y.shape[1] - 1))
-        elif self.score == "hausdorff95":
-            compute = partial(compute_hausdorff_distance, percentile=95)
-        else:
-            compute = partial(compute_average_surface_distance, symmetric=True)
-        found = compute(plain, labels, include_background=False, spacing=spacing)
-        return torch.as_tensor(found)
+        """One-hot segmentations or masks (B, C, *S) to (B, C), or (B, C - 1) without the background."""
+        count = y.shape[1] - (not self.include_background)
+        pred, label = (torch.as_tensor(classes).as_subclass(torch.Tensor) for classes in (y_pred, y))
+        spacing = spacing_of(y)
+        return compute_surface_dice(pred, label, [self.tolerance] * count, self.include_background, spacing=spacing)
 
 
-def _spacing(labels: torch.Tensor) -> list[float] | None:
-    """mm along each axis of labels (1, C, *S) of one case; None of a picture, or without an affine."""
-    if not isinstance(labels, MetaTensor) or labels.ndim != 5:
-        return None
-    affine = np.asarray(labels.affine.cpu()).reshape(-1, 4, 4)[0]
-    return np.linalg.norm(affine[:3, :3], axis=0).tolist()
+def spacing_of(label: torch.Tensor) -> list[float]:
+    """The spacing of a label (B, C, *S) along each axis: of its affine, 1 for pictures that have none."""
+    axes = label.ndim - 2
+    if not isinstance(label, MetaTensor):
+        return [1.0] * axes
+    affine = label.affine.reshape(-1, *label.affine.shape[-2:])[0]  # (4, 4), with a batch (B, 4, 4)
+    return [float(length) for length in affine_to_spacing(affine, axes)]

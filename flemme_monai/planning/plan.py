@@ -28,14 +28,16 @@ SEEN = 0.05  # a batch shows no more than this share of the data set's voxels
 FOREGROUND_SHARE = 1 / 3
 STEPS_PER_EPOCH = 250
 FLAT = 8  # slices along an axis below which a volume is taken as a pile of slices
-NNUNET_AUGMENTATION = {  # probabilities
+NNUNET_AUGMENTATION = {  # probabilities, and ranges where they are settings
     "rotate": 0.2,
     "scale": 0.2,
     "elastic": 0.0,
     "intensity": 0.15,
     "noise": 0.1,
     "blur": 0.2,
+    "blur_range": [0.5, 1.0],
     "contrast": 0.15,
+    "contrast_range": [0.75, 1.25],
     "low_resolution": 0.25,
     "gamma": 0.3,
 }
@@ -250,8 +252,8 @@ def _plan_training(plan: Plan, data: DataFingerprint, spacing: Sequence[float], 
     ]
     flip = "classes are told apart by their side: " + ", ".join(sided[:3]) if sided else "no class is named by its side"
     plan.set("augmentation#flip", 0.0 if sided else 0.5, flip)
-    for name, probability in NNUNET_AUGMENTATION.items():
-        plan.set(f"augmentation#{name}", probability, "nnU-Net's")
+    for name, value in NNUNET_AUGMENTATION.items():
+        plan.set(f"augmentation#{name}", value, "nnU-Net's")
     if dims == 3 and coarse is not None:
         angles = [0.35 * (axis == coarse) for axis in range(dims)]
         plan.set("augmentation#rotate_range", angles, f"axis {coarse} is coarse: turned in the planes across it alone")

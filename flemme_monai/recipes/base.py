@@ -11,6 +11,7 @@ Config = dict[str, Any]
 DEVICE = "$flemme_monai.utils.select_device(@device)"
 AMP = "$flemme_monai.utils.use_amp(@amp, @device)"
 BEST_WEIGHTS = "flemme_monai.utils.paths_in(@ckpt_dir, 'model.pt')"
+MULTI_LABEL = "flemme_monai.utils.as_bool(@multi_label)"
 OF_CLASSES = "$'class_label' if @num_classes else None"  # the key of a sample's class
 
 

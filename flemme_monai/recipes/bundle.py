@@ -136,11 +136,17 @@ def _keep_settings(workflows: dict[str, Workflow]) -> None:
     for workflow in (*trainings, inference):
         settings = workflow.settings
         shared = [name for name, value in settings.items() if name in both and _is_kept(name, value)]
-        shared += [name for name in CHANGEABLE if name in settings and name not in shared]
-        workflow.components["network_settings"] = {name: f"@{name}" for name in shared}
+        shared += [name for name in CHANGEABLE if name in settings and name in trainings[-1].settings]
+        shared = list(dict.fromkeys(shared))
+        workflow.components["network_settings"] = {name: _kept(name, settings[name]) for name in shared}
     for workflow, source in (inference, inference), (evaluate, trainings[-1]):
         for name in source.components["network_settings"]:
             workflow.settings[name] = f"$@trained.get({name!r}, {source.settings[name]!r})"
+
+
+def _kept(name: str, value: Any) -> str:
+    """A setting as it is kept; a switch, which the command line gives as a word, as true or false."""
+    return f"$flemme_monai.utils.as_bool(@{name})" if isinstance(value, bool) else f"@{name}"
 
 
 def _is_kept(name: str, value: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import BEST_WEIGHTS, Config, component
 
 EVALUATOR = "@validate#evaluator"
@@ -133,9 +135,9 @@ def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config 
     return ["%checkpointloader", component("flemme_monai.handlers.Progress", **name), save, run_summary(), *more]
 
 
-def save_case_metrics() -> Config:
-    """The metrics of each case."""
-    return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir")
+def save_case_metrics(**more: Any) -> Config:
+    """The metrics of each case; ``more`` are further arguments."""
+    return component("flemme_monai.handlers.SaveCaseMetrics", output_dir="@output_dir", **more)
 
 
 def save_predictions(task: str, postfix: str, **more: str) -> Config:

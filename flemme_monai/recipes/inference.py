@@ -66,6 +66,7 @@ def inference_settings(name: str, outputs: Config, windows: bool = True) -> Conf
         "dataset_dir": None,
         "spatial_dims": 2,
         "in_channels": 1,
+        "neighbour_slices": 0,
         **outputs,
         "image_size": [64, 64],
         **({"overlap": 0.25} if windows else {}),
@@ -75,7 +76,7 @@ def inference_settings(name: str, outputs: Config, windows: bool = True) -> Conf
     }
 
 
-def inference_list(task: str, out_channels: str) -> Config:
+def inference_list(task: str, out_channels: str, **more: str) -> Config:
     """The images of an inference; arguments as of :func:`.training.split_datalist`."""
     return component(
         "flemme_monai.data.inference_list",
@@ -86,6 +87,8 @@ def inference_list(task: str, out_channels: str) -> Config:
         out_channels=out_channels,
         image_size="@image_size",
         seed="@seed",
+        neighbour_slices="@neighbour_slices",
+        **more,
     )
 
 

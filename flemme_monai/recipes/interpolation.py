@@ -58,6 +58,7 @@ def between_seeds_or_images(
     image = compose(*load_images(), *unit_range(), to_symmetric_range(), resize())
     return Workflow(
         settings={
+            "neighbour_slices": "$@trained.get('neighbour_slices', 0)",
             **interpolation_settings([0, 1]),
             "between_images": "$all(isinstance(end, str) for end in monai.utils.ensure_tuple(@interpolate_between))",
         },

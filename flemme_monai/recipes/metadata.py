@@ -68,6 +68,13 @@ def network_data_format(recipe: Recipe, inference: Config) -> Config:
     # twice the total stride: the smallest size whose latent is no single position
     shape = [f"{2 * n}*n" for n in built_backbone(inference).size_divisor]
     first, *others = form.channels
+    multi_label = inference.get("multi_label", False)  # every output is a class for itself
+
+    def output(index: int) -> str:
+        if multi_label:
+            return str((inference["class_names"] or {index: f"class {index + 1}"})[index])
+        return first if index == 0 else [first, *others][-1].replace("{i}", str(index))
+
     return {
         "inputs": {
             "image": {
@@ -91,9 +98,7 @@ def network_data_format(recipe: Recipe, inference: Config) -> Config:
                 "dtype": "float32",
                 "value_range": list(form.output_range),
                 "is_patch_data": form.patches,
-                "channel_def": {
-                    str(i): first if i == 0 else [first, *others][-1].replace("{i}", str(i)) for i in range(outputs)
-                },
+                "channel_def": {str(i): output(i) for i in range(outputs)},
             }
         },
     }

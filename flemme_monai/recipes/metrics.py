@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from .base import Config, component
+from typing import Any
+
+from .base import MULTI_LABEL, Config, component
 
 FROM_BATCH = "$monai.handlers.from_engine(['pred', 'label'])"
 FROM_INPUT = "$monai.handlers.from_engine(['image', 'label'])"
+ALL_ARE_FOREGROUND = f"${MULTI_LABEL}"  # masks of classes that may overlap have no background
 FROM_TRAINING = "$flemme_monai.handlers.pred_and_label()"
 
 
 def segmentation_loss() -> Config:
     """A weighted sum of losses, by default Dice of the foreground over the batch, and cross-entropy."""
-    return component("flemme_monai.losses.SegmentationLoss", terms="@loss_terms")
+    return component("flemme_monai.losses.SegmentationLoss", terms="@loss_terms", multi_label=f"${MULTI_LABEL}")
 
 
 def pyramid(loss: Config, **interp_mode: str) -> Config:
@@ -29,36 +32,70 @@ def deeply_supervised(loss: Config) -> Config:
     )
 
 
+def aligned(loss: str) -> Config:
+    """A loss with a penalty for leaving the identity, where the network aligns its image."""
+    return component(
+        "flemme_monai.losses.aligned_loss",
+        loss=loss,
+        alignment="$getattr(@network_def, 'alignment', None)",
+        weight="@stn_penalty",
+    )
+
+
 def overlap(**arguments: str) -> Config:
     """Dice or IoU of the foreground."""
-    return _metric(component("flemme_monai.metrics.OverlapMetric", **arguments), FROM_BATCH)
+    metric = component("flemme_monai.metrics.OverlapMetric", **arguments, include_background=ALL_ARE_FOREGROUND)
+    return _metric(metric, FROM_BATCH)
 
 
 def training_dice() -> Config:
     """Dice of the crops of an epoch's training."""
-    metric = component("flemme_monai.metrics.OverlapMetric", empty_class="@empty_class", num_classes="@num_classes")
-    return _metric(metric, "$flemme_monai.handlers.pred_and_label(argmax=True)")
+    metric = component(
+        "flemme_monai.metrics.OverlapMetric",
+        empty_class="@empty_class",
+        include_background=ALL_ARE_FOREGROUND,
+        num_classes=f"$None if {MULTI_LABEL} else @num_classes",
+    )
+    masks = f"flemme_monai.handlers.pred_and_label(threshold=0.0) if {MULTI_LABEL}"
+    return _metric(metric, f"${masks} else flemme_monai.handlers.pred_and_label(argmax=True)")
 
 
 def absent_class(unit: str) -> Config:
     """The predicted volume of absent classes."""
-    return _metric(component("flemme_monai.metrics.AbsentClassVolume", unit=unit), FROM_BATCH)
+    metric = component("flemme_monai.metrics.AbsentClassVolume", unit=unit, include_background=ALL_ARE_FOREGROUND)
+    return _metric(metric, FROM_BATCH)
 
 
 def confusion(name: str) -> Config:
     """A metric of the confusion matrix by its name."""
     return component(
         "monai.handlers.ConfusionMatrix",
-        include_background=False,
+        include_background=ALL_ARE_FOREGROUND,
         metric_name=name,
         compute_sample=True,
         output_transform=FROM_BATCH,
     )
 
 
-def surface(score: str, **tolerance: str) -> Config:
-    """A metric of surfaces in mm; ``tolerance=`` of the surface Dice."""
-    return _metric(component("flemme_monai.metrics.SurfaceMetric", score=score, **tolerance), FROM_BATCH)
+def surface(name: str, **arguments: Any) -> Config:
+    """A metric of distances between surfaces, by its class's name."""
+    metric = component(f"flemme_monai.metrics.{name}", include_background=ALL_ARE_FOREGROUND, **arguments)
+    return _metric(metric, FROM_BATCH)
+
+
+def time_saved(**total: bool) -> Config:
+    """Minutes saved, where classes have names and minutes; ``total=`` sums them over the classes."""
+    disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}
+    metric = component(  # what is inside of a component that is disabled is built all the same
+        "flemme_monai.metrics.TimeSaved",
+        **disabled,
+        class_names="@names",
+        table="@time_saved",
+        absent="@time_absent",
+        include_background=ALL_ARE_FOREGROUND,
+        **total,
+    )
+    return {**_metric(metric, FROM_BATCH), **disabled}
 
 
 def psnr(max_val: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..registry import ARCHITECTURES, FAMILIES, Encoder, Network
-from .base import Config, component
+from .base import MULTI_LABEL, Config, component
 
 if TYPE_CHECKING:
     from ..backbones import Backbone
@@ -69,6 +69,17 @@ def smooth_backbone(
 def network(architecture: str, backbone: Config, **settings: Any) -> Config:
     """A network: a backbone in the architecture of that key."""
     return component(ARCHITECTURES[architecture].path, backbone=backbone, **settings)
+
+
+def alignment() -> Config:
+    """The network sees the image through a spatial transformer, where the setting ``stn`` is true."""
+    return component(
+        "flemme_monai.architectures.SpatialTransformer",
+        _disabled_="$not flemme_monai.utils.as_bool(@stn)",
+        spatial_dims="@spatial_dims",
+        in_channels="@in_channels",
+        outside=f"$'nothing' if {MULTI_LABEL} else 'background'",
+    )
 
 
 def class_conditioning() -> Config:

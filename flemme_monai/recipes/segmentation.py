@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Encoder, Network
-from .base import BEST_WEIGHTS, DEVICE, Config, Format, Recipe, Workflow, component, compose
+from .base import BEST_WEIGHTS, DEVICE, MULTI_LABEL, Config, Format, Recipe, Workflow, component, compose
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -26,15 +26,19 @@ from .inference import (
 )
 from .metrics import (
     absent_class,
+    aligned,
     confusion,
     deeply_supervised,
     overlap,
     pyramid,
     segmentation_loss,
     surface,
+    time_saved,
     training_dice,
 )
-from .networks import backbone, network
+from .networks import alignment, backbone, network
+from .pretrain import pretraining
+from .sas import sas
 from .training import (
     optimization,
     split_datalist,
@@ -57,21 +61,28 @@ OUTPUTS = {"num_classes": 4}
 GRID = {"spacing": None, "crop_foreground": False}  # settings of all that loads images, as planned
 INTENSITIES = {"intensity_range": None, "intensity_mean_std": None, "nonzero": False}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
-ENSEMBLE = f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
+ENSEMBLE = (
+    f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
+    f".to({DEVICE[1:]})"
+)
 SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
+MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
+IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
+PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
+RESIZED_TO = "flemme_monai.transforms.whole_image_size(@image_size, @resize, @spacing, @crop_foreground)"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
     """Segmentation; of a network with side outputs the loss is also theirs."""
     sides = isinstance(row, Network) and row.deep_supervision
-    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})))
+    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})), alignment=alignment())
     loss = deeply_supervised(segmentation_loss()) if sides else segmentation_loss()
     return segmentation(name, network_def, loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
-    network_def = network("hsem", _backbone(row))
+    network_def = network("hsem", _backbone(row), alignment=alignment())
     return segmentation(name, network_def, pyramid(segmentation_loss()), "hierarchical segmentation")
 
 
@@ -92,6 +103,8 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
         title=title,
         workflows={
             "train": training(name, network_def, loss),
+            "pretrain": pretraining(),
+            **({"sas": sas()} if "alignment" in network_def else {}),
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
             "multi_gpu_train": multi_gpu_training(),
@@ -103,6 +116,16 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
 
 def training(name: str, network_def: Config, loss: Config) -> Workflow:
     """``train.json``: crops of images and labels; validation by windows over whole images."""
+    train = training_part(
+        preprocessing=segmentation_transforms(train=True),
+        key_metric={"train_dice": training_dice()},
+        handlers=[*trainer_handlers(PICTURE), check_foreground()],
+        sampler=steps_sampler(),
+        keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
+    )
+    aligns = "alignment" in network_def
+    if aligns:
+        train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
@@ -110,6 +133,9 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             **INTENSITIES,
             "foreground_share": 0.0,
             "steps_per_epoch": None,
+            **MASKS,
+            **IMAGES,
+            "keep_empty": True,
             "augmentation": {
                 "flip": 0.5,
                 "rotate": 0.2,
@@ -118,23 +144,23 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "intensity": 0.3,
                 "noise": 0.2,
                 "rotate_range": 0.35,
-                "blur": 0.0,
-                "contrast": 0.0,
-                "low_resolution": 0.0,
-                "gamma": 0.0,
+                **dict.fromkeys(("brightness", "gamma", "contrast"), 0.0),
+                "contrast_range": [0.6, 1.6],
+                **dict.fromkeys(("saturation", "hue", "blur"), 0.0),
+                "blur_range": [0.5, 1.5],
+                **dict.fromkeys(("low_resolution", "screen_photo"), 0.0),
             },
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
+            **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
         },
         components={
-            "datalist": split_datalist("segmentation", "@num_classes"),
-            **optimization(network_def, loss),
-            "train": training_part(
-                preprocessing=segmentation_transforms(train=True),
-                key_metric={"train_dice": training_dice()},
-                handlers=[*trainer_handlers("segmentation"), check_foreground()],
-                sampler=steps_sampler(),
+            "datalist": split_datalist(
+                "segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}", class_names="@class_names"
             ),
+            "resized_to": f"${RESIZED_TO}",
+            **optimization(network_def, loss),
+            "train": train,
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),
                 postprocessing=one_hot(),
@@ -160,13 +186,20 @@ def evaluation() -> Workflow:
             **WINDOWS,
             "surface_tolerance": 1.0,
             "evaluate_folder": None,
+            "time_saved": None,
+            "time_absent": "ignore",
         },
         components={
-            **evaluation_components(evaluation_handlers(save_case_metrics(), load=load)),
+            **evaluation_components(
+                evaluation_handlers(save_case_metrics(class_names="@names", of_cases=["time_saved_total"]), load=load)
+            ),
+            "names": names_of_classes("@datalist['test']"),
+            "resized_to": f"$None if @evaluate_folder else {RESIZED_TO}",
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
-            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder)",
+            "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
+            f"@names if {MULTI_LABEL} else None)",
             "validate#preprocessing": compose(*load_segmentations(own_grid=True, unless="bool(@evaluate_folder)")),
-            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED}"),
+            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED} and not {MULTI_LABEL}"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -176,7 +209,7 @@ def evaluation() -> Workflow:
                     num_classes="@num_classes",
                 ),
                 to_own_grid("@validate#preprocessing", "pred", "label"),
-                component("flemme_monai.transforms.LabelMapd", keys="pred"),
+                component("flemme_monai.transforms.LabelMapd", keys="pred", multi_label=f"${MULTI_LABEL}"),
                 keep_largest(),
             ),
             "validate#additional_metrics": {
@@ -185,9 +218,16 @@ def evaluation() -> Workflow:
                 "absent_class_mm3": absent_class("mm3"),
                 "recall": confusion("recall"),
                 "precision": confusion("precision"),
-                "surface_distance": surface("surface_distance"),
-                "hausdorff95": surface("hausdorff95"),
-                "surface_dice": surface("surface_dice", tolerance="@surface_tolerance"),
+                "surface_distance": surface("SurfaceDistance", symmetric=True),
+                "hausdorff95": surface("HausdorffDistance", percentile=95),
+                "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
+                "time_saved": time_saved(),
+                "time_saved_total": time_saved(total=True),
+                "bce": component(
+                    "flemme_monai.handlers.ValidationLoss",
+                    _disabled_=f"$not {MULTI_LABEL} or bool(@evaluate_folder)",
+                    loss=component("flemme_monai.losses.SegmentationLoss", terms=["bce"], multi_label=True),
+                ),
             },
         },
         steps=evaluation_steps(),
@@ -204,12 +244,15 @@ def inference(name: str, network_def: Config) -> Workflow:
             **inference_settings(name, OUTPUTS),
             **GRID,
             **INTENSITIES,
+            **MASKS,
+            **IMAGES,
             **WINDOWS,
             "save_probabilities": False,
+            **({"stn": False} if "alignment" in network_def else {}),
         },
         components={
             **inference_components(
-                datalist=inference_list("segmentation", "@num_classes"),
+                datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(
@@ -219,12 +262,16 @@ def inference(name: str, network_def: Config) -> Workflow:
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
                         probabilities_key=f"$'probabilities' if {SAVE_PROBABILITIES} else None",
+                        multi_label=f"${MULTI_LABEL}",
                     ),
                     keep_largest(),
                 ),
-                handlers=inference_handlers(save_predictions("segmentation", "seg"), probabilities),
-                inferer=label_windows(argmax=f"$not {SAVE_PROBABILITIES} and {NOT_RESAMPLED}"),
+                handlers=inference_handlers(
+                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"), save_masks(), probabilities
+                ),
+                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES}) and {NOT_RESAMPLED}"),
             ),
+            "resized_to": f"${RESIZED_TO}",
             "network": f"${ENSEMBLE}",
         },
         steps=inference_steps(),
@@ -233,20 +280,29 @@ def inference(name: str, network_def: Config) -> Workflow:
 
 def label_windows(argmax: bool | str) -> Config:
     """Windows of which the inferer makes label maps; scores of all classes where ``argmax`` is false."""
-    return window_inferer("@overlap", "@sw_batch_size", mirror="@mirror", softmax=True, argmax=argmax, progress=True)
+    return window_inferer(
+        "@overlap",
+        "@sw_batch_size",
+        mirror="@mirror",
+        softmax=True,
+        argmax=argmax,
+        progress=True,
+        sigmoid=f"${MULTI_LABEL}",
+    )
 
 
 def one_hot(*label_map: Config) -> Config:
-    """Prediction and label, a channel a class.
+    """Prediction and label, a channel a class; masks of classes that may overlap are that.
 
     Args:
         label_map: what makes a label map of the prediction; the class of the highest score by default.
     """
-    argmax = {} if label_map else {"argmax": True}
+    classes = f"$None if {MULTI_LABEL} else @num_classes"
+    discrete = {} if label_map else {"argmax": f"$not {MULTI_LABEL}", "threshold": f"$0.0 if {MULTI_LABEL} else None"}
     return compose(
         *label_map,
-        component("monai.transforms.AsDiscreted", keys="pred", **argmax, to_onehot="@num_classes"),
-        component("monai.transforms.AsDiscreted", keys="label", to_onehot="@num_classes"),
+        component("monai.transforms.AsDiscreted", keys="pred", **discrete, to_onehot=classes),
+        component("monai.transforms.AsDiscreted", keys="label", to_onehot=classes),
     )
 
 
@@ -269,4 +325,20 @@ def check_foreground() -> Config:
         validation="@validate#dataset",
         num_classes="@num_classes",
         evaluator="@validate#evaluator",
+        multi_label=f"${MULTI_LABEL}",
+    )
+
+
+def names_of_classes(cases: str) -> str:
+    """The names of the classes: those that are set, or those of the cases' masks."""
+    return f"$flemme_monai.data.class_names({cases}, @class_names, @num_classes, {MULTI_LABEL})"
+
+
+def save_masks() -> Config:
+    """Write the masks of classes that may overlap."""
+    return component(
+        "flemme_monai.handlers.SaveClassMasks",
+        _disabled_=f"$not {MULTI_LABEL}",
+        output_dir="@output_dir",
+        class_names=names_of_classes("@datalist"),
     )

@@ -46,6 +46,7 @@ def training_settings(name: str, outputs: Config) -> Config:
         "group_by": None,
         "spatial_dims": 2,
         "in_channels": 1,
+        "neighbour_slices": 0,
         **outputs,
         "image_size": [64, 64],
         "batch_size": 8,
@@ -74,12 +75,13 @@ def training_settings(name: str, outputs: Config) -> Config:
     }
 
 
-def split_datalist(task: str, out_channels: str) -> Config:
+def split_datalist(task: str, out_channels: str, **more: str) -> Config:
     """The cases of training, validation and test.
 
     Args:
         task: the kind of cases, which may be an expression.
         out_channels: number of the network's outputs.
+        more: further arguments.
     """
     return component(
         "flemme_monai.data.split_datalist",
@@ -99,6 +101,8 @@ def split_datalist(task: str, out_channels: str) -> Config:
         record="$flemme_monai.utils.path_in(@ckpt_dir, 'split.json') if @datalist#resume else None",
         resume="$flemme_monai.utils.as_bool(@resume)",
         pretrained_weights="@pretrained_weights",
+        neighbour_slices="@neighbour_slices",
+        **more,
     )
 
 
@@ -158,13 +162,14 @@ def window_inferer(overlap: float | str, sw_batch_size: int | str = 4, **more: A
     )
 
 
-def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spatial_dims == 2") -> Config:
+def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spatial_dims == 2", **more: str) -> Config:
     """The cases of a part of the split.
 
     Args:
         part: ``train``, ``val`` or ``test``.
         transform: the transforms, or where they stand.
         slices: whether volumes are cut into slices.
+        more: further arguments.
     """
     return component(
         "flemme_monai.data.CaseDataset",
@@ -172,6 +177,7 @@ def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spa
         transform=transform,
         slices=slices,
         num_workers="@num_workers",
+        **more,
     )
 
 
@@ -189,6 +195,7 @@ def training_part(
     inferer: Config | None = None,
     prepare_batch: Config | None = None,
     sampler: Config | None = None,
+    **dataset: str,
 ) -> Config:
     """The part ``train``: data, handlers and the trainer.
 
@@ -202,7 +209,7 @@ def training_part(
     """
     part: Config = {
         "preprocessing": preprocessing,
-        "dataset": case_dataset("train", "@train#preprocessing"),
+        "dataset": case_dataset("train", "@train#preprocessing", **dataset),
         "dataloader": component(
             "flemme_monai.data.CaseLoader",
             dataset="@train#dataset",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from .base import Config, component, compose
+from .base import MULTI_LABEL, Config, component, compose
 
 BOTH = ["image", "label"]
 AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
@@ -18,7 +16,12 @@ def load_images() -> list[Config]:
         component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
         component("flemme_monai.transforms.EnsureChannelAxisd", keys="image", spatial_dims="@spatial_dims"),
         component("flemme_monai.transforms.OrientVolumesd", keys="image"),
-        component("flemme_monai.transforms.CheckCased", in_channels="@in_channels", spatial_dims="@spatial_dims"),
+        component(
+            "flemme_monai.transforms.CheckCased",
+            in_channels="@in_channels",
+            spatial_dims="@spatial_dims",
+            neighbour_slices="@neighbour_slices",
+        ),
     ]
 
 
@@ -41,6 +44,8 @@ def load_segmentations(need_label: bool = True, own_grid: bool = False, unless: 
             in_channels="@in_channels",
             num_classes="@num_classes",
             spatial_dims="@spatial_dims",
+            multi_label=f"${MULTI_LABEL}",
+            neighbour_slices="@neighbour_slices",
             **optional,
         ),
         *planned_grid_and_intensities("image" if own_grid else BOTH, unless),
@@ -48,16 +53,16 @@ def load_segmentations(need_label: bool = True, own_grid: bool = False, unless: 
 
 
 def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Config]:
-    """Crop to the content, clip and standardise, and resample: as nnU-Net, in its order.
+    """Crop to the content or resize, clip and standardise, and resample: as nnU-Net, in its order.
 
     Args:
-        keys: what is brought to another grid.
+        keys: what is brought to another grid by its spacing.
         unless: an expression under which nothing is; empty for none.
     """
     or_else = f" or {unless}" if unless else ""
     low_and_high, mean_and_std = "(@intensity_range or (0.0, 1.0))", "(@intensity_mean_std or (0.0, 1.0))"
     of_each = "@intensity_mean_std is None"
-    labels = [key == "label" for key in keys] if isinstance(keys, list) else False
+    labels = {"labels": [key == "label" for key in keys]} if isinstance(keys, list) else {}
     return [
         component(
             "monai.transforms.CropForegroundd",
@@ -70,6 +75,13 @@ def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Con
             allow_missing_keys=True,
         ),
         component(
+            "flemme_monai.transforms.ResizeCased",
+            _disabled_="$@resized_to is None",
+            keys=BOTH,
+            spatial_size="@resized_to",
+            spatial_dims="@spatial_dims",
+        ),
+        component(
             "monai.transforms.ScaleIntensityRanged",
             _disabled_="$@intensity_range is None",
             keys="image",
@@ -80,7 +92,19 @@ def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Con
             clip=True,
         ),
         component(
+            "monai.transforms.ScaleIntensityRangePercentilesd",
+            _disabled_="$@clip_share is None",
+            keys="image",
+            lower="$100 * (@clip_share or 0)",
+            upper="$100 - 100 * (@clip_share or 0)",
+            b_min=0.0,
+            b_max=1.0,
+            clip=True,
+            channel_wise=True,
+        ),
+        component(
             "monai.transforms.NormalizeIntensityd",
+            _disabled_=f"$@clip_share is not None and {of_each}",
             keys="image",
             subtrahend=f"$None if {of_each} else [{mean_and_std}[0]] * @in_channels",
             divisor=f"$None if {of_each} else [{mean_and_std}[1]] * @in_channels",
@@ -92,7 +116,7 @@ def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Con
             _disabled_=f"${NOT_RESAMPLED}{or_else}",
             keys=keys,
             spacing="@spacing",
-            labels=labels,
+            **labels,
         ),
     ]
 
@@ -191,6 +215,77 @@ def elastic(keys: str | list[str], prob: str | float, padding_mode: str, **mode:
     ]
 
 
+def screen_photo(modes: list[str]) -> Config:
+    """Random photographs of an image on a screen and the label as the camera sees it.
+
+    Those of probability 0 are left out, here and in :func:`colours_and_blur`, so that the other random transforms draw
+    the same numbers with and without them.
+
+    Args:
+        modes: of image and label.
+    """
+    return component(
+        "flemme_monai.transforms.RandScreenPhotod",
+        _disabled_="$not @augmentation#screen_photo",
+        keys=BOTH,
+        mode=modes,
+        prob="@augmentation#screen_photo",
+        retain_stats=True,
+    )
+
+
+def colours_and_blur() -> list[Config]:
+    """Random colours, brightness, gamma and contrast within an image's own range, blur and a coarser grid."""
+    return [
+        component(
+            "flemme_monai.transforms.RandHueSaturationd",
+            _disabled_="$not (@augmentation#hue or @augmentation#saturation)",
+            keys="image",
+            hue_prob="@augmentation#hue",
+            saturation_prob="@augmentation#saturation",
+        ),
+        component(
+            "monai.transforms.RandAdjustContrastd",
+            _disabled_="$not @augmentation#brightness",
+            keys="image",
+            prob="@augmentation#brightness",
+            gamma=[0.6, 1.6],
+        ),
+        component(
+            "monai.transforms.RandAdjustContrastd",
+            _disabled_="$not @augmentation#gamma",
+            keys="image",
+            prob="@augmentation#gamma",
+            gamma=[0.7, 1.5],
+            retain_stats=True,
+        ),
+        component(
+            "monai.transforms.RandScaleIntensityFixedMeand",
+            _disabled_="$not @augmentation#contrast",
+            keys="image",
+            prob="@augmentation#contrast",
+            factors="$[factor - 1 for factor in @augmentation#contrast_range]",
+            preserve_range=True,
+        ),
+        component(
+            "monai.transforms.RandGaussianSmoothd",
+            _disabled_="$not @augmentation#blur",
+            keys="image",
+            prob="@augmentation#blur",
+            sigma_x="@augmentation#blur_range",
+            sigma_y="@augmentation#blur_range",
+            sigma_z="@augmentation#blur_range",
+        ),
+        component(
+            "monai.transforms.RandSimulateLowResolutiond",
+            _disabled_="$not @augmentation#low_resolution",
+            keys="image",
+            prob="@augmentation#low_resolution",
+            upsample_mode="$'bilinear' if @spatial_dims == 2 else 'trilinear'",
+        ),
+    ]
+
+
 def segmentation_transforms(train: bool) -> Config:
     """From the files of a case to an image of mean 0 and deviation 1 and its label; augmented crops for training."""
     if not train:
@@ -199,11 +294,12 @@ def segmentation_transforms(train: bool) -> Config:
     return compose(
         AS_VALIDATION,
         plain_tensors(BOTH),
+        screen_photo(modes),
         component(
             "monai.transforms.ClassesToIndicesd",
             _disabled_="$@spatial_dims == 2 or not @foreground_share",
             keys="label",
-            num_classes="@num_classes",
+            num_classes="$max(2, @num_classes)",  # of masks each is a class
             max_samples_per_class=10000,
         ),
         component(
@@ -222,28 +318,12 @@ def segmentation_transforms(train: bool) -> Config:
             foreground_share="@foreground_share",
         ),
         *flips(BOTH),
+        *colours_and_blur(),
         scale_intensity(),
         component("monai.transforms.RandShiftIntensityd", keys="image", prob="@augmentation#intensity", offsets=0.2),
         noise(0.1),
-        *as_nnunet(),
         plain_tensors(BOTH),
     )
-
-
-def as_nnunet() -> list[Config]:
-    """What nnU-Net does to intensities beside noise and brightness, with its strengths (Isensee et al. 2021)."""
-
-    def of_image(name: str, setting: str, **arguments: Any) -> Config:
-        path = f"@augmentation#{setting}"
-        return component(f"monai.transforms.{name}", _disabled_=f"$not {path}", keys="image", prob=path, **arguments)
-
-    sigma, linear = [0.5, 1.0], "$'bilinear' if @spatial_dims == 2 else 'trilinear'"
-    return [
-        of_image("RandGaussianSmoothd", "blur", sigma_x=sigma, sigma_y=sigma, sigma_z=sigma),
-        of_image("RandScaleIntensityFixedMeand", "contrast", factors=[-0.25, 0.25], preserve_range=True),
-        of_image("RandSimulateLowResolutiond", "low_resolution", zoom_range=[0.5, 1.0], upsample_mode=linear),
-        of_image("RandAdjustContrastd", "gamma", gamma=[0.7, 1.5], retain_stats=True),
-    ]
 
 
 def classification_transforms(train: bool, label: bool = True) -> Config:
@@ -392,4 +472,5 @@ def keep_largest() -> Config:
         keys="pred",
         labels="@keep_largest",
         num_classes="@num_classes",
+        multi_label=f"${MULTI_LABEL}",
     )

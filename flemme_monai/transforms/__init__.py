@@ -1,15 +1,18 @@
-"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs."""
+"""Transforms that MONAI lacks: loading, checking, resizing a case, undersampling k-space, label maps, outputs,
+colours, photographs of a screen."""
 
 from functools import partial
 
 from .case import CheckCased
+from .colour import RandHueSaturationd
 from .crop import RandAffineCropd
 from .labels import KeepLargestd, LabelMapd, LoadPredictiond
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
-from .resize import ResizeImaged
+from .resize import ResizeCased, ResizeImaged, whole_image_size
+from .screen_photo import RandScreenPhotod, ScreenPhoto
 from .spacing import ResampleSpacingd
 from .undersample import UndersampleKspaced
 
@@ -31,8 +34,13 @@ __all__ = [
     "LoadPredictiond",
     "OrientVolumesd",
     "RandAffineCropd",
+    "RandHueSaturationd",
+    "RandScreenPhotod",
     "ResampleSpacingd",
+    "ResizeCased",
     "ResizeImaged",
+    "ScreenPhoto",
     "SplitMeanStdd",
     "UndersampleKspaced",
+    "whole_image_size",
 ]

@@ -10,7 +10,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ..data.gi_tract import NamedSize
 from ..data.masks import is_grey, to_label_map
+from ..data.neighbours import own_channels, stack_neighbours
 from ..data.reading import check_finite, displacement
 
 _logger = logging.getLogger(__name__)
@@ -25,18 +27,27 @@ class CheckCased(MapTransform):
         num_classes: number of classes of the label map, background included; None: the label is not used.
         spatial_dims: 2 takes pictures and volumes (to be cut into slices), 3 takes volumes only.
         need_label: whether a label that does not fit is an error; else it is left out, which is logged.
+        multi_label: the label is a mask of each of ``num_classes`` classes, without the background.
+        neighbour_slices: slices on each side that a slice has as channels too: a picture brings them, those of a volume
+            are added here.
 
     Raises:
         ValueError: If ``in_channels``, ``num_classes`` or ``spatial_dims`` is out of range.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int | None = None, spatial_dims: int = 2, need_label: bool = True
+        self,
+        in_channels: int,
+        num_classes: int | None = None,
+        spatial_dims: int = 2,
+        need_label: bool = True,
+        multi_label: bool = False,
+        neighbour_slices: int = 0,
     ) -> None:
         super().__init__(keys=("image", "label"), allow_missing_keys=True)
         if in_channels < 1:
             raise ValueError(f"in_channels is {in_channels}; expected at least 1")
-        if num_classes is not None and num_classes < 2:
+        if num_classes is not None and num_classes < 2 and not multi_label:
             raise ValueError(f"num_classes is {num_classes}; expected at least 2 (the background and one class)")
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {spatial_dims}; expected 2 or 3")
@@ -44,6 +55,9 @@ class CheckCased(MapTransform):
         self.num_classes = num_classes
         self.spatial_dims = spatial_dims
         self.need_label = need_label
+        self.multi_label = multi_label
+        self.neighbour_slices = neighbour_slices
+        self.own_channels = own_channels(in_channels, neighbour_slices, spatial_dims)
         self._reported: set[str] = set()
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +77,7 @@ class CheckCased(MapTransform):
         """
         item = dict(data)
         slab, colors, label = (item.pop(key, None) for key in ("slab", "colors", "label"))
+        pixel_size = item.pop("pixel_size", None)
         image, name = item["image"], _name(item["image"])
         plain = image.as_tensor().float().contiguous()
         check_finite(plain, name)
@@ -73,12 +88,24 @@ class CheckCased(MapTransform):
             )
         if label is not None and self.num_classes is not None:
             try:
-                item["label"] = cut_slab(fitting_labels(label, self.num_classes, colors, image), slab, name)
+                labels = (
+                    fitting_masks(label, self.num_classes, image)
+                    if self.multi_label
+                    else fitting_labels(label, self.num_classes, colors, image)
+                )
+                item["label"] = cut_slab(labels, slab, name)
             except ValueError as error:
                 if self.need_label:
                     raise
                 report_label(error, self._reported)
         image = cut_slab(image, slab, name)
+        if image.ndim == 4 and self.neighbour_slices:
+            image = _like(image, stack_neighbours(image.as_tensor(), self.neighbour_slices))
+        if pixel_size is not None:
+            affine = spacing_affine(pixel_size, image, name)
+            for key in {"label"} & item.keys():
+                item[key].affine = affine
+            image.affine = affine
         # the values that become 0 and 1 where the image is scaled, so that a reconstruction can be put back to them
         low, high = image.as_tensor().aminmax()
         image.meta["intensity_range"] = (float(low), float(high))
@@ -87,16 +114,17 @@ class CheckCased(MapTransform):
 
     def _with_channels(self, image: torch.Tensor, name: str) -> torch.Tensor:
         channels = len(image)
-        if channels == self.in_channels:
+        expected = self.own_channels if image.ndim == 4 else self.in_channels
+        if channels == expected:
             return image
         if image.ndim == 3 and channels in (2, 4) and image[-1].min() == image[-1].max():
             image = image[:-1]
-        if self.in_channels == 1 and len(image) == 3 and is_grey(image):
+        if expected == 1 and len(image) == 3 and is_grey(image):
             image = image[:1]
-        if len(image) != self.in_channels:
+        if len(image) != expected:
             raise ValueError(
-                f"{name}: has {channels} channel{'s' * (channels > 1)}; expected in_channels, {self.in_channels}: set "
-                f"in_channels to {len(image)} or convert the image"
+                f"{name}: has {channels} channel{'s' * (channels > 1)}; expected in_channels, {expected}: set "
+                f"in_channels to {len(image) * self.in_channels // expected} or convert the image"
             )
         return image
 
@@ -123,14 +151,64 @@ def fitting_labels(label: MetaTensor, num_classes: int, colors: Any, image: Meta
             f"{label_name}: has the shape {tuple(classes.shape[1:])}; expected {tuple(image.shape[1:])}, that of "
             f"its image {name}"
         )
-    if image.ndim == 4:
-        shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
-        if shift > 0.5:
-            raise ValueError(
-                f"{label_name}: lies {shift:.1f} voxels off its image {name} (the affines differ); "
-                "resample the mask onto the image, or copy the image's affine when the voxels do match"
-            )
+    _check_place(label, image)
     return _like(label, classes.contiguous())
+
+
+def _check_place(label: MetaTensor, image: MetaTensor) -> None:
+    """Refuse a label that lies elsewhere than its image, a volume."""
+    if image.ndim != 4:
+        return
+    shift = displacement(label.affine.numpy(), image.affine.numpy(), image.shape[1:])
+    if shift > 0.5:
+        raise ValueError(
+            f"{_name(label, 'the label')}: lies {shift:.1f} voxels off its image {_name(image)} (the affines differ); "
+            "resample the mask onto the image, or copy the image's affine when the voxels do match"
+        )
+
+
+def fitting_masks(label: MetaTensor, num_classes: int, image: MetaTensor) -> MetaTensor:
+    """Masks of classes, 0 and 1, that lie on an image's grid.
+
+    Args:
+        label: (C, *S), in RAS orientation where it is a volume.
+        num_classes: number of classes, without the background.
+        image: (C, *S), in the same orientation.
+
+    Returns:
+        The masks (num_classes, *S), uint8.
+
+    Raises:
+        ValueError: If there are more or fewer, a value is another, or they are of another size than the image.
+    """
+    name = _name(label, "the label")
+    masks = label.as_tensor()
+    if tuple(masks.shape) != (num_classes, *image.shape[1:]):
+        raise ValueError(
+            f"{name}: has masks of {tuple(masks.shape)}; expected {(num_classes, *image.shape[1:])}, one of each class "
+            f"on the grid of {_name(image)}: set num_classes, or mend the masks"
+        )
+    _check_place(label, image)
+    if not ((masks == 0) | (masks == 1)).all():
+        raise ValueError(f"{name}: the masks have values beside 0 and 1; expected these alone: mend the masks")
+    return _like(label, masks.to(torch.uint8).contiguous())
+
+
+def spacing_affine(pixel_size: NamedSize, image: MetaTensor, name: str) -> torch.Tensor:
+    """The affine of a picture (C, W, H) whose name says its size and spacing, width or height first.
+
+    Raises:
+        ValueError: If the picture is of another size.
+    """
+    (first, second), spacings = pixel_size
+    size = tuple(image.shape[1:])
+    if size not in ((first, second), (second, first)):
+        raise ValueError(
+            f"{name}: has {size[0]}x{size[1]} pixels; expected {first}x{second}, as its name says: rename it, or put "
+            "back the image"
+        )
+    along = spacings if size == (first, second) else spacings[::-1]
+    return torch.diag(torch.tensor([*along, 1.0, 1.0], dtype=torch.float64))
 
 
 def report_label(error: Exception, reported: set[str]) -> None:

@@ -18,15 +18,17 @@ def random_foreground(
     """A random voxel of a random class.
 
     Args:
-        label: (1, *S), whole numbers.
-        positions: flat indices of each class' voxels, the background first; None: they are looked for.
+        label: (1, *S), whole numbers, or masks (C, *S) of classes that may overlap.
+        positions: flat indices of each class' voxels, of a label map the background first; None: they are looked for.
         random: draws twice.
 
     Returns:
         Index along each axis; None where there is no foreground.
     """
-    classes: Sequence[Any] = map_classes_to_indices(label, int(label.max()) + 1) if positions is None else positions
-    present = [found for found in classes[1:] if len(found)]
+    classes: Sequence[Any] = (
+        map_classes_to_indices(label, max(2, int(label.max()) + 1)) if positions is None else positions
+    )
+    present = [found for found in classes[len(label) == 1 :] if len(found)]
     if not present:
         return None
     found = present[random.randint(len(present))]

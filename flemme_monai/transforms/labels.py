@@ -13,27 +13,34 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
+from ..data.class_masks import ClassMasks
+from ..data.predictions import MASKS
 from ..inferers.slabs import label_dtype
-from .case import cut_slab, fitting_labels
+from .case import cut_slab, fitting_labels, fitting_masks
 from .load import EnsureChannelAxisd, LoadLabeld, OrientVolumesd
 
 
 class LabelMapd(MapTransform):
-    """The class of the highest score at each voxel; label maps, which have whole numbers, pass.
+    """The class of the highest score at each voxel, or the masks of all classes; whole numbers, which are these, pass.
 
     MONAI's ``AsDiscreted`` takes a label map for the scores of one class, and gives labels as float32.
 
     Args:
         keys: keys of scores (C, *S), of floats, or of label maps (1, *S).
         probabilities_key: key that gets the softmax of the scores, in their memory; None: not kept.
+        multi_label: the scores are logits of classes that may overlap: masks are where they are 0 or more, and
+            probabilities their sigmoid.
     """
 
-    def __init__(self, keys: KeysCollection = "pred", probabilities_key: str | None = None) -> None:
+    def __init__(
+        self, keys: KeysCollection = "pred", probabilities_key: str | None = None, multi_label: bool = False
+    ) -> None:
         super().__init__(keys)
         self.probabilities_key = probabilities_key
+        self.multi_label = multi_label
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with label maps (1, *S), and the probabilities (C, *S).
+        """``data`` with label maps (1, *S) or masks (C, *S), and the probabilities (C, *S).
 
         Raises:
             ValueError: If there are no scores to make probabilities of.
@@ -42,7 +49,10 @@ class LabelMapd(MapTransform):
         for key in self.key_iterator(out):
             given = convert_to_tensor(out[key], track_meta=True)
             scores = given.as_tensor()
-            if scores.is_floating_point():
+            if scores.is_floating_point() and self.multi_label:
+                masks = (scores >= 0).to(torch.uint8)
+                out[key] = convert_to_dst_type(masks, given, dtype=torch.uint8)[0]
+            elif scores.is_floating_point():
                 dtype = label_dtype(len(scores))
                 labels = torch.empty(1, *scores.shape[1:], dtype=dtype, device=scores.device)
                 for plane in range(scores.shape[1]):  # argmax is of int64
@@ -53,7 +63,8 @@ class LabelMapd(MapTransform):
             if not scores.is_floating_point():
                 raise ValueError(f"{key} holds labels; expected scores, to make probabilities of: set argmax to False")
             for plane in range(scores.shape[1]):
-                scores[:, plane] = scores[:, plane].softmax(0)
+                part = scores[:, plane]
+                scores[:, plane] = part.sigmoid() if self.multi_label else part.softmax(0)
             out[self.probabilities_key] = given
         return out
 
@@ -68,26 +79,35 @@ class KeepLargestd(MapTransform):
         keys: keys of label maps (1, *S).
         labels: the classes: a number, several, or a text such as ``"1,2"``.
         num_classes: number of classes, background included.
+        multi_label: there are masks (num_classes, *S) of classes 1, 2, ... in the place of label maps.
 
     Raises:
         ValueError: If a class is not one of the foreground's.
     """
 
-    def __init__(self, keys: KeysCollection, labels: int | str | Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        labels: int | str | Sequence[int],
+        num_classes: int,
+        multi_label: bool = False,
+    ) -> None:
         super().__init__(keys)
-        self.labels = foreground_labels(labels, num_classes)
+        self.multi_label = multi_label
+        self.labels = foreground_labels(labels, num_classes + multi_label)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with cleaned label maps (1, *S)."""
+        """``data`` with cleaned label maps (1, *S), or masks."""
         out = dict(data)
         for key in self.key_iterator(out):
             given = convert_to_tensor(out[key], track_meta=True)
             kept = np.array(given.as_tensor().cpu())
-            boxes = ndimage.find_objects(kept[0])
             for label in self.labels:
-                box = boxes[label - 1] if label <= len(boxes) else None
+                labels, value = (kept[label - 1], 1) if self.multi_label else (kept[0], label)
+                boxes = ndimage.find_objects(labels)
+                box = boxes[value - 1] if value <= len(boxes) else None
                 if box is not None:
-                    _keep_largest(kept[0][box], label)
+                    _keep_largest(labels[box], value)
             out[key] = convert_to_dst_type(torch.from_numpy(kept), given, dtype=given.dtype)[0]
         return out
 
@@ -129,7 +149,7 @@ def foreground_labels(labels: int | str | Sequence[int], num_classes: int) -> li
 class LoadPredictiond(MapTransform):
     """Puts the label map of a file of predictions in the place of what a network gives, on the image's grid.
 
-    The file is that of ``flemme_monai.data.with_predictions``, and is checked as a case's label is.
+    The file is that of ``flemme_monai.data.with_predictions``, and is checked as a case's label is; so are masks.
 
     Args:
         keys: key that gets the label map.
@@ -144,7 +164,7 @@ class LoadPredictiond(MapTransform):
         self.load = LoadLabeld("prediction")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with the label map (1, *S) of ``data["prediction"]``.
+        """``data`` with the label map (1, *S) of ``prediction``, or the masks (C, *S) of ``prediction_masks``.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -153,12 +173,16 @@ class LoadPredictiond(MapTransform):
         out = dict(data)
         image, slab = out[self.image_key], out.get("prediction_slab")
         add_axis = EnsureChannelAxisd("prediction", image.ndim - 1)
+        prediction = ClassMasks.of_text(out[MASKS]) if MASKS in out else out["prediction"]
         for key in self.keys:
-            loaded: dict[Hashable, Any] = {"prediction": out["prediction"]}
+            loaded: dict[Hashable, Any] = {"prediction": prediction, "image": image}
             loaded = add_axis(self.load(loaded))
             given = cast("MetaTensor", OrientVolumesd("prediction")(loaded)["prediction"])
             if slab is not None:
-                given = cut_slab(given, [int(plane) for plane in slab], str(out["prediction"]))
-            labels = fitting_labels(given, self.num_classes, None, image)
+                given = cut_slab(given, [int(plane) for plane in slab], str(prediction))
+            if isinstance(prediction, ClassMasks):
+                labels = fitting_masks(given, self.num_classes, image)
+            else:
+                labels = fitting_labels(given, self.num_classes, None, image)
             out[key] = convert_to_dst_type(labels.as_tensor(), image, dtype=labels.dtype)[0]
         return out

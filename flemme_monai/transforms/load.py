@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import EnsureChannelFirst, LoadImage, LoadImaged, MapTransform, Orientationd
 from monai.utils import convert_to_tensor
 
+from ..data.class_masks import ClassMasks, load_class_masks
 from ..data.reader import CheckedReader
 from .case import CheckCased, report_label
 
@@ -52,7 +53,7 @@ class LoadLabeld(MapTransform):
         self._reported: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """``data`` with the label map as a MetaTensor (C, *S) in the file's dtype.
+        """``data`` with the label map as a MetaTensor (C, *S) in the file's dtype, or the masks of each class, uint8.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -62,7 +63,8 @@ class LoadLabeld(MapTransform):
         for key in self.key_iterator(data):
             if not isinstance(out[key], (np.ndarray, torch.Tensor)):
                 try:
-                    out[key] = self.load(out[key])
+                    masks = isinstance(out[key], ClassMasks)
+                    out[key] = load_class_masks(out[key], out["image"]) if masks else self.load(out[key])
                 except (ValueError, OSError) as error:
                     if self.need_label:
                         raise

@@ -16,11 +16,11 @@ from torch import nn
 from .bundle import find_config
 from .files import atomic_write, each_path, user_path
 from .network_config import SEP, Difference, build_like, config_of, differences, without_settings
-from .weights import unwrap_model
+from .weights import beside, unwrap_model
 
 RECORD = "network.json"
 # settings that evaluation and inference take from the record and may change: the weights mean the same under any
-CHANGEABLE = ("image_size", "degradation", "acceleration", "center_fraction")
+CHANGEABLE = ("image_size", "degradation", "acceleration", "center_fraction", "class_names")
 SHOWN = 3
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def write_record(folder: str | os.PathLike, record: Mapping[str, Any]) -> None:
 
 def record_path(weights: str | os.PathLike) -> Path:
     """Where the record of a file of weights lies."""
-    return user_path(weights).with_name(RECORD)
+    return beside(weights, RECORD)
 
 
 def read_record(weights: str | os.PathLike) -> dict[str, Any] | None:

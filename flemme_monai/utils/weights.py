@@ -15,6 +15,8 @@ from .files import user_path
 
 BEST = "model.pt"
 LAST = "last.pt"
+PRETRAINED = "pretrained.pt"  # an encoder alone
+PRETRAINING = "pretraining"  # the folder of the run that wrote it
 SAFETENSORS = ".safetensors"
 ARRAYS = ".npz"
 SHOWN = 3
@@ -33,6 +35,13 @@ def unwrap_model(network: Model) -> Model:
         if inner is network:
             return network
         network = inner
+
+
+def beside(weights: str | os.PathLike, name: str) -> Path:
+    """Where a file that tells of some weights lies: beside them; of ``pretrained.pt`` in its run's folder there."""
+    path = user_path(weights)
+    run = path.with_name(PRETRAINING)
+    return run / name if path.name == PRETRAINED and run.is_dir() else path.with_name(name)
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:

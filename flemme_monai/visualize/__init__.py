@@ -3,7 +3,7 @@
 ``flemme_monai.io`` writes them.
 """
 
-from .cases import ERROR_GAIN, PICTURES, reconstruction_picture, segmentation_picture
+from .cases import ERROR_GAIN, reconstruction_picture, segmentation_picture
 from .classes import ClassSheet, classification_picture, confusion_picture
 from .curves import plot_curves
 from .examples import (
@@ -16,8 +16,15 @@ from .examples import (
     upright,
 )
 from .grids import captioned_rows, denoising_frames, image_grid, sample_tile, there_and_back
+from .masks import multi_label_picture, multi_label_row, overlay_masks, plain_masks
 from .slices import fullest_slice, is_volume, label_map, middle_slice, overlay_labels, plain_image
 from .tsne import enough_points, plot_tsne
+
+PICTURES = {
+    "segmentation": segmentation_picture,
+    "reconstruction": reconstruction_picture,
+    "multi_label": multi_label_picture,
+}
 
 __all__ = [
     "ERROR_GAIN",
@@ -37,8 +44,12 @@ __all__ = [
     "is_volume",
     "label_map",
     "middle_slice",
+    "multi_label_picture",
+    "multi_label_row",
     "overlay_labels",
+    "overlay_masks",
     "plain_image",
+    "plain_masks",
     "plot_curves",
     "plot_tsne",
     "reconstruction_picture",

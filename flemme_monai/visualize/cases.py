@@ -63,6 +63,3 @@ def reconstruction_picture(
         error = np.abs(slices["output"] - slices["target"])
         pictures[f"error x {ERROR_GAIN:g}"] = to_gray_rgb(error * ERROR_GAIN, 0.0, high - low)
     return image_grid(pictures)
-
-
-PICTURES = {"segmentation": segmentation_picture, "reconstruction": reconstruction_picture}

@@ -59,11 +59,11 @@ class Example:
 def segmentation_row(example: Example) -> list[Tile]:
     """Image, label, and prediction with the label's outline, side by side."""
     picture = upright(example.image, example.volume)
-    labels = _repeated(axial_slice(example.pred[0], 0, example.volume))
+    labels = repeated(axial_slice(example.pred[0], 0, example.volume))
     cells = [Tile(picture, f"{example.name}: image")]
     if example.label is None:
         return [*cells, Tile(overlay_labels(picture, labels), "prediction")]
-    truth = _repeated(axial_slice(example.label[0], 0, example.volume))
+    truth = repeated(axial_slice(example.label[0], 0, example.volume))
     return [
         *cells,
         Tile(overlay_labels(picture, truth), "label"),
@@ -99,7 +99,7 @@ def upright(image: np.ndarray, volume: bool, low: float | None = None, high: flo
     shown = np.nan_to_num(image if len(image) == 3 and not volume else image[:1])
     if low is None or high is None:
         low, high = (float(bound) for bound in np.percentile(shown, (1, 99.5)))
-    slices = [_repeated(axial_slice(channel, 0, volume)) for channel in shown]
+    slices = [repeated(axial_slice(channel, 0, volume)) for channel in shown]
     pictures = [to_gray_rgb(array, low, high)[..., 0] for array in slices]
     return np.stack([pictures[i % len(pictures)] for i in range(3)], -1)
 
@@ -151,7 +151,7 @@ def _fitted(picture: np.ndarray, tile: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BOX)
 
 
-def _repeated(array: np.ndarray) -> np.ndarray:
+def repeated(array: np.ndarray) -> np.ndarray:
     """A small slice (H, W) with its pixels repeated, to about the size of a tile."""
     factor = max(1, round(TILE / max(array.shape)))
     return array.repeat(factor, 0).repeat(factor, 1)

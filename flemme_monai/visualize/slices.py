@@ -99,7 +99,9 @@ def outline(labels: np.ndarray) -> np.ndarray:
     return np.logical_or.reduce(differs) & (labels > 0)
 
 
-def overlay_labels(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
+def overlay_labels(
+    picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | None = None, opacity: float = OPACITY
+) -> np.ndarray:
     """Labels over a picture: half transparent with an outline, and the outline of the true labels in white.
 
     It is MONAI's ``blend_images`` with a fixed colour per class, where that function's default colours depend on the
@@ -110,6 +112,7 @@ def overlay_labels(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | 
         picture: (H, W, 3), 0 to 255.
         labels: label map (H, W).
         truth: label map (H, W).
+        opacity: of the labels, from 0 (their outlines alone) to 1.
 
     Returns:
         A new picture (H, W, 3).
@@ -122,7 +125,7 @@ def overlay_labels(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray | 
     blended = blend_images(
         np.moveaxis(picture, -1, 0) / 255,
         share,
-        OPACITY,
+        opacity,
         colours,  # type: ignore[arg-type]  # MONAI hands it on to matplotlib, which takes a Colormap too
         rescale_arrays=False,
     )

@@ -32,6 +32,7 @@ def plot_tsne(
     class_labels: torch.Tensor | None = None,
     generated: torch.Tensor | None = None,
     class_names: Sequence[str] | None = None,
+    noun: str = "images",
 ) -> Figure:
     """A t-SNE (van der Maaten and Hinton 2008) with a colour per class; the same points give the same picture.
 
@@ -42,6 +43,7 @@ def plot_tsne(
         class_labels: (N,), -1 where an image has none.
         generated: (N,) true for generated images, drawn as crosses above the dots of real ones.
         class_names: names of the classes 0, 1, ... for the legend.
+        noun: what the points are, for the title.
 
     Returns:
         A figure of 800 x 600 pixels at 100 dpi.
@@ -82,11 +84,11 @@ def plot_tsne(
                 marker="x" if is_made else "o",
                 alpha=0.9 if is_made else 0.4,
                 linewidths=1.2 if is_made else 0,
-                label=", ".join(word for word in (name, kind) if word) or "images",
+                label=", ".join(word for word in (name, kind) if word) or noun,
             )
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(f"t-SNE of {len(shown)} of {count} images" if len(shown) < count else f"t-SNE of {count} images")
+    axes.set_title(f"t-SNE of {len(shown)} of {count} {noun}" if len(shown) < count else f"t-SNE of {count} {noun}")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

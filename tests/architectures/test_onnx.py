@@ -31,6 +31,12 @@ KINDS = {
     "scans by heads": lambda: network(
         "SeM", "VMamba", 2, num_blocks=1, family=MambaFamily(block="mamba2", state_size=2, expansion=1.0, head_width=4)
     ),
+    "aligned": lambda: architectures.SeM(
+        backbone("CNN", 2, num_blocks=1), alignment=architectures.SpatialTransformer(2, 1)
+    ),
+    "aligned volumes": lambda: architectures.HSeM(
+        backbone("CNN", 3, num_blocks=1), alignment=architectures.SpatialTransformer(3, 1, "rigid")
+    ),
 }
 QUICK = ("skips", "pooled to a grid", "latent vector", "variational")
 

@@ -47,22 +47,79 @@ def test_slices_of_volumes_are_cropped_and_augmented_as_pictures() -> None:
     assert data[3]["image"].shape == data[3]["label"].shape == (1, 48, 48)
 
 
-NNUNET = ("blur", "contrast", "low_resolution", "gamma")
+NEW = ("brightness", "gamma", "contrast", "blur", "low_resolution", "screen_photo")
+COLOURS = ("saturation", "hue")
 
 
-@pytest.mark.parametrize("name", NNUNET)
-def test_nnunet_s_augmentations_change_values_and_not_labels(name: str) -> None:
-    none = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
-    item = {"image": torch.randn(1, 32, 32), "label": (torch.rand(1, 32, 32) > 0.5).to(torch.uint8)}
-    plain = preprocessing(image_size=[32, 32], num_classes=2, **none)(dict(item))
-    changed = preprocessing(image_size=[32, 32], num_classes=2, **none, **{f"augmentation#{name}": 1.0})(dict(item))
-    assert torch.equal(plain["label"], changed["label"])
-    assert changed["image"].shape == plain["image"].shape
-    assert not torch.allclose(changed["image"], plain["image"], atol=1e-3)
-    if name == "gamma":
-        assert changed["image"].std() == pytest.approx(float(plain["image"].std()), rel=1e-3)
-    if name == "blur":
-        assert changed["image"].std() < 0.8 * plain["image"].std()
+def item(channels: int = 1, side: int = 48) -> dict[str, torch.Tensor]:
+    """A picture and a label of half of it."""
+    image = torch.randn(channels, side, side, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(1, side, side, dtype=torch.uint8)
+    label[:, : side // 2] = 1
+    return {"image": image, "label": label}
+
+
+def names(transform: Compose) -> list[str]:
+    """The transforms in a list, those inside of others too."""
+    return [type(one).__name__ for one in transform.flatten().transforms]
+
+
+def test_what_is_not_asked_for_is_not_there_and_changes_no_random_number() -> None:
+    plain = preprocessing(num_classes=2, image_size=[32, 32])
+    found = ["RandAffineCropd", "RandFlipd", "RandFlipd"]
+    found += ["RandScaleIntensityd", "RandShiftIntensityd", "RandGaussianNoised"]
+    assert [name for name in names(plain) if name.startswith("Rand")] == found
+
+
+@pytest.mark.parametrize("name", [*NEW, *COLOURS])
+def test_a_probability_turns_its_transform_on(name: str) -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    channels = 3 if name in COLOURS else 1
+    shape = {"num_classes": 2, "image_size": [48, 48], "in_channels": channels}
+    plain = preprocessing(**old, **shape)(item(channels))
+    out = preprocessing(**old, **shape, **{f"augmentation#{name}": 1.0})(item(channels))
+    assert not torch.allclose(out["image"], plain["image"], atol=0.05)
+    assert out["image"].isfinite().all()
+    assert out["image"].shape == (channels, 48, 48)
+    assert torch.equal(out["label"], plain["label"]) == (name != "screen_photo")
+
+
+def test_a_photograph_is_normalised_as_its_image() -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    transform = preprocessing(**old, num_classes=2, image_size=[48, 48], **{"augmentation#screen_photo": 1.0})
+    image = transform(item())["image"]
+    assert image.mean() == pytest.approx(0, abs=1e-3)
+    assert image.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_volumes_are_augmented_but_not_photographed() -> None:
+    shape = {"spatial_dims": 3, "num_classes": 2, "image_size": [16, 16, 16]}
+    volume = {"image": torch.randn(1, 24, 24, 24), "label": torch.ones(1, 24, 24, 24)}
+    all_but = {f"augmentation#{name}": 1.0 for name in NEW if name != "screen_photo"}
+    assert preprocessing(**shape, **all_but)(dict(volume))["image"].shape == (1, 16, 16, 16)
+    with pytest.raises(RuntimeError) as error:
+        preprocessing(**shape, **{"augmentation#screen_photo": 1.0})(dict(volume))
+    assert "set augmentation#screen_photo to 0" in str(error.value.__cause__)
+
+
+def test_gamma_keeps_mean_and_deviation_and_brightness_moves_the_mean() -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    shape = {"num_classes": 2, "image_size": [48, 48]}
+    plain, gamma, brightness = (
+        preprocessing(**old, **shape, **probability)(item())["image"]
+        for probability in ({}, {"augmentation#gamma": 1.0}, {"augmentation#brightness": 1.0})
+    )
+    assert gamma.mean() == pytest.approx(float(plain.mean()), abs=1e-3)
+    assert gamma.std() == pytest.approx(float(plain.std()), rel=1e-3)
+    assert abs(brightness.mean() - plain.mean()) > 0.05
+
+
+def test_the_ranges_are_settings() -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    shape = {"num_classes": 2, "image_size": [48, 48], "augmentation#contrast": 1.0, "augmentation#blur": 1.0}
+    ranges = {"augmentation#contrast_range": [1.0, 1.0], "augmentation#blur_range": [1e-3, 1e-3]}
+    plain = preprocessing(**old, num_classes=2, image_size=[48, 48])(item())["image"]
+    assert torch.allclose(preprocessing(**old, **shape, **ranges)(item())["image"], plain, atol=1e-4)
 
 
 def test_a_turn_about_one_axis_leaves_its_planes_in_place() -> None:

@@ -213,7 +213,7 @@ def transforms_of(config: Any) -> Iterator[Any]:
     """Every preprocessing and postprocessing of a config that is not a reference."""
     for key, value in config.items() if isinstance(config, dict) else ():
         if key.endswith(("preprocessing", "postprocessing")) and not isinstance(value, str):
-            yield value
+            yield from [] if value is None else [value]  # None: an overlay takes one away
         else:
             yield from transforms_of(value)
 

@@ -20,7 +20,7 @@ from flemme_monai.utils.settings import default_of
 SHIPPED = pairs(shipped=True)
 
 SCHEDULE = ("epochs", "learning_rate", "warmup_epochs", "decay", "weight_decay", "layer_decay")
-OVERLAYS = ("evaluate", "multi_gpu_train", "interpolate")
+OVERLAYS = ("evaluate", "multi_gpu_train", "interpolate", "pretrain", "sas")
 # what clients look for in a config (MONAI Label, MonaiAlgo, Deploy and the zoo's tests), used in it or not
 OF_CLIENTS = {"imports", "initialize", "run", "finalize", "network_settings"}
 

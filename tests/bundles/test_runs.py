@@ -133,7 +133,8 @@ def test_the_train_metric_is_the_same_of_decollated_output(name):
     config = json.loads((BUNDLES / name / "configs" / "train.json").read_text(encoding="utf-8"))
     assert config["train"]["trainer"]["decollate"] is True
     ((_, metric),) = config["train"]["key_metric"].items()
-    transform = ConfigParser({"imports": config["imports"], "x": metric["output_transform"]}).get_parsed_content("x")
+    parts = {"imports": config["imports"], "multi_label": False, "x": metric["output_transform"]}
+    transform = ConfigParser(parts).get_parsed_content("x")
     pred, label = torch.rand(2, 3, 4, 4, requires_grad=True), torch.randint(2, (2, 1, 4, 4))
     whole = transform({"pred": pred, "label": label})
     items = transform([{"pred": p, "label": y} for p, y in zip(pred, label)])

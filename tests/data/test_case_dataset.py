@@ -191,3 +191,16 @@ def test_volumes_feed_2d_networks_slice_by_slice(data_dir: Path) -> None:
     data = CaseDataset(split["val"][:4], Compose([LoadImageAndLabeld(1, 3)]), slices=True, progress=False)
     assert {item["case"] for item in data} == {case["case"] for case in split["val"][:4]}
     assert np.unique(np.concatenate([item["label"].numpy().ravel() for item in data])).tolist() == [0, 1, 2]
+
+
+def test_slices_without_foreground_are_left_out_where_that_is_set(tmp_path: Path) -> None:
+    items = volumes(tmp_path, count=1)
+    label = np.zeros((6, 5, 4), np.uint8)
+    label[2, 2, 1] = label[3, 3, 3] = 1
+    write_nifti(Path(items[0]["label"]), label)
+    kept = dataset(items, slices=True, keep_empty=False)
+    assert [item["slice"] for item in kept] == [1, 3]
+    assert len(dataset(items, slices=True)) == 4
+    write_nifti(Path(items[0]["label"]), label * 0)
+    with pytest.raises(ValueError, match="no image has foreground while keep_empty is false"):
+        dataset(items, slices=True, keep_empty=False)

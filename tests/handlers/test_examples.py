@@ -295,5 +295,5 @@ def test_samples_wait_until_they_take_a_hundredth_of_the_time(tmp_path, monkeypa
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(ValueError, match="task is 'x'; expected 'segmentation', 'reconstruction', 'classification'"):
+    with pytest.raises(ValueError, match="task is 'x'; expected 'segmentation', 'multi_label', 'reconstruction'"):
         SaveExamples("out", None, "x")

@@ -114,3 +114,9 @@ def test_the_validation_loss_is_that_of_what_the_network_gives(make_run):
             expected.append(loss(logits, item["label"][None]).item())
     assert run.evaluator.state.metrics["val_loss"] == pytest.approx(sum(expected) / 3, rel=1e-5)
     assert not math.isnan(run.history.rows[-1]["val_loss"])
+
+
+def test_masks_of_classes_are_looked_at_one_by_one():
+    masks = torch.zeros(3, 4, 4)
+    masks[1] = 1
+    assert absent_classes(Dataset([{"label": masks}]), 4, multi_label=True) == [1, 3]

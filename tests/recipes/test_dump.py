@@ -46,5 +46,6 @@ def test_a_line_is_at_most_as_long_as_the_width_with_its_comma(length: int, line
 def test_nothing_but_white_space_changes(architecture: str) -> None:
     for path, text in make_bundle(f"{architecture}_cnn").items():
         if path.endswith(".json"):
-            assert json.dumps(json.loads(text), indent=4) + "\n" != text
+            flat = path.endswith("sas.json")  # no list and no dictionary inside, which could stand on a line
+            assert (json.dumps(json.loads(text), indent=4) + "\n" == text) == flat
             assert dump(json.loads(text)) == text

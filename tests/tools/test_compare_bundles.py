@@ -110,6 +110,27 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
         compare_bundles.main([*command, "unet", "--seed", "1"])
 
 
+@pytest.mark.parametrize("stopped", ["before its first epoch ended", "later"])
+def test_a_training_that_was_stopped_goes_on(stopped, tmp_path: Path, monkeypatch) -> None:
+    for name in ("models/half.tmp", "train/metrics.csv", "evaluate/summary.csv"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    if stopped == "later":
+        (tmp_path / "models" / "last.pt").touch()
+    seen = []
+
+    def run(configs, settings, log, threads):
+        seen.append((settings.get("resume"), sorted(path.name for path in tmp_path.iterdir())))
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / "train" / "metrics.csv").write_text("epoch,seconds\n1,2\n")
+        (tmp_path / "evaluate").mkdir(exist_ok=True)
+        (tmp_path / "evaluate" / "summary.csv").write_text("metric,class,mean,std\ndice,mean,0.5,0\n")
+
+    monkeypatch.setattr(train_runs, "run", run)
+    assert train_runs.train_and_evaluate(tmp_path, {}) == ({"dice": 0.5}, 2.0)
+    assert seen[0] == ((True, ["models", "train"]) if stopped == "later" else (False, []))
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
     def train(pair, budget, folder, threads):
         if pair == "sem_cnn":

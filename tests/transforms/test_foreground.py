@@ -76,3 +76,15 @@ def test_without_a_share_crops_are_as_before():
 def test_a_share_above_1_is_refused():
     with pytest.raises(ValueError, match=r"foreground_share is 1.5; expected 0 to 1"):
         crop(1.5)
+
+
+def test_each_of_the_masks_that_may_overlap_is_a_class():
+    masks = torch.zeros(2, 24, 24, 24)
+    masks[0, :4, :4, :4] = 1
+    masks[1, 20, 20, 20] = 1
+    item = {"image": masks[:1].clone(), "label": masks}
+    kept = ClassesToIndicesd("label", num_classes=2)(dict(item))
+    for data in (item, kept):
+        crops = [crop(1.0).set_random_state(seed)(dict(data))["label"].flatten(1).any(1).tolist() for seed in range(20)]
+        assert crops.count([True, False]) == pytest.approx(10, abs=6)
+        assert crops.count([True, False]) + crops.count([False, True]) == 20

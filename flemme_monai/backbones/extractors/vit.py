@@ -127,6 +127,10 @@ class ViTTrunk(nn.Module):
         """Patches and positions; each block; the norm."""
         return [[self.patch_embed, self.pos_embed], *([stage] for stage in self.stages), [self.norm]]
 
+    def token_embedding(self) -> nn.Module:
+        """What adds the positions."""
+        return self.pos_embed
+
     def converted(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Published tensors of timm's or JAX's names in the forms that they have here.
 

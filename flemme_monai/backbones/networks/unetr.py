@@ -99,6 +99,10 @@ class UNETREncoder(nn.Module):
         stages = [[stage] for stage in self.transformer]
         return [[self.patch_embedding, self.position_embedding], *stages[:-1], [self.transformer[-1], self.norm]]
 
+    def token_embedding(self) -> nn.Module:
+        """What adds the positions."""
+        return self.position_embedding
+
 
 class CatRaised(nn.Module):
     """The channels of both, those of the encoder last, which convolutions bring to the level's resolution first.
