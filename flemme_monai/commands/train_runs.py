@@ -35,7 +35,7 @@ def parsed(value: str) -> Any:
 
 
 def train_and_evaluate(
-    bundle: Path, settings: Mapping[str, Any], threads: int | None = None
+    bundle: Path, settings: Mapping[str, Any], threads: int | None = None, evaluation: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, float], float]:
     """Train a bundle, or go on where that was stopped, and evaluate its best weights on the test cases.
 
@@ -43,6 +43,7 @@ def train_and_evaluate(
         bundle: its folder, which takes all that the runs write; what is left of earlier ones without a checkpoint goes.
         settings: of the bundle.
         threads: of each process; None for PyTorch's default.
+        evaluation: settings that the evaluation has besides.
 
     Returns:
         The metrics of the test cases and the median seconds of an epoch.
@@ -57,7 +58,8 @@ def train_and_evaluate(
         shutil.rmtree(bundle / name, ignore_errors=True)
     training = {**settings, **places, "output_dir": bundle / "train", "resume": resume}
     run(configs[:1], training, bundle / "train.log", threads)
-    run(configs, {**settings, **places, "output_dir": bundle / "evaluate"}, bundle / "evaluate.log", threads)
+    evaluating = {**settings, **(evaluation or {}), **places, "output_dir": bundle / "evaluate"}
+    run(configs, evaluating, bundle / "evaluate.log", threads)
     with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
     with (bundle / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
@@ -124,7 +126,10 @@ def run_jobs(
 
 
 def summary(lines: Iterable[str]) -> dict[str, float]:
-    """The metrics over all classes in a ``summary.csv``: means over cases, or one value of all cases."""
-    rows = [row for row in csv.DictReader(lines) if row["class"] in ("all", "mean")]
-    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in rows}
+    """The metrics over all classes in a ``summary.csv``, of the only one where there is one: means, or one value."""
+    rows: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(lines):
+        rows.setdefault(row["metric"], []).append(row)
+    of_all = (row for found in rows.values() for row in found if row["class"] in ("all", "mean") or len(found) == 1)
+    values = {row["metric"]: row["mean"] if "mean" in row else row["value"] for row in of_all}
     return {metric: float(value) for metric, value in values.items() if value}  # empty where it is not defined

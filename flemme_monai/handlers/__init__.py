@@ -14,7 +14,7 @@ from .sampled_examples import SaveExampleRestorations, SaveExampleSamples
 from .save_predictions import SavePredictions
 from .tensorboard import TensorBoard
 from .training_checkpoint import CheckpointLoader, TrainingCheckpoint
-from .training_output import ValidationLoss, pred_and_label
+from .training_output import LogitMetric, ValidationLoss, pred_and_label
 
 # their names in bundles of version 0.4.0
 CaseReport = SaveCaseMetrics
@@ -35,6 +35,7 @@ __all__ = [
     "KLWarmup",
     "LatentScale",
     "LearningRate",
+    "LogitMetric",
     "Progress",
     "RunSummary",
     "SaveCaseMetrics",

@@ -10,6 +10,8 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from ignite.metrics.metric import MetricUsage
 from monai.engines import IterationEvents, Workflow
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
 from monai.transforms import Decollated
 
 
@@ -29,6 +31,23 @@ class ValidationLoss(Average):
         """Add the metric to ``engine``, an evaluator."""
         usage = MetricUsage(Events.EPOCH_STARTED, Events.EPOCH_COMPLETED, IterationEvents.FORWARD_COMPLETED)
         super().attach(engine, name, usage)
+
+
+class LogitMetric(IgniteMetricHandler):
+    """MONAI's ``IgniteMetricHandler`` of what the network gives, before postprocessing changes it.
+
+    Args:
+        metric_fn: takes prediction (B, C, *S) and label (B, C', *S), and gives a value per case and class.
+    """
+
+    def __init__(self, metric_fn: CumulativeIterationMetric) -> None:
+        super().__init__(metric_fn, output_transform=lambda output: (output["pred"], output["label"]))
+
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]  # its usage is fixed
+        """Add the metric to ``engine``, an evaluator."""
+        super().attach(engine, name)
+        engine.remove_event_handler(self.iteration_completed, Events.ITERATION_COMPLETED)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.iteration_completed)
 
 
 def decollate_output(engine: Workflow) -> None:

@@ -10,6 +10,7 @@ from .classification import (
     names_of_classes,
 )
 from .comparison import NO_CLASS, ImageSet, Score, compare_samples, image_set
+from .cross_entropy import BinaryCrossEntropy
 from .distribution import fid, kid, mmd
 from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
@@ -22,6 +23,7 @@ from .time_saved import Minutes, TimeSaved, minutes_of
 __all__ = [
     "NO_CLASS",
     "AbsentClassVolume",
+    "BinaryCrossEntropy",
     "ClassifiedCase",
     "HausdorffDistance",
     "ImageSet",

@@ -83,6 +83,13 @@ def surface(name: str, **arguments: Any) -> Config:
     return _metric(metric, FROM_BATCH)
 
 
+def binary_cross_entropy() -> Config:
+    """Cross-entropy of the network's output, where classes have masks of their own."""
+    disabled = {"_disabled_": f"$not {MULTI_LABEL} or bool(@evaluate_folder)"}
+    metric = component("flemme_monai.metrics.BinaryCrossEntropy")
+    return component("flemme_monai.handlers.LogitMetric", **disabled, metric_fn=metric)
+
+
 def time_saved(**total: bool) -> Config:
     """Minutes saved, where classes have names and minutes; ``total=`` sums them over the classes."""
     disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}

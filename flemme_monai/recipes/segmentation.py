@@ -27,6 +27,7 @@ from .inference import (
 from .metrics import (
     absent_class,
     aligned,
+    binary_cross_entropy,
     confusion,
     deeply_supervised,
     overlap,
@@ -223,11 +224,7 @@ def evaluation() -> Workflow:
                 "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
                 "time_saved": time_saved(),
                 "time_saved_total": time_saved(total=True),
-                "bce": component(
-                    "flemme_monai.handlers.ValidationLoss",
-                    _disabled_=f"$not {MULTI_LABEL} or bool(@evaluate_folder)",
-                    loss=component("flemme_monai.losses.SegmentationLoss", terms=["bce"], multi_label=True),
-                ),
+                "bce": binary_cross_entropy(),
             },
         },
         steps=evaluation_steps(),

@@ -61,6 +61,7 @@ def test_the_summary_of_every_task_is_read() -> None:
     cases = ["metric,class,mean,std", "dice,organ_1,0.5,0.1", "dice,mean,0.75,0.1"]
     classes = ["metric,class,value,n", "accuracy,all,0.9,4", "f1,organ_1,0.5,2", "f1,mean,0.8,4"]
     assert summary(cases) == {"dice": 0.75}
+    assert summary(["metric,class,mean,std", "dice,nucleus,0.5,0.1", "bce,nucleus,,"]) == {"dice": 0.5}
     assert summary(classes) == {"accuracy": 0.9, "f1": 0.8}
 
 
