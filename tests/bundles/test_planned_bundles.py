@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -15,6 +16,7 @@ from test_whole_images import AFFINE, EVALUATION, INFERENCE, SIZE, SMALL, bundle
 
 from flemme_monai.planning import make_plan, planned_bundle, read_data_set
 from flemme_monai.recipes import make_bundle, write
+from flemme_monai.utils.errors import one_line_error
 
 COARSE = [2.0, 2.5, 1.7]
 
@@ -112,3 +114,50 @@ def test_a_planned_bundle_trains_by_its_settings_and_says_why(tmp_path, data):  
     trainer = workflow.parser.get_parsed_content("train#trainer")
     assert trainer.state.iteration == 6
     assert torch.load(folder / "models" / "last.pt", weights_only=True)
+
+
+def test_masks_that_overlap_are_learned_and_predicted_through_a_spacing(tmp_path, data):  # noqa: F811
+    for number, folder in enumerate(("bone", "skin")):
+        (data / "masks" / folder).mkdir(parents=True)
+        for path in sorted((data / "labels").iterdir()):
+            labels = nibabel.load(path)
+            mask = np.asarray(labels.dataobj) > number
+            nibabel.save(nibabel.Nifti1Image(mask.astype(np.uint8), labels.affine), data / "masks" / folder / path.name)
+    shutil.rmtree(data / "labels")
+    bundle = tmp_path / "sem_unet"  # noqa: F811
+    masks = {"num_classes": 2, "multi_label": True, "epochs": 1, "batch_size": 2, "foreground_share": 0.5}
+    write(bundle, make_bundle("sem_unet", settings={**SMALL, **masks, "spacing": COARSE, "crop_foreground": True}))
+    run(bundle, data, ("train",), "train")
+    predictions = run(bundle, data, INFERENCE, "out")
+    found = sorted(predictions.rglob("*.nii.gz"))
+    assert len(found) == 8
+    for path in found:
+        image = nibabel.load(path)
+        assert image.shape == SIZE
+        np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    direct = run(bundle, data, EVALUATION, "direct")
+    files = run(bundle, data, EVALUATION, "files", evaluate_folder=str(predictions))
+    for metric in ("dice", "hausdorff95", "surface_dice"):
+        assert mean_of(direct, metric) == pytest.approx(mean_of(files, metric), nan_ok=True), metric
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"spacing": COARSE}, "resize is true and spacing is"), ({"crop_foreground": True}, "crop_foreground is true")],
+)
+def test_whole_images_of_one_size_have_no_other_grid(bundle, data, settings, message):  # noqa: F811
+    with pytest.raises(RuntimeError) as error:
+        run(planned(bundle, resize=True, **settings), data, INFERENCE, "out")
+    assert message in one_line_error(error.value)
+
+
+def test_a_clipped_share_and_the_data_set_s_numbers_follow_each_other(bundle, data):  # noqa: F811
+    planned(bundle, clip_share=0.01, intensity_mean_std=[0.5, 0.25])
+    parser = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="infer",
+        bundle_root=str(bundle),
+        dataset_dir=str(data),
+    ).parser
+    image = parser.get_parsed_content("dataset")[0]["image"]
+    assert (image.min(), image.max()) == pytest.approx((-2, 2))
