@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "list": "the pairs of which a bundle can be made; --trained: the bundles with weights",
     "make": "a bundle in a folder: make PAIR FOLDER [--SETTING VALUE ...]",
+    "plan": "a bundle planned from a data set: spacing, patch, stages, batch, with reasons",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",

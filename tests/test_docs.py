@@ -88,6 +88,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/gi_tract.md",
         "docs/inference.md",
         "docs/metrics.md",
+        "docs/planning.md",
         "docs/pretraining.md",
         "docs/robustness.md",
     ],

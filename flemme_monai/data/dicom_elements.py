@@ -24,6 +24,7 @@ _TAGS = {
     0x00080016: "sop_class",
     0x00080018: "sop_uid",
     0x00080032: "AcquisitionTime",
+    0x00080060: "Modality",
     0x0008103E: "SeriesDescription",
     0x00180081: "EchoTime",
     0x00181060: "TriggerTime",

@@ -30,6 +30,7 @@ class Header:
         sop_uid: the object's own UID, "" without one.
         series: its series' UID, or where it has none (anonymised files) the series' number.
         description: the series' description.
+        modality: such as ``CT``, "" where it is not given.
         mosaic: whether the picture is a sheet of slices (Siemens MOSAIC).
         frames: images in the file; 0 for DICOM without an image (a DICOMDIR, a structure set, a report).
         size: (columns, rows).
@@ -49,6 +50,7 @@ class Header:
     sop_uid: str
     series: str
     description: str
+    modality: str
     mosaic: bool
     frames: int
     size: tuple[int, int]
@@ -113,6 +115,7 @@ def read_header(path: str) -> Header:
         sop_uid=texts("sop_uid") or texts("MediaStorageSOPInstanceUID"),
         series=texts("series_uid") or f"number {texts('SeriesNumber')}",
         description=" ".join(texts("SeriesDescription").split()),
+        modality=texts("Modality"),
         mosaic="MOSAIC" in texts("ImageType").split("\\"),
         frames=frames,
         size=(columns, rows),

@@ -17,7 +17,7 @@ from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
 from .resampling import Interval, hierarchical_interval
-from .surface import HausdorffDistance, SurfaceDistance
+from .surface import HausdorffDistance, SurfaceDice, SurfaceDistance
 from .time_saved import Minutes, TimeSaved, minutes_of
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
+    "SurfaceDice",
     "SurfaceDistance",
     "TimeSaved",
     "alignment",

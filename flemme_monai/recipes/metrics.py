@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import MULTI_LABEL, Config, component
+from .transforms import ON_OWN_GRID
 
 FROM_BATCH = "$monai.handlers.from_engine(['pred', 'label'])"
 FROM_INPUT = "$monai.handlers.from_engine(['image', 'label'])"
@@ -84,8 +85,8 @@ def surface(name: str, **arguments: Any) -> Config:
 
 
 def binary_cross_entropy() -> Config:
-    """Cross-entropy of the network's output, where classes have masks of their own."""
-    disabled = {"_disabled_": f"$not {MULTI_LABEL} or bool(@evaluate_folder)"}
+    """Cross-entropy of the network's output, where classes have masks of their own, on the labels' grid."""
+    disabled = {"_disabled_": f"$not {MULTI_LABEL} or bool(@evaluate_folder) or not ({ON_OWN_GRID})"}
     metric = component("flemme_monai.metrics.BinaryCrossEntropy")
     return component("flemme_monai.handlers.LogitMetric", **disabled, metric_fn=metric)
 

@@ -49,9 +49,18 @@ from .training import (
     validation_part,
     window_inferer,
 )
-from .transforms import invert, keep_largest, load_segmentations, segmentation_transforms
+from .transforms import (
+    NOT_RESAMPLED,
+    invert,
+    keep_largest,
+    load_segmentations,
+    segmentation_transforms,
+    to_own_grid,
+)
 
 OUTPUTS = {"num_classes": 4}
+GRID = {"spacing": None, "crop_foreground": False}  # settings of all that loads images, as planned
+INTENSITIES = {"intensity_range": None, "intensity_mean_std": None, "nonzero": False}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
 ENSEMBLE = (
     f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
@@ -61,7 +70,7 @@ SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
-RESIZED_TO = "@image_size if flemme_monai.utils.as_bool(@resize) else None"
+RESIZED_TO = "flemme_monai.transforms.whole_image_size(@image_size, @resize, @spacing, @crop_foreground)"
 
 
 def sem(name: str, row: Encoder | Network) -> Recipe:
@@ -112,6 +121,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         preprocessing=segmentation_transforms(train=True),
         key_metric={"train_dice": training_dice()},
         handlers=[*trainer_handlers(PICTURE), check_foreground()],
+        sampler=steps_sampler(),
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
@@ -120,6 +130,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
+            **GRID,
+            **INTENSITIES,
+            "foreground_share": 0.0,
+            "steps_per_epoch": None,
             **MASKS,
             **IMAGES,
             "keep_empty": True,
@@ -130,7 +144,12 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "elastic": 0.1,
                 "intensity": 0.3,
                 "noise": 0.2,
-                **dict.fromkeys(("brightness", "contrast", "saturation", "hue", "blur", "screen_photo"), 0.0),
+                "rotate_range": 0.35,
+                **dict.fromkeys(("brightness", "gamma", "contrast"), 0.0),
+                "contrast_range": [0.6, 1.6],
+                **dict.fromkeys(("saturation", "hue", "blur"), 0.0),
+                "blur_range": [0.5, 1.5],
+                **dict.fromkeys(("low_resolution", "screen_photo"), 0.0),
             },
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
@@ -166,6 +185,7 @@ def evaluation() -> Workflow:
             **evaluation_settings(),
             "overlap": 0.25,
             **WINDOWS,
+            "surface_tolerance": 1.0,
             "evaluate_folder": None,
             "time_saved": None,
             "time_absent": "ignore",
@@ -179,7 +199,8 @@ def evaluation() -> Workflow:
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
             "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
             f"@names if {MULTI_LABEL} else None)",
-            "validate#inferer": label_windows(argmax=f"$not {MULTI_LABEL}"),
+            "validate#preprocessing": compose(*load_segmentations(own_grid=True, unless="bool(@evaluate_folder)")),
+            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED} and not {MULTI_LABEL}"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -188,6 +209,7 @@ def evaluation() -> Workflow:
                     keys="pred",
                     num_classes="@num_classes",
                 ),
+                to_own_grid("@validate#preprocessing", "pred", "label"),
                 component("flemme_monai.transforms.LabelMapd", keys="pred", multi_label=f"${MULTI_LABEL}"),
                 keep_largest(),
             ),
@@ -199,6 +221,7 @@ def evaluation() -> Workflow:
                 "precision": confusion("precision"),
                 "surface_distance": surface("SurfaceDistance", symmetric=True),
                 "hausdorff95": surface("HausdorffDistance", percentile=95),
+                "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
                 "time_saved": time_saved(),
                 "time_saved_total": time_saved(total=True),
                 "bce": binary_cross_entropy(),
@@ -216,6 +239,8 @@ def inference(name: str, network_def: Config) -> Workflow:
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
+            **GRID,
+            **INTENSITIES,
             **MASKS,
             **IMAGES,
             **WINDOWS,
@@ -226,8 +251,10 @@ def inference(name: str, network_def: Config) -> Workflow:
             **inference_components(
                 datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
                 network_def=network_def,
-                preprocessing=compose(*load_segmentations(need_label=False)),
+                preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(
+                    invert(),
+                    to_own_grid("@preprocessing", "image", "label"),  # which pictures show
                     component(
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
@@ -235,12 +262,11 @@ def inference(name: str, network_def: Config) -> Workflow:
                         multi_label=f"${MULTI_LABEL}",
                     ),
                     keep_largest(),
-                    invert(["pred", "probabilities"], allow_missing_keys=True),
                 ),
                 handlers=inference_handlers(
                     save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"), save_masks(), probabilities
                 ),
-                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES})"),
+                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES}) and {NOT_RESAMPLED}"),
             ),
             "resized_to": f"${RESIZED_TO}",
             "network": f"${ENSEMBLE}",
@@ -274,6 +300,17 @@ def one_hot(*label_map: Config) -> Config:
         *label_map,
         component("monai.transforms.AsDiscreted", keys="pred", **discrete, to_onehot=classes),
         component("monai.transforms.AsDiscreted", keys="label", to_onehot=classes),
+    )
+
+
+def steps_sampler() -> Config:
+    """As many batches in an epoch as the setting says: every case once or more, then some."""
+    return component(
+        "torch.utils.data.RandomSampler",
+        _disabled_="$@steps_per_epoch is None",
+        data_source="@train#dataset",
+        num_samples="$(@steps_per_epoch or 1) * @batch_size",
+        generator="@train#dataloader#generator",
     )
 
 

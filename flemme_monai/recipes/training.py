@@ -194,6 +194,7 @@ def training_part(
     handlers: list[Config],
     inferer: Config | None = None,
     prepare_batch: Config | None = None,
+    sampler: Config | None = None,
     **dataset: str,
 ) -> Config:
     """The part ``train``: data, handlers and the trainer.
@@ -204,6 +205,7 @@ def training_part(
         handlers: the trainer's handlers.
         inferer: how the network is called; as it is by default.
         prepare_batch: from a batch to the network's arguments and the loss's target; image and label by default.
+        sampler: the cases of an epoch where it has ``steps_per_epoch``; every case once by default.
     """
     part: Config = {
         "preprocessing": preprocessing,
@@ -240,6 +242,8 @@ def training_part(
             optim_set_to_none=True,
         ),
     }
+    if sampler is not None:
+        part["dataloader"] |= {"shuffle": "$@steps_per_epoch is None", "sampler": sampler}
     if prepare_batch is not None:
         part["trainer"]["prepare_batch"] = "@train#prepare_batch"
         part["prepare_batch"] = prepare_batch

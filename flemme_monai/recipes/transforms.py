@@ -6,6 +6,8 @@ from .base import MULTI_LABEL, Config, component, compose
 
 BOTH = ["image", "label"]
 AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
+NOT_RESAMPLED = "@spacing is None"
+ON_OWN_GRID = f"{NOT_RESAMPLED} and not flemme_monai.utils.as_bool(@crop_foreground)"  # but turned to RAS
 
 
 def load_images() -> list[Config]:
@@ -23,8 +25,14 @@ def load_images() -> list[Config]:
     ]
 
 
-def load_segmentations(need_label: bool = True) -> list[Config]:
-    """Load images and labels, as :func:`load_images`; inference takes a label where there is one."""
+def load_segmentations(need_label: bool = True, own_grid: bool = False, unless: str = "") -> list[Config]:
+    """Load images and labels, as :func:`load_images`, with images of the planned spacing and intensities.
+
+    Args:
+        need_label: inference takes a label where there is one.
+        own_grid: labels stay on their files' grid.
+        unless: an expression under which images stay there too; empty for none.
+    """
     optional = {} if need_label else {"need_label": False}
     return [
         component("flemme_monai.transforms.LoadImageFilesd", keys="image"),
@@ -40,6 +48,32 @@ def load_segmentations(need_label: bool = True) -> list[Config]:
             neighbour_slices="@neighbour_slices",
             **optional,
         ),
+        *planned_grid_and_intensities("image" if own_grid else BOTH, unless),
+    ]
+
+
+def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Config]:
+    """Crop to the content or resize, clip and standardise, and resample: as nnU-Net, in its order.
+
+    Args:
+        keys: what is brought to another grid by its spacing.
+        unless: an expression under which nothing is; empty for none.
+    """
+    or_else = f" or {unless}" if unless else ""
+    low_and_high, mean_and_std = "(@intensity_range or (0.0, 1.0))", "(@intensity_mean_std or (0.0, 1.0))"
+    of_each = "@intensity_mean_std is None"
+    labels = {"labels": [key == "label" for key in keys]} if isinstance(keys, list) else {}
+    return [
+        component(
+            "monai.transforms.CropForegroundd",
+            _disabled_=f"$not flemme_monai.utils.as_bool(@crop_foreground){or_else}",
+            keys=keys,
+            source_key="image",
+            select_fn="$lambda image: image != 0",
+            start_coord_key=None,
+            end_coord_key=None,
+            allow_missing_keys=True,
+        ),
         component(
             "flemme_monai.transforms.ResizeCased",
             _disabled_="$@resized_to is None",
@@ -48,10 +82,14 @@ def load_segmentations(need_label: bool = True) -> list[Config]:
             spatial_dims="@spatial_dims",
         ),
         component(
-            "monai.transforms.NormalizeIntensityd",
-            _disabled_="$@clip_share is not None",
+            "monai.transforms.ScaleIntensityRanged",
+            _disabled_="$@intensity_range is None",
             keys="image",
-            channel_wise=True,
+            a_min=f"${low_and_high}[0]",
+            a_max=f"${low_and_high}[1]",
+            b_min=f"${low_and_high}[0]",
+            b_max=f"${low_and_high}[1]",
+            clip=True,
         ),
         component(
             "monai.transforms.ScaleIntensityRangePercentilesd",
@@ -63,6 +101,22 @@ def load_segmentations(need_label: bool = True) -> list[Config]:
             b_max=1.0,
             clip=True,
             channel_wise=True,
+        ),
+        component(
+            "monai.transforms.NormalizeIntensityd",
+            _disabled_=f"$@clip_share is not None and {of_each}",
+            keys="image",
+            subtrahend=f"$None if {of_each} else [{mean_and_std}[0]] * @in_channels",
+            divisor=f"$None if {of_each} else [{mean_and_std}[1]] * @in_channels",
+            nonzero="$flemme_monai.utils.as_bool(@nonzero)",
+            channel_wise=True,
+        ),
+        component(
+            "flemme_monai.transforms.ResampleSpacingd",
+            _disabled_=f"${NOT_RESAMPLED}{or_else}",
+            keys=keys,
+            spacing="@spacing",
+            **labels,
         ),
     ]
 
@@ -181,7 +235,7 @@ def screen_photo(modes: list[str]) -> Config:
 
 
 def colours_and_blur() -> list[Config]:
-    """Random colours, brightness and contrast within an image's own range, and blur."""
+    """Random colours, brightness, gamma and contrast within an image's own range, blur and a coarser grid."""
     return [
         component(
             "flemme_monai.transforms.RandHueSaturationd",
@@ -198,11 +252,19 @@ def colours_and_blur() -> list[Config]:
             gamma=[0.6, 1.6],
         ),
         component(
+            "monai.transforms.RandAdjustContrastd",
+            _disabled_="$not @augmentation#gamma",
+            keys="image",
+            prob="@augmentation#gamma",
+            gamma=[0.7, 1.5],
+            retain_stats=True,
+        ),
+        component(
             "monai.transforms.RandScaleIntensityFixedMeand",
             _disabled_="$not @augmentation#contrast",
             keys="image",
             prob="@augmentation#contrast",
-            factors=[-0.4, 0.6],
+            factors="$[factor - 1 for factor in @augmentation#contrast_range]",
             preserve_range=True,
         ),
         component(
@@ -210,9 +272,16 @@ def colours_and_blur() -> list[Config]:
             _disabled_="$not @augmentation#blur",
             keys="image",
             prob="@augmentation#blur",
-            sigma_x=[0.5, 1.5],
-            sigma_y=[0.5, 1.5],
-            sigma_z=[0.5, 1.5],
+            sigma_x="@augmentation#blur_range",
+            sigma_y="@augmentation#blur_range",
+            sigma_z="@augmentation#blur_range",
+        ),
+        component(
+            "monai.transforms.RandSimulateLowResolutiond",
+            _disabled_="$not @augmentation#low_resolution",
+            keys="image",
+            prob="@augmentation#low_resolution",
+            upsample_mode="$'bilinear' if @spatial_dims == 2 else 'trilinear'",
         ),
     ]
 
@@ -227,18 +296,26 @@ def segmentation_transforms(train: bool) -> Config:
         plain_tensors(BOTH),
         screen_photo(modes),
         component(
+            "monai.transforms.ClassesToIndicesd",
+            _disabled_="$@spatial_dims == 2 or not @foreground_share",
+            keys="label",
+            num_classes="$max(2, @num_classes)",  # of masks each is a class
+            max_samples_per_class=10000,
+        ),
+        component(
             "flemme_monai.transforms.RandAffineCropd",
             keys=BOTH,
             roi_size="@image_size",
             spatial_dims="@spatial_dims",
             mode=modes,
             rotate_prob="@augmentation#rotate",
-            rotate_range=0.35,
+            rotate_range="@augmentation#rotate_range",
             zoom_prob="@augmentation#scale",
             min_zoom=0.85,
             max_zoom=1.2,
             elastic_prob="@augmentation#elastic",
             elastic=elastic(BOTH, 1.0, "border", mode=modes),
+            foreground_share="@foreground_share",
         ),
         *flips(BOTH),
         *colours_and_blur(),
@@ -367,6 +444,23 @@ def invert(keys: str | list[str] = "pred", **allow_missing_keys: bool) -> Config
     """Predictions brought back to the orientation of their images."""
     return component(
         "monai.transforms.Invertd", keys=keys, transform="@preprocessing", orig_keys="image", **allow_missing_keys
+    )
+
+
+def to_own_grid(preprocessing: str, *keys: str) -> Config:
+    """What was resampled or cropped, or lies beside it, brought back to the grid of its file.
+
+    Args:
+        preprocessing: reference to the transforms that brought it there.
+        keys: of predictions, images and labels; those that are missing are passed over.
+    """
+    return component(
+        "monai.transforms.Invertd",
+        _disabled_=f"${ON_OWN_GRID}",
+        keys=list(keys),
+        transform=preprocessing,
+        orig_keys=["image" if key == "pred" else key for key in keys],
+        allow_missing_keys=True,
     )
 
 

@@ -11,8 +11,9 @@ from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadL
 from .mean_std import SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
-from .resize import ResizeCased, ResizeImaged
+from .resize import ResizeCased, ResizeImaged, whole_image_size
 from .screen_photo import RandScreenPhotod, ScreenPhoto
+from .spacing import ResampleSpacingd
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -35,9 +36,11 @@ __all__ = [
     "RandAffineCropd",
     "RandHueSaturationd",
     "RandScreenPhotod",
+    "ResampleSpacingd",
     "ResizeCased",
     "ResizeImaged",
     "ScreenPhoto",
     "SplitMeanStdd",
     "UndersampleKspaced",
+    "whole_image_size",
 ]

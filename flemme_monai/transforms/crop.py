@@ -12,6 +12,8 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform, 
 from monai.transforms.utils import create_grid, create_rotate, create_scale
 from monai.utils import TransformBackends, convert_to_tensor, ensure_tuple_rep
 
+from .foreground import POSTFIX, random_foreground
+
 
 class RandAffineCropd(Randomizable, MapTransform):
     """Crops at a random place; a crop that is turned, zoomed or deformed is resampled once from the whole image.
@@ -25,16 +27,19 @@ class RandAffineCropd(Randomizable, MapTransform):
         spatial_dims: number of axes.
         mode: "bilinear" or "nearest" interpolation, one or one per key.
         rotate_prob: probability of a turn.
-        rotate_range: largest angle about each axis, in radians.
+        rotate_range: largest angle about each axis, in radians: one, or one per axis of a volume.
         zoom_prob: probability of a zoom by one factor along all axes.
         min_zoom: smallest factor; below 1 the crop shows more of the image.
         max_zoom: largest factor.
         elastic_prob: probability of an elastic deformation.
         elastic: the transforms that deform.
         elastic_margin: how far they move voxels at most, in voxels.
+        foreground_share: share of crops around a voxel of a class, drawn evenly among those that the case has; such a
+            crop lies as near to it as the image's border allows.
+        label_key: key of the label map; where ``ClassesToIndicesd`` has kept the classes' positions, they are used up.
 
     Raises:
-        ValueError: If ``min_zoom`` is not positive or above ``max_zoom``.
+        ValueError: If ``min_zoom`` is not positive or above ``max_zoom``, or ``foreground_share`` no share.
     """
 
     def __init__(
@@ -44,17 +49,21 @@ class RandAffineCropd(Randomizable, MapTransform):
         spatial_dims: int,
         mode: Sequence[str] | str = "bilinear",
         rotate_prob: float = 0.0,
-        rotate_range: float = 0.35,
+        rotate_range: float | Sequence[float] = 0.35,
         zoom_prob: float = 0.0,
         min_zoom: float = 0.85,
         max_zoom: float = 1.2,
         elastic_prob: float = 0.0,
         elastic: Sequence[RandomizableTransform] = (),
         elastic_margin: int = 8,
+        foreground_share: float = 0.0,
+        label_key: str = "label",
     ) -> None:
         super().__init__(keys)
         if not 0 < min_zoom <= max_zoom:
             raise ValueError(f"min_zoom is {min_zoom} and max_zoom {max_zoom}; expected 0 < min_zoom <= max_zoom")
+        if not 0 <= foreground_share <= 1:
+            raise ValueError(f"foreground_share is {foreground_share}; expected 0 to 1: set it to 0.33, or 0")
         self.roi_size = np.array(ensure_tuple_rep(roi_size, spatial_dims))
         self.pad = SpatialPad(self.roi_size.tolist())
         self.resample = [
@@ -66,13 +75,15 @@ class RandAffineCropd(Randomizable, MapTransform):
             for mode in ensure_tuple_rep(mode, len(self.keys))
         ]
         self.rotate_prob = rotate_prob
-        self.rotate_range = rotate_range
+        self.rotate_range = np.asarray(rotate_range, dtype=float)
         self.zoom_prob = zoom_prob
         self.min_zoom = min_zoom
         self.max_zoom = max_zoom
         self.elastic_prob = elastic_prob
         self.elastic = tuple(elastic)
         self.elastic_margin = elastic_margin
+        self.foreground_share = foreground_share
+        self.label_key = label_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandAffineCropd:
         """Seeds the crops and their deformations."""
@@ -90,6 +101,12 @@ class RandAffineCropd(Randomizable, MapTransform):
         out = dict(data)
         images = {key: convert_to_tensor(out[key], track_meta=False) for key in self.key_iterator(out)}
         shape = np.array(next(iter(images.values())).shape[1:])
+        positions = out.pop(f"{self.label_key}{POSTFIX}", None)
+        target = None
+        if self.foreground_share and self.R.random() < self.foreground_share:
+            target = random_foreground(images[self.label_key], positions, self.R)
+        if target is not None:
+            target = target + np.maximum(self.roi_size - shape, 0) // 2  # as the image is padded
         if (shape < self.roi_size).any():
             images = {key: convert_to_tensor(self.pad(image), track_meta=False) for key, image in images.items()}
             shape = np.maximum(shape, self.roi_size)
@@ -97,10 +114,11 @@ class RandAffineCropd(Randomizable, MapTransform):
         deformed = self.R.random() < self.elastic_prob
         size = self.roi_size + 2 * self.elastic_margin * deformed
         if matrix is None and not deformed:
-            first = self.R.randint(shape - size + 1)
+            first = self.R.randint(shape - size + 1) if target is None else (target - size // 2)
+            first = np.clip(first, 0, shape - size)
             crops = {key: image[_box(first, first + size)].float() for key, image in images.items()}
         else:
-            crops = self._resampled(images, shape, size, matrix)
+            crops = self._resampled(images, shape, size, matrix, target)
         if deformed:
             for transform in self.elastic:
                 crops = transform(crops)
@@ -121,13 +139,19 @@ class RandAffineCropd(Randomizable, MapTransform):
         return matrix[:dims, :dims] if turned or zoomed else None
 
     def _resampled(
-        self, images: Mapping[Hashable, torch.Tensor], shape: np.ndarray, size: np.ndarray, matrix: np.ndarray | None
+        self,
+        images: Mapping[Hashable, torch.Tensor],
+        shape: np.ndarray,
+        size: np.ndarray,
+        matrix: np.ndarray | None,
+        target: np.ndarray | None,
     ) -> dict[Hashable, torch.Tensor]:
-        """Crops of ``size`` whose voxels lie in the images (C, *shape) where ``matrix`` says."""
+        """Crops of ``size``, around ``target`` or anywhere, of images (C, *shape), turned and zoomed by ``matrix``."""
         matrix = np.eye(len(size)) if matrix is None else matrix
         reach = np.abs(matrix) @ ((size - 1) / 2)  # from the crop's centre, along the image's axes
         room = shape - 1 - 2 * reach
-        centre = reach + np.where(room > 0, self.R.uniform(size=len(size)) * room, room / 2)
+        drawn = self.R.uniform(size=len(size)) * room if target is None else np.clip(target - reach, 0, room)
+        centre = reach + np.where(room > 0, drawn, room / 2)
         first = np.clip(np.floor(centre - reach), 0, shape - 1).astype(int)
         last = np.clip(np.ceil(centre + reach), 0, shape - 1).astype(int)
         grid = create_grid(size.tolist(), homogeneous=False, dtype=torch.float32, backend=TransformBackends.TORCH)

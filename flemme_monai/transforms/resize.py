@@ -9,6 +9,8 @@ from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform, Resize
 from monai.utils import ensure_tuple_rep
 
+from ..utils import as_bool
+
 
 class ResizeImaged(MapTransform):
     """MONAI's Resize, except that a volume keeps its slices where the network is 2D.
@@ -97,3 +99,34 @@ def fitting_size(key: str, before: Sequence[int], spatial_size: tuple[int, ...])
     size = spatial_size + (-1,) * (len(before) - len(spatial_size))
     shorter = any(0 < new < old for new, old in zip(size, before))
     return size, "area" if shorter else "bilinear" if len(before) == 2 else "trilinear"
+
+
+def whole_image_size(
+    image_size: Sequence[int] | int,
+    resize: bool | str,
+    spacing: Sequence[float | None] | None = None,
+    crop_foreground: bool | str = False,
+) -> Sequence[int] | int | None:
+    """The size to which whole images are brought.
+
+    Args:
+        image_size: size of what the network takes.
+        resize: whether images are resized to it.
+        spacing: mm to which volumes are resampled; None: not resampled.
+        crop_foreground: whether images are cropped to their content.
+
+    Returns:
+        ``image_size``, or None where images keep their size.
+
+    Raises:
+        ValueError: If images are to be resized, and resampled or cropped too.
+    """
+    if not as_bool(resize):
+        return None
+    if spacing is not None or as_bool(crop_foreground):
+        other = "crop_foreground is true" if spacing is None else f"spacing is {spacing}"
+        raise ValueError(
+            f"resize is true and {other}; expected one of them, for each gives images a grid: set resize to false, or "
+            "leave spacing and crop_foreground out"
+        )
+    return image_size

@@ -47,7 +47,7 @@ def test_slices_of_volumes_are_cropped_and_augmented_as_pictures() -> None:
     assert data[3]["image"].shape == data[3]["label"].shape == (1, 48, 48)
 
 
-NEW = ("brightness", "contrast", "blur", "screen_photo")
+NEW = ("brightness", "gamma", "contrast", "blur", "low_resolution", "screen_photo")
 COLOURS = ("saturation", "hue")
 
 
@@ -100,3 +100,36 @@ def test_volumes_are_augmented_but_not_photographed() -> None:
     with pytest.raises(RuntimeError) as error:
         preprocessing(**shape, **{"augmentation#screen_photo": 1.0})(dict(volume))
     assert "set augmentation#screen_photo to 0" in str(error.value.__cause__)
+
+
+def test_gamma_keeps_mean_and_deviation_and_brightness_moves_the_mean() -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    shape = {"num_classes": 2, "image_size": [48, 48]}
+    plain, gamma, brightness = (
+        preprocessing(**old, **shape, **probability)(item())["image"]
+        for probability in ({}, {"augmentation#gamma": 1.0}, {"augmentation#brightness": 1.0})
+    )
+    assert gamma.mean() == pytest.approx(float(plain.mean()), abs=1e-3)
+    assert gamma.std() == pytest.approx(float(plain.std()), rel=1e-3)
+    assert abs(brightness.mean() - plain.mean()) > 0.05
+
+
+def test_the_ranges_are_settings() -> None:
+    old = {f"augmentation#{other}": 0.0 for other in ("flip", "rotate", "scale", "elastic", "intensity", "noise")}
+    shape = {"num_classes": 2, "image_size": [48, 48], "augmentation#contrast": 1.0, "augmentation#blur": 1.0}
+    ranges = {"augmentation#contrast_range": [1.0, 1.0], "augmentation#blur_range": [1e-3, 1e-3]}
+    plain = preprocessing(**old, num_classes=2, image_size=[48, 48])(item())["image"]
+    assert torch.allclose(preprocessing(**old, **shape, **ranges)(item())["image"], plain, atol=1e-4)
+
+
+def test_a_turn_about_one_axis_leaves_its_planes_in_place() -> None:
+    none = {f"augmentation#{other}": 0.0 for other in ("flip", "scale", "elastic", "intensity", "noise")}
+    turn = {"augmentation#rotate": 1.0, "augmentation#rotate_range": [0.0, 0.0, 0.35]}
+    shape = {"spatial_dims": 3, "image_size": [12, 12, 6], "num_classes": 2}
+    transform = preprocessing(**none, **turn, **shape)
+    depth = torch.arange(24.0).expand(1, 40, 40, 24).contiguous()
+    across = torch.arange(40.0)[:, None, None].expand(1, 40, 40, 24).contiguous()
+    image = transform({"image": depth, "label": torch.ones(1, 40, 40, 24)})["image"]
+    assert (image[0].flatten(0, 1).std(0) < 1e-3).all()
+    image = transform({"image": across, "label": torch.ones(1, 40, 40, 24)})["image"]
+    assert image[0, 0, :, 0].std() > 0.01  # turned in the plane

@@ -106,9 +106,14 @@ def of_images(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         "SpatialPadd",
         "CenterSpatialCropd",
         "EnsureTyped",
+        "ClassesToIndicesd",
     )
     out = [t for t in listed if not t["_target_"].endswith(others)]
-    out = [{key: value for key, value in t.items() if key not in ("num_classes", "need_label")} for t in out]
+    out = [{key: value for key, value in t.items() if key not in ("num_classes", "need_label", "labels")} for t in out]
+    # predictions from files lie on their grid
+    out = [
+        {k: v.replace(" or bool(@evaluate_folder)", "") if k == "_disabled_" else v for k, v in t.items()} for t in out
+    ]
     return [{**t, "keys": "image"} if t.get("keys") == ["image", "label"] else t for t in out]
 
 
