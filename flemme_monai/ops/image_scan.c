@@ -73,9 +73,10 @@ INLINE lanes choose(whole mask, lanes a, lanes b) { return (lanes)(((whole)a & m
 /* 2^x of x <= 0, relative error 2e-7 */
 INLINE lanes exp2_negative(lanes x) {
 #if defined(__AVX512F__)
+  x = (lanes)_mm512_max_ps((__m512)all(-150.0f), (__m512)x); /* of NaN it is NaN */
   lanes r = (lanes)_mm512_roundscale_ps((__m512)x, 8);
 #else
-  x = choose(x > all(-126.0f), x, all(-126.0f));
+  x = choose(x < all(-126.0f), all(-126.0f), x); /* of NaN it is NaN */
   lanes r = (x + all(12582912.0f)) - all(12582912.0f); /* to the nearest whole number */
 #endif
   lanes f = x - r;
