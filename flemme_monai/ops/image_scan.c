@@ -99,15 +99,16 @@ INLINE lanes softplus(lanes x, lanes *slope) {
   lanes e = exp2_negative(choose(positive, -x, x) * all(LOG2_E));
   lanes inverse = all(1.0f) / (all(1.0f) + e);
   *slope = choose(positive, inverse, e * inverse);
-  lanes s = e / (all(2.0f) + e), q = s * s; /* log1p(e) = 2 atanh(s), s at most 1/3 */
-  lanes p = all(1.0f / 15) * q + all(1.0f / 13);
-  p = p * q + all(1.0f / 11);
-  p = p * q + all(1.0f / 9);
-  p = p * q + all(1.0f / 7);
-  p = p * q + all(1.0f / 5);
-  p = p * q + all(1.0f / 3);
-  p = p * q + all(1.0f);
-  return choose(positive, x, all(0.0f)) + all(2.0f) * s * p;
+  lanes p = all(-0.003176057f) * e + all(0.019542526f); /* log1p(e) / e, relative error 2e-7 */
+  p = p * e + all(-0.056373610f);
+  p = p * e + all(0.105436236f);
+  p = p * e + all(-0.152696670f);
+  p = p * e + all(0.196632740f);
+  p = p * e + all(-0.249516160f);
+  p = p * e + all(0.333297100f);
+  p = p * e + all(-0.499998930f);
+  p = p * e + all(1.0f);
+  return choose(positive, x, all(0.0f)) + p * e;
 }
 
 #if W == 16
