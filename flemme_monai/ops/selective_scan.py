@@ -19,6 +19,7 @@ from .backends import (
     no_autocast,
     scan_operator,
 )
+from .image_scan import image_scan_available
 from .reference import SelectiveScanInputs
 
 
@@ -41,7 +42,10 @@ _numba = _operator("numba", numba_backend, lambda A: numba_backend.CHUNK)
 
 def prepare_scans() -> None:
     """Compile or load what scans on the CPU will need, so that the first of them does not wait for it."""
-    if os.environ.get(ENVIRONMENT, "numba") == "numba":
+    requested = os.environ.get(ENVIRONMENT)
+    if requested in (None, "c") and image_scan_available():
+        return
+    if requested in (None, "numba"):
         numba_backend.kernels()
 
 
