@@ -15,7 +15,6 @@ from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
-from .resampling import Interval, hierarchical_interval
 from .surface import HausdorffDistance, SurfaceDistance
 from .time_saved import Minutes, TimeSaved, minutes_of
 
@@ -25,7 +24,6 @@ __all__ = [
     "ClassifiedCase",
     "HausdorffDistance",
     "ImageSet",
-    "Interval",
     "Minutes",
     "Neighbours",
     "OverlapMetric",
@@ -41,7 +39,6 @@ __all__ = [
     "compare_samples",
     "feature_spread",
     "fid",
-    "hierarchical_interval",
     "image_set",
     "kid",
     "minutes_of",
