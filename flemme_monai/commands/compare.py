@@ -197,6 +197,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         "environment": environment_record(),
         "hierarchical": [entry.name for entry in comparison.entries if entry.hierarchical],
         "encoders": {entry.name: entry.encoder for entry in comparison.entries},
+        "backbones": {entry.name: entry.backbone for entry in comparison.entries},
         "settings": {f"{run.data}/{run.entry.name}".strip("/"): run.budget["settings"] for run in reversed(found)},
         "splits": splits(found),
         "runs": [len(found), len(runs)],

@@ -38,6 +38,13 @@ class Entry:
         return "_".join(word for word in words if word != self.architecture) or self.name
 
     @property
+    def backbone(self) -> str:
+        """The key of the encoder or network that it is made of; empty of a bundle in a folder that names none."""
+        if Path(self.source).is_absolute():
+            return next((word for word in Path(self.source).name.split("_") if word in (*ENCODERS, *NETWORKS)), "")
+        return self.source.partition("_")[2]
+
+    @property
     def hierarchical(self) -> bool:
         """Whether its architecture predicts at every level."""
         return ARCHITECTURES[self.architecture].hierarchical

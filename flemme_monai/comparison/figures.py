@@ -69,9 +69,9 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def style(encoder: str) -> tuple[str, str]:
-    """Color and marker of an encoder: a color a family, a marker a connection; a variant has its encoder's."""
-    known = next((ENCODERS[word] for word in (encoder, *encoder.split("_")) if word in ENCODERS), None)
+def style(results: Results, bundle: str) -> tuple[str, str]:
+    """Color and marker of a bundle: a color a family, a marker a connection; a variant has its encoder's."""
+    known = ENCODERS.get(results.about["backbones"][bundle])
     return (OTHER, "^") if known is None else (COLORS[known.family], MARKERS[known.connection])
 
 
@@ -90,7 +90,7 @@ def quality_over_costs(results: Results, data: str) -> Figure | None:
     hierarchical = results.about["hierarchical"]
     for axes, cost in zip(panels, costs):
         for encoder, found in encoders.items():
-            color, marker = style(encoder)
+            color, marker = style(results, found[0]["bundle"])
             axes.plot([row[cost] for row in found], [row[metric] for row in found], color=color, linewidth=0.8)
             for row in found:
                 face = color if row["bundle"] in hierarchical else "white"
@@ -106,9 +106,9 @@ def quality_over_costs(results: Results, data: str) -> Figure | None:
         axes.set(xlabel=COSTS[cost], xlim=(0, None))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(f"test {metric.replace('_', ' ')}")
-    for encoder in encoders:
-        if style(encoder)[0] != OTHER:
-            color, marker = style(encoder)
+    for encoder, found in encoders.items():
+        color, marker = style(results, found[0]["bundle"])
+        if color != OTHER:
             panels[0].plot([], [], marker, color=color, label=encoder)
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
@@ -133,9 +133,8 @@ def paired_differences(results: Results, data: str) -> Figure | None:
         _forest(axes, [(row.label, *row.found.interval, row.significant) for row in rows])
         better = "lower" if metric in LOWER_IS_BETTER else "higher"
         axes.set_xlabel(f"{metric.replace('_', ' ')} ({better} is better)")
-    of_encoders = all(row.label != row.one for rows in found.values() for row in rows)
-    opponent = next(iter(found.values()))[0].other
-    title = "hierarchical minus plain" if of_encoders else f"minus {opponent}"
+    first = next(iter(found.values()))[0]
+    title = f"minus {first.other}" if first.label == first.one else "hierarchical minus plain"
     figure.suptitle(f"{title}, 95% over trainings and cases; black: significant", fontsize=10)
     return figure
 
@@ -210,7 +209,7 @@ def case_distributions(results: Results, data: str) -> Figure | None:
     random = np.random.default_rng(0)
     for place, (bundle, found) in zip(places, values.items()):
         height = place + random.uniform(-0.2, 0.2, len(found))
-        axes.plot(found, height, ".", color=style(results.about["encoders"][bundle])[0], markersize=4, alpha=0.6)
+        axes.plot(found, height, ".", color=style(results, bundle)[0], markersize=4, alpha=0.6)
     axes.set_yticks(places, values, fontsize=8)
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlabel(f"test {metric.replace('_', ' ')} of a case")

@@ -48,6 +48,7 @@ def made_results() -> Make:
             "environment": {"versions": {"torch": "2.9"}, "machine": "1 thread of x86_64", "commit": "abc"},
             "hierarchical": [name for name in values if name.startswith("h")],
             "encoders": {name: name.partition("_")[2] for name in values},
+            "backbones": {name: name.partition("_")[2].partition("_")[0] for name in values},
             "settings": {"sem_unet": {"epochs": epochs}},
             "splits": {"seed 0": {"train": 6, "val": 2, "test": 2}},
             "runs": [len(runs), len(runs)],

@@ -54,16 +54,19 @@ def test_each_data_set_has_its_figures(made_results, tmp_path):
 
 def test_intervals_are_black_where_they_are_significant(hierarchical_wins):
     figure = figures.paired_differences(hierarchical_wins, "")
+    assert figure.get_suptitle().startswith("hierarchical minus plain")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["unet", "swinu", "vmambau", "mean of all"]
     colors = [line.get_color() for line in axes.lines[:-1:2]]
     assert colors == ["black", "0.6", "black", "black"]
 
 
-def test_a_variant_has_the_look_of_its_encoder():
-    assert figures.style("unet_wide") == figures.style("unet")
-    assert figures.style("unet") != figures.style("vitu") != figures.style("vit")
-    assert figures.style("nnunet")[0] == figures.OTHER
+def test_a_variant_has_the_look_of_its_encoder(made_results):
+    results = made_results({f"sem_{name}": [[0.5]] for name in ("unet", "unet_wide", "vitu", "vit", "nnunet")})
+    looks = {bundle: figures.style(results, bundle) for bundle in results.bundles("")}
+    assert looks["sem_unet_wide"] == looks["sem_unet"]
+    assert len({looks["sem_unet"], looks["sem_vitu"], looks["sem_vit"], looks["sem_nnunet"]}) == 4
+    assert looks["sem_nnunet"][0] == figures.OTHER
 
 
 def test_the_panel_shows_every_bundle_of_the_first_seed(hierarchical_wins, tmp_path):
