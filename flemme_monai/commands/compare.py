@@ -122,9 +122,8 @@ def planned(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Compar
         parser.error(f"{said}: name architectures of one task, which is {' or '.join(METRICS)}.")
     targets = {"parameters": args.parameters, "flops": args.gflop, "step_time": args.step_ms}
     if args.match != "none" and targets[args.match] is None:
-        parser.error(
-            f"--match {args.match} has no target; expected --{'gflop' if args.match == 'flops' else 'step_ms'}"
-        )
+        target = "--gflop" if args.match == "flops" else "--step_ms"
+        parser.error(f"--match {args.match} has no target; expected {target} too: name it")
     match = None if args.match == "none" else Match(args.match, targets[args.match], args.at_most)
     units = {"steps": args.steps, "minutes": args.minutes}
     unit = next((name for name, amount in units.items() if amount is not None), "epochs")
@@ -151,19 +150,26 @@ def launched(runs: Sequence[Run], args: argparse.Namespace) -> Outcome:
     return {each: both[each] for each in runs if each in both}, failed
 
 
-def cost_rows(comparison: Comparison, found: Mapping[Run, Any]) -> list[dict[str, Any]]:
-    """The costs of all bundles that have a run; those that have none yet are measured, one after the other."""
+def cost_rows(comparison: Comparison, found: Mapping[Run, Any], measure: bool) -> list[dict[str, Any]]:
+    """The costs of all bundles that have a run.
+
+    Args:
+        comparison: whose bundles.
+        found: the finished runs.
+        measure: measure those that are not known, one network after the other; else they are left out.
+    """
     first: dict[tuple[str, Entry], Run] = {}
     for run in found:
         first.setdefault((run.data, run.entry), run)
     files = {key: comparison.folder(*key) / COST for key in first}
     missing = {"\n".join((data, entry.name)): (data, entry) for data, entry in files if not files[data, entry].exists()}
     networks = {name: (entry.source, first[data, entry].budget["settings"]) for name, (data, entry) in missing.items()}
-    for name, cost in measured_costs(networks).items():
+    for name, cost in measured_costs(networks if measure else {}).items():
         files[missing[name]].write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
     rows = []
     for (data, entry), path in files.items():
-        rows.append({"data": data, "bundle": entry.name, **json.loads(path.read_text(encoding="utf-8"))})
+        if path.exists():
+            rows.append({"data": data, "bundle": entry.name, **json.loads(path.read_text(encoding="utf-8"))})
     return rows
 
 
@@ -205,7 +211,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         "baseline": baseline,
         "test": args.test,
     }
-    results = collect(found, cost_rows(comparison, found), about)
+    results = collect(found, cost_rows(comparison, found, not args.finished), about)
     results.write(args.output)
     write_tables(results, args.output, baseline, args.test)
     pictures = write_figures(results, args.output, list(found))

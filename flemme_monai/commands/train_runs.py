@@ -28,6 +28,7 @@ V = TypeVar("V")
 DIE_WITH_PARENT = (
     "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); os.execvp(sys.argv[1], sys.argv[1:])"
 )
+_running: set[subprocess.Popen] = set()
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
@@ -100,7 +101,12 @@ def run_logged(command: Sequence[str], log: Path, threads: int | None = None) ->
     variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
     bound = [sys.executable, "-c", DIE_WITH_PARENT, *command] if sys.platform == "linux" else command
     with log.open("w", encoding="utf-8") as file:
-        failed = subprocess.run(bound, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        process = subprocess.Popen(bound, env=variables, stdout=file, stderr=subprocess.STDOUT)
+        _running.add(process)
+        try:
+            failed = process.wait()
+        finally:
+            _running.discard(process)
     if failed:
         raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
 
@@ -146,8 +152,13 @@ def run_jobs(
                 print(error, flush=True)
             else:
                 print(f"{len(found)} of {len(jobs)}: {say(key, found[key])}{clock.left()}", flush=True)
+    except BaseException:  # such as an interruption: no job begins any more, and those that run end
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in list(_running):
+            process.terminate()
+        raise
     finally:
-        executor.shutdown(cancel_futures=True)  # an interruption ends the processes, and starts no others
+        executor.shutdown()
     return found, failed
 
 

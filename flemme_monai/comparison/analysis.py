@@ -19,7 +19,7 @@ from ..statistics import (
     pairs_needed,
 )
 from ..statistics.power import ALPHA, MOST_PAIRS, POWER
-from .results import LOWER_IS_BETTER, Results
+from .results import LOWER_IS_BETTER, Results, known
 
 ALL = "mean of all"
 COST_COLUMNS = ("GFLOP", "step ms", "inference ms", "step MiB", "step J")
@@ -45,7 +45,7 @@ def summary(results: Results) -> list[dict[str, Any]]:
                 values = list(results.by_seed(data, bundle, metric).values())
                 row[metric] = float(np.mean(values)) if values else None
                 if len(values) == 1:
-                    values = [run[metric] for run in runs if run.get(metric) is not None]
+                    values = [run[metric] for run in runs if known(run.get(metric))]
                 row[metric + DEVIATION] = float(np.std(values, ddof=1)) if len(values) > 1 else None
             row["seeds"] = len({run["seed"] for run in runs})
             if any(run["fold"] is not None for run in runs):
@@ -88,8 +88,12 @@ class Difference:
     def significant(self) -> bool:
         """Whether the test over cases and the interval over trainings and cases both say that there is one."""
         interval = self.found.interval
-        tested = self.found.p if self.label == ALL else self.p
-        return bool(tested < ALPHA and (interval.low > 0 or interval.high < 0))
+        return bool(self.tested < ALPHA and (interval.low > 0 or interval.high < 0))
+
+    @property
+    def tested(self) -> float:
+        """The p by which it is judged; the mean over encoders is one test."""
+        return self.found.p if self.label == ALL else self.p
 
     @property
     def needed(self) -> int | None:
@@ -108,10 +112,11 @@ class Difference:
             return word if self.trainings > 1 else f"{word} (one training: of other seeds it says nothing)"
         if self.trainings < 2:
             return "not significant; one training does not say how many would show it"
+        what = "not significant" if not self.tested < ALPHA else "not significant over trainings (over cases it is)"
         share = f"with {POWER:.0%} power"
         if self.needed is None:
-            return f"not significant; {MOST_PAIRS} pairs of trainings would not show it {share}"
-        return f"not significant; {self.needed} pairs of trainings would show it {share}"
+            return f"{what}; {MOST_PAIRS} pairs of trainings would not show it {share}"
+        return f"{what}; {self.needed} pairs of trainings would show it {share}"
 
     def row(self) -> dict[str, Any]:
         """As a row of a table."""

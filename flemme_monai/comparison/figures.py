@@ -79,16 +79,16 @@ def quality_over_costs(results: Results, data: str) -> Figure | None:
     """The first metric over the time of a training step, of an image, and over memory; filled where hierarchical."""
     metric = results.metrics[0]
     rows = [row for row in summary(results) if row.get("data", "") == data and row[metric] is not None]
-    costs = [name for name in COSTS if rows and all(row.get(name) is not None for row in rows)]
-    if not costs:
+    rows = [row for row in rows if all(row.get(name) is not None for name in COSTS)]
+    if not rows:
         return None
-    figure = _figure(4.2 * len(costs) + 1.6, 4.4)
-    panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
+    figure = _figure(4.2 * len(COSTS) + 1.6, 4.4)
+    panels = figure.subplots(1, len(COSTS), sharey=True)
     encoders: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         encoders.setdefault(results.about["encoders"][row["bundle"]], []).append(row)
     hierarchical = results.about["hierarchical"]
-    for axes, cost in zip(panels, costs):
+    for axes, cost in zip(panels, COSTS):
         for encoder, found in encoders.items():
             color, marker = style(results, found[0]["bundle"])
             axes.plot([row[cost] for row in found], [row[metric] for row in found], color=color, linewidth=0.8)

@@ -20,7 +20,7 @@ from .runs import run
 Outcome = tuple[dict[Run, dict[str, Any]], list[str]]  # contents of result.json, and messages of runs that failed
 
 
-def told(todo: Run, content: dict[str, Any]) -> str:
+def line_of(todo: Run, content: dict[str, Any]) -> str:
     """The line on a run that has ended."""
     row = {name: value for name, value in content["row"].items() if name not in ("bundle", "channels", "parameters")}
     shown = (f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float | int))
@@ -34,7 +34,7 @@ def kind(todo: Run) -> tuple[str, str]:
 
 def launch_local(runs: Sequence[Run], jobs: int) -> Outcome:
     """Run on this machine, some at a time."""
-    return run_jobs({todo: partial(run, todo) for todo in runs}, jobs, told, kind)
+    return run_jobs({todo: partial(run, todo) for todo in runs}, jobs, line_of, kind)
 
 
 def launch_ray(runs: Sequence[Run], address: str | None, processors: float, gpus: float) -> Outcome:
@@ -58,8 +58,9 @@ def launch_ray(runs: Sequence[Run], address: str | None, processors: float, gpus
             "ray is not installed; expected it for --launcher ray: pip install 'flemme-monai[cluster]'"
         ) from error
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": str(PACKAGE_PARENT)}})
-    task = ray.remote(num_cpus=processors, num_gpus=gpus, max_retries=-1)(_run_json)
+        ray.init(address=address, log_to_driver=False)
+    found_by = {"env_vars": {"PYTHONPATH": str(PACKAGE_PARENT)}}
+    task = ray.remote(num_cpus=processors, num_gpus=gpus, max_retries=-1, runtime_env=found_by)(_run_json)
     waiting = {task.remote(todo.as_json(), max(1, int(processors))): todo for todo in runs}
     slots = max(1, int(ray.cluster_resources().get("CPU", 1) // processors))
     clock = Clock({todo.folder: kind(todo) for todo in runs}, slots)
@@ -80,7 +81,7 @@ def launch_ray(runs: Sequence[Run], address: str | None, processors: float, gpus
             print(message, flush=True)
         else:
             found[todo] = content
-            print(f"{len(found)} of {len(runs)}: {told(todo, content)}{clock.left()}", flush=True)
+            print(f"{len(found)} of {len(runs)}: {line_of(todo, content)}{clock.left()}", flush=True)
     return {todo: found[todo] for todo in runs if todo in found}, failed
 
 

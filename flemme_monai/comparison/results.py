@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -72,7 +73,7 @@ class Results:
         """The metric of each seed, the mean over its folds."""
         values: dict[Any, list[float]] = {}
         for row in self.of(data, bundle):
-            if row.get(metric) is not None:
+            if known(row.get(metric)):
                 values.setdefault(row["seed"], []).append(row[metric])
         return {seed: float(np.mean(found)) for seed, found in sorted(values.items())}
 
@@ -82,7 +83,7 @@ class Results:
         for row in self.cases:
             metrics = found.setdefault((row["data"], row["bundle"]), {}).setdefault((row["seed"], row["case"]), {})
             for name in self.metrics:
-                if row.get(name) is not None:
+                if known(row.get(name)):
                     metrics.setdefault(name, []).append(row[name])
         return found
 
@@ -132,6 +133,11 @@ class Results:
             )
         tables = {name: list(_rows(folder / f"{name}.csv")) for name in TABLES}
         return cls(**tables, about=json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+
+
+def known(value: float | None) -> bool:
+    """Whether a metric has a value: none and infinite ones, as the distance to what was not found, are none."""
+    return value is not None and math.isfinite(value)
 
 
 def _cell(value: Any) -> Any:

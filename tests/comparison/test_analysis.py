@@ -55,7 +55,7 @@ def test_a_difference_that_is_there_is_found_and_one_that_is_not_is_said_to_be_n
     assert rows["unet"].found.interval.mean == pytest.approx(0.04, abs=0.005)
     assert rows["unet"].relative == pytest.approx(100 * rows["unet"].found.interval.mean / 0.8, rel=0.05)
     assert not rows["swinu"].significant
-    assert rows["swinu"].verdict.startswith("not significant; ")
+    assert rows["swinu"].verdict.startswith("not significant")
     assert rows["swinu"].verdict.endswith("with 80% power")
 
 
@@ -98,6 +98,23 @@ def test_the_trainings_that_would_show_a_difference_are_those_of_its_power(made_
     (row,) = differences(results, "", "dice")
     assert row.needed == pairs_needed(2**0.5) == 7
     assert row.verdict == "not significant; 7 pairs of trainings would show it with 80% power"
+
+
+def test_a_difference_of_these_trainings_that_others_may_not_have_is_said_to_be_one(made_results):
+    cases = np.linspace(0.6, 0.9, 20)
+    gains = np.array([[-0.01], [0.03]])
+    results = made_results({"sem_unet": np.stack([cases, cases]), "hsem_unet": cases + gains})
+    (row,) = differences(results, "", "dice")
+    assert row.p < 0.001
+    assert row.verdict.startswith("not significant over trainings (over cases it is); ")
+
+
+def test_a_distance_to_what_was_not_found_is_left_out(made_results):
+    results = made_results({"sem_unet": [[0.5, 0.6, 0.7]], "hsem_unet": [[0.6, 0.7, 0.8]]})
+    results.cases[0]["surface_distance"] = float("inf")
+    (row,) = differences(results, "", "surface_distance")
+    assert row.found.interval.mean == pytest.approx(-0.1)
+    assert row.values == pytest.approx((0.25, 0.35))
 
 
 def test_seeds_that_only_one_has_are_left_out(made_results):

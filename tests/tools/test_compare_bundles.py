@@ -220,7 +220,7 @@ def test_tables_are_made_of_what_is_finished(tmp_path: Path, untrained, monkeypa
 def test_a_command_needs_the_target_that_it_matches(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         compare_bundles.main(["sem_unet", "--output", str(tmp_path), "--match", "flops"])
-    assert "--match flops has no target; expected --gflop" in capsys.readouterr().err
+    assert "--match flops has no target; expected --gflop too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
