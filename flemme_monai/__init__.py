@@ -22,6 +22,7 @@ _ROOMS = (
     "recipes",
     "registry",
     "ssl",
+    "statistics",
     "transforms",
     "utils",
 )

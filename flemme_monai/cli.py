@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
+    "report": "a comparison as one page of HTML",
     "sensitivity": "what a bundle reaches with other learning rates, batches and image sizes",
     "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",

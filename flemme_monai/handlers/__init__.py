@@ -12,6 +12,7 @@ from .model_selection import CheckForeground, EarlyStop
 from .optimization import ClipGradients, EpochSeed, KLWarmup, LatentScale, LearningRate, UpdateEMA
 from .sampled_examples import SaveExampleRestorations, SaveExampleSamples
 from .save_predictions import SavePredictions
+from .shown_cases import SaveShownCases
 from .tensorboard import TensorBoard
 from .training_checkpoint import CheckpointLoader, TrainingCheckpoint
 from .training_output import LogitMetric, ValidationLoss, pred_and_label
@@ -48,6 +49,7 @@ __all__ = [
     "SaveLatentTSNE",
     "SavePredictions",
     "SaveSamples",
+    "SaveShownCases",
     "TensorBoard",
     "TrainingCheckpoint",
     "UpdateEMA",

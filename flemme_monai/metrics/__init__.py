@@ -16,7 +16,6 @@ from .manifold import PrecisionRecall, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
-from .resampling import Interval, hierarchical_interval
 from .surface import HausdorffDistance, SurfaceDice, SurfaceDistance
 from .time_saved import Minutes, TimeSaved, minutes_of
 
@@ -27,7 +26,6 @@ __all__ = [
     "ClassifiedCase",
     "HausdorffDistance",
     "ImageSet",
-    "Interval",
     "Minutes",
     "Neighbours",
     "OverlapMetric",
@@ -44,7 +42,6 @@ __all__ = [
     "compare_samples",
     "feature_spread",
     "fid",
-    "hierarchical_interval",
     "image_set",
     "kid",
     "minutes_of",
