@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from .scans import refuse_packed
+
 ACTIVATIONS = (None, "silu", "swish")
 
 
@@ -71,8 +73,7 @@ def causal_conv1d_fn(
     """
     if isinstance(seq_idx, str):
         seq_idx, activation = None, seq_idx
-    if seq_idx is not None:
-        raise NotImplementedError("causal_conv1d_fn: seq_idx is given; expected None: packed sequences are not covered")
+    refuse_packed("causal_conv1d_fn", seq_idx)
     before = None if initial_states is None else initial_states.mT
     rows = x.mT.to(weight.dtype)
     y = _activated(convolve_tokens(rows, weight, bias, before).mT, activation).to(x.dtype)

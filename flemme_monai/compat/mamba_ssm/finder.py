@@ -14,20 +14,25 @@ from types import ModuleType
 logger = logging.getLogger(__name__)
 
 VERSION = "2.2.4+flemme.monai"  # the release of mamba_ssm whose arguments are followed
-SCANS = (
-    "selective_scan_fn selective_scan_ref mamba_inner_fn mamba_inner_ref mamba_inner_fn_no_out_proj bimamba_inner_fn"
-)
+SCANS = "selective_scan_fn selective_scan_ref"
+INNER = "mamba_inner_fn mamba_inner_ref mamba_inner_fn_no_out_proj bimamba_inner_fn"
 NORMS = "RMSNorm layer_norm_fn rms_norm_fn"
 
 # by the name of a provided module, what it holds: names by the file beside this one that defines them
 MODULES: dict[str, dict[str, str]] = {
-    "mamba_ssm": {"mamba": "Mamba", "mamba2": "Mamba2", "scans": "selective_scan_fn mamba_inner_fn"},
+    "mamba_ssm": {"mamba": "Mamba", "mamba2": "Mamba2", "scans": "selective_scan_fn", "inner": "mamba_inner_fn"},
     "mamba_ssm.modules": {},
-    "mamba_ssm.modules.mamba_simple": {"mamba": "Mamba", "block": "SimpleBlock", "scans": SCANS, "norms": NORMS},
+    "mamba_ssm.modules.mamba_simple": {
+        "mamba": "Mamba",
+        "block": "SimpleBlock",
+        "scans": SCANS,
+        "inner": INNER,
+        "norms": NORMS,
+    },
     "mamba_ssm.modules.mamba2": {"mamba2": "Mamba2"},
     "mamba_ssm.modules.block": {"block": "Block"},
     "mamba_ssm.ops": {},
-    "mamba_ssm.ops.selective_scan_interface": {"scans": SCANS},
+    "mamba_ssm.ops.selective_scan_interface": {"scans": SCANS, "inner": INNER},
     "mamba_ssm.ops.triton": {},
     "mamba_ssm.ops.triton.selective_state_update": {"state_update": "selective_state_update"},
     "mamba_ssm.ops.triton.ssd_combined": {"ssd": "mamba_chunk_scan_combined mamba_split_conv1d_scan_combined"},

@@ -18,6 +18,7 @@ from .convolution import causal_conv1d_update
 from .gated_norms import RMSNorm
 from .inference import CachedMixer, StateCache
 from .mamba import mark
+from .scans import refuse_packed
 from .ssd import mamba_split_conv1d_scan_combined
 from .state_update import selective_state_update
 
@@ -138,8 +139,7 @@ class Mamba2(CachedMixer):
         Raises:
             NotImplementedError: If ``seq_idx`` or ``cu_seqlens`` mark packed sequences.
         """
-        if seq_idx is not None or cu_seqlens is not None:
-            raise NotImplementedError("Mamba2: packed sequences are given; expected none: give each its own row")
+        refuse_packed("Mamba2", seq_idx, cu_seqlens)
         rows = u if seqlen is None else u.unflatten(0, (-1, seqlen))
         states = None
         if inference_params is not None:

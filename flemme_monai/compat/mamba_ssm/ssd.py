@@ -14,11 +14,7 @@ import torch.nn.functional as F
 from ...ops import ssd_scan
 from .convolution import convolve_tokens
 from .gated_norms import rmsnorm_fn
-
-
-def _refuse_packed(name: str, *packing: object) -> None:
-    if any(packing):
-        raise NotImplementedError(f"{name}: packed sequences are given; expected none: give each its own row")
+from .scans import refuse_packed
 
 
 def mamba_chunk_scan_combined(
@@ -44,8 +40,7 @@ def mamba_chunk_scan_combined(
     Raises:
         NotImplementedError: If ``seq_idx``, ``cu_seqlens`` or ``return_varlen_states`` mark packed sequences.
     """
-    packing = (seq_idx is not None, cu_seqlens is not None, return_varlen_states)
-    _refuse_packed("mamba_chunk_scan_combined", *packing)
+    refuse_packed("mamba_chunk_scan_combined", seq_idx, cu_seqlens, return_varlen_states)
     return ssd_scan(
         x,
         dt,
@@ -113,7 +108,7 @@ def mamba_split_conv1d_scan_combined(
         ValueError: If P is unknown.
         NotImplementedError: If ``seq_idx`` marks packed sequences.
     """
-    _refuse_packed("mamba_split_conv1d_scan_combined", seq_idx is not None)
+    refuse_packed("mamba_split_conv1d_scan_combined", seq_idx)
     heads = D.shape[0]
     width = headdim if D.ndim == 1 else D.shape[1]
     if width is None:
