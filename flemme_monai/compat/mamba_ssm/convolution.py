@@ -19,6 +19,35 @@ def _activated(x: torch.Tensor, activation: str | None) -> torch.Tensor:
     return x if activation is None else F.silu(x)
 
 
+def _convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, padding: int) -> torch.Tensor:
+    """(B, L + W - 1 - padding, E) to (B, L, E): as an image of one row, channels last, what oneDNN is fast at."""
+    image = x.mT.unsqueeze(2)  # (B, E, 1, L)
+    y = F.conv2d(image, weight[:, None, None], bias, padding=(0, padding), groups=weight.shape[0]).squeeze(2)
+    return y[..., : y.shape[-1] - padding].mT
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution of tokens after zeros, whose gradients are a convolution and W sums: oneDNN's take longer."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return _convolve(x, weight, bias, weight.shape[1] - 1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        x, weight = ctx.saved_tensors
+        dy = dy.to(weight.dtype)
+        length, last = x.shape[1], weight.shape[1] - 1
+        after = F.pad(dy, (0, 0, 0, last))
+        dx = _convolve(after, weight.flip(1), None, 0).to(x.dtype)
+        delays = range(last, -1, -1)  # tap k sees the step `last - k` before
+        taps = [(dy[:, delay:] * x[:, : max(0, length - delay)]).sum((0, 1)) for delay in delays]
+        return dx, torch.stack(taps, 1).to(weight.dtype), dy.sum((0, 1)) if ctx.has_bias else None
+
+
 def convolve_tokens(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, before: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -33,14 +62,11 @@ def convolve_tokens(
     Returns:
         (B, L, E).
     """
-    channels, width = weight.shape
     if before is not None:
-        x = torch.cat([before.to(x.dtype), x], 1)
-    # as an image of one row, channels last: what oneDNN is fast at
-    image = x.mT.unsqueeze(2)  # (B, E, 1, L)
-    padding = width - 1 if before is None else 0
-    y = F.conv2d(image, weight[:, None, None], bias, padding=(0, padding), groups=channels).squeeze(2)
-    return y[..., : y.shape[-1] - padding].mT
+        return _convolve(torch.cat([before.to(x.dtype), x], 1), weight, bias, 0)
+    if torch.is_grad_enabled() and x.device.type == "cpu" and not torch.jit.is_tracing():
+        return _Convolution.apply(x, weight, bias)
+    return _convolve(x, weight, bias, weight.shape[1] - 1)
 
 
 def causal_conv1d_fn(
