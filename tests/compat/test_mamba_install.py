@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,3 +186,24 @@ def test_a_program_runs_as_it_is(tmp_path) -> None:
     expected = ["Mamba", "helper", "--device", "cpu", "-m"]
     assert run(*starter, str(tmp_path / "program.py"), "--device", "cpu", "-m").split() == expected
     assert run(*starter, "-m", "program", "--device", "cpu", "-m", folder=tmp_path).split() == expected
+
+
+def test_the_page_says_what_is_there() -> None:
+    page = (ROOT / "docs" / "mamba_anywhere.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`(?:mamba_ssm|causal_conv1d|selective_scan)[^|]*)\|(.*)\|$", page, re.MULTILINE)
+    table = {name: cells for names, cells in rows for name in re.findall(r"`([\w.]+)`", names)}
+    silent = {"mamba_ssm.utils.hf"}  # only refuses
+    assert set(table) == {name for name, holds in finder.MODULES.items() if holds} - silent
+    for name in {*table} - {"mamba_ssm.modules.mamba_simple"}:
+        provided = {finder.OTHER_NAMES.get(n, n) for names in finder.MODULES[name].values() for n in names.split()}
+        assert provided - {"GenerationMixin"} == {n for n in re.findall(r"`(\w+)`", table[name]) if n != "mamba_ssm"}, (
+            name
+        )
+
+
+def test_the_pages_code_runs() -> None:
+    page = (ROOT / "docs" / "mamba_anywhere.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, object] = {}
+    exec(code, found)
+    assert found["y"].shape == (1, 512, 48)

@@ -194,6 +194,26 @@ def test_half_precision_follows_single(make: type[nn.Module]) -> None:
     assert block.to(torch.bfloat16)(x.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("make", [partial(Mamba, bimamba_type="v3", nslices=2), partial(Mamba2, headdim=4)])
+@torch.no_grad()
+def test_blocks_leave_python(make: type[nn.Module]) -> None:
+    block, x = make(8).eval(), torch.randn(2, 12, 8)
+    expected = block(x)
+    assert torch.allclose(torch.jit.trace(block, x)(x), expected, atol=1e-5)
+    assert torch.allclose(torch.export.export(block, (x,)).module()(x), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [partial(Mamba, bimamba_type="v3", nslices=2), partial(Mamba2, headdim=4)])
+def test_blocks_are_compiled(make: type[nn.Module]) -> None:
+    block, x = make(8), torch.randn(2, 12, 8)
+    results = []
+    for run in (block, torch.compile(block)):
+        y = run(x)
+        results.append((y, *torch.autograd.grad(y.square().sum(), list(block.parameters()))))
+    assert all(torch.allclose(a, b, atol=1e-4, rtol=1e-4) for a, b in zip(*results))
+
+
 @pytest.mark.parametrize(
     ("act", "message"),
     [

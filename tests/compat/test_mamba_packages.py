@@ -6,16 +6,22 @@ stays with them.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from flemme_monai.compat import mamba_ssm
+from flemme_monai.compat.mamba_ssm import scans
 from flemme_monai.compat.mamba_ssm.mamba import Mamba
 from flemme_monai.compat.mamba_ssm.mamba2 import Mamba2
 from tests.compat.literal import relative
@@ -72,6 +78,60 @@ def test_transformers_mamba2(groups: int) -> None:
     )
     ours = Mamba2(16, d_state=8, headdim=8, ngroups=groups)
     assert_same(package.Mamba2Mixer(config, layer_idx=0), ours, torch.randn(2, 33, 16))
+
+
+def imported(name: str):
+    """A module of a public project, which may be missing or lack what it needs."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # timm, for one, fails in many ways beside another torchvision
+        pytest.skip(f"{name} cannot be imported: {error}")
+
+
+@pytest.fixture
+def _installed() -> Iterator[None]:
+    before = set(sys.modules)
+    mamba_ssm.install()
+    yield
+    mamba_ssm.uninstall()
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in ("mambavision", "opensr_mamba"):
+            del sys.modules[name]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_installed")
+def test_mambavision_runs_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = imported("mambavision.models.mamba_vision")
+    network, image = code.mamba_vision_T(pretrained=False), torch.randn(1, 3, 224, 224)
+    network(image).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        found = network(image)
+        monkeypatch.setattr(code, "selective_scan_fn", scans.selective_scan_ref)
+        assert relative(found, network(image).double()) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_installed")
+@torch.no_grad()
+def test_published_weights_of_a_super_resolution_network_do_what_they_learnt() -> None:
+    """``opensr_mamba`` ships a trained network of VMamba's blocks: an image comes out four times larger."""
+    code = imported("opensr_mamba.mamba.main")
+    settings = {"img_size": 32, "embed_dim": 60, "depths": [2, 2, 2, 2], "d_state": 16, "mlp_ratio": 1.5, "upscale": 4}
+    settings |= {"attention_type": "sigmoid_02", "upsampler": "pixelshuffledirect"}
+    network = code.MambaSR(**settings).eval()
+    weights = resources.files("opensr_mamba.mamba.weights") / "srmodel.pth"
+    network.load_state_dict(torch.load(str(weights), map_location="cpu", weights_only=True))
+    small = F.interpolate(torch.rand(1, 3, 8, 8), (32, 32), mode="bicubic")
+    found = network(small, save_attention_maps=True)[0]
+    enlarged = F.interpolate(small, (128, 128), mode="bicubic")
+    assert torch.corrcoef(torch.stack([found.flatten(), enlarged.flatten()]))[0, 1] > 0.98
+    for part in network.modules():
+        if hasattr(part, "selective_scan"):
+            part.selective_scan = scans.selective_scan_ref
+    assert relative(found, network(small, save_attention_maps=True)[0].double()) < 1e-4
 
 
 # a whole network of transformers, whose functions are its own without mamba_ssm, and ours where we stand in
