@@ -11,6 +11,7 @@ _ROOMS = (
     "architectures",
     "backbones",
     "blocks",
+    "compat",
     "data",
     "diffusion",
     "finetune",
