@@ -22,6 +22,7 @@ COMMANDS = {
     "benchmark": "what networks, scans, sampling and loading cost",
     "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
+    "clean-cache": "removes the cases that trainings keep on disk",
     "gi-sample": "a small data set of phantoms in the layout of Kaggle's GI tract challenge",
 }
 

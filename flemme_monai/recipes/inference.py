@@ -29,7 +29,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
         "datalist#record": "$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
         "datalist#resume": False,
         "datalist#pretrained_weights": None,
-        **({"validate#dataset#data": "$@datalist['test']"} if data else {}),
+        **({"validate#dataset#data": "$@datalist['test']", "validate#dataset#once": True} if data else {}),
         "validate#handlers": handlers,
     }
 

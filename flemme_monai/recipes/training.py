@@ -62,6 +62,9 @@ def training_settings(name: str, outputs: Config) -> Config:
         "picture_interval": 0,
         "keep_best": 1,
         "num_workers": 2,
+        "loader_workers": 0,
+        "cache": "auto",
+        "cache_dir": "$flemme_monai.utils.path_in(@bundle_root, 'cache')",
         "seed": 0,
         "amp": False,
         "compile": False,
@@ -177,6 +180,8 @@ def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spa
         transform=transform,
         slices=slices,
         num_workers="@num_workers",
+        cache="@cache",
+        cache_dir="@cache_dir",
         **more,
     )
 
@@ -216,7 +221,7 @@ def training_part(
             batch_size="@batch_size",
             shuffle=True,
             generator="$torch.Generator()",
-            num_workers=0,
+            num_workers="@loader_workers",
             buffer_size=4,
         ),
         "inferer": simple_inferer() if inferer is None else inferer,
