@@ -244,12 +244,19 @@ def inference(name: str, network_def: Config) -> Workflow:
             **MASKS,
             **IMAGES,
             **WINDOWS,
+            "part": None,
             "save_probabilities": False,
             **({"stn": False} if "alignment" in network_def else {}),
         },
         components={
             **inference_components(
-                datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
+                datalist=inference_list(
+                    "segmentation",
+                    "@num_classes",
+                    multi_label=f"${MULTI_LABEL}",
+                    part="@part",
+                    record="$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
+                ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(
