@@ -59,7 +59,7 @@ from .transforms import (
 )
 
 OUTPUTS = {"num_classes": 4}
-GRID = {"spacing": None, "crop_foreground": False}  # settings of all that loads images, as planned
+GRID = {"spacing": None, "crop_foreground": False, "crop_above": None}  # settings of all that loads images, as planned
 INTENSITIES = {"intensity_range": None, "intensity_mean_std": None, "nonzero": False}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
 ENSEMBLE = (
@@ -139,6 +139,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "keep_empty": True,
             "augmentation": {
                 "flip": 0.5,
+                "flip_axes": [0, 1],
                 "rotate": 0.2,
                 "scale": 0.2,
                 "elastic": 0.1,

@@ -85,7 +85,7 @@ def test_what_is_held_out_once_are_the_tests_or_else_the_validations(tmp_path: P
     assert ensemble.held_out(folds) == "test"
     named = [fold(tmp_path / "named", k, [cases[k]], ["t"], [*cases, "t"]) for k in range(3)]
     assert ensemble.held_out(named) == "val"
-    with pytest.raises(ValueError, match="no part of the folds' split.json holds each case once"):
+    with pytest.raises(ValueError, match=r"no part of the folds' split\.json holds each case once"):
         ensemble.held_out([named[0], named[0]])
     shutil.rmtree(folds[0] / "models")
     with pytest.raises(ValueError, match="holds each case once"):
