@@ -12,6 +12,8 @@ COMMANDS = {
     "list": "the pairs of which a bundle can be made; --trained: the bundles with weights",
     "make": "a bundle in a folder: make PAIR FOLDER [--SETTING VALUE ...]",
     "plan": "a bundle planned from a data set: spacing, patch, stages, batch, with reasons",
+    "train-folds": "a bundle on each fold of a data set, and what the folds reach",
+    "ensemble": "one predictor of trained folds: their mean, mirrored, and cleaned where that helps",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",

@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--memory", type=float, default=8.0, help="GiB that a training step may take")
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder, whose name it takes")
     parser.add_argument("--spatial_dims", type=int, choices=(2, 3), help="2 takes volumes slice by slice")
+    parser.add_argument("--neighbour_slices", type=int, help="on each side of a slice that are channels of it too")
     parser.add_argument("--spacing", type=float, nargs="+", help="mm along each axis, in the place of the planned one")
     parser.add_argument("--modality", choices=MODALITIES, help="where neither dataset.json nor DICOM names it")
     parser.add_argument("--in_channels", type=int, help="image channels, where dataset.json does not name them")
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         check_same_data(read_plan(args.check), data)
         print(f"{args.check} is a plan of {data.folder}")
         return 0
-    plan = make_plan(data, args.pair, args.memory, args.spatial_dims, args.spacing)
+    plan = make_plan(data, args.pair, args.memory, args.spatial_dims, args.spacing, args.neighbour_slices)
     write_planned(plan, args.output)
     path = write_plan(plan, folder)
     report = write_report(plan, data, folder)

@@ -24,7 +24,13 @@ from .layouts import DataSet, find_cases
 from .listing import LISTING
 from .neighbours import own_channels, with_neighbours
 from .phantoms import class_phantoms, one_channel_per_organ, phantoms
-from .recorded_split import check_autoencoder_split, check_ensemble_split, check_pretrained_split, recorded_split
+from .recorded_split import (
+    cases_of_part,
+    check_autoencoder_split,
+    check_ensemble_split,
+    check_pretrained_split,
+    recorded_split,
+)
 from .split_record import SPLIT_FILE, Part, Source, read_split
 from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
 
@@ -171,6 +177,8 @@ def inference_list(
     seed: int = 0,
     multi_label: bool = False,
     neighbour_slices: int = 0,
+    part: str | None = None,
+    record: str | Sequence[str] = (),
 ) -> list[Case]:
     """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
@@ -184,6 +192,8 @@ def inference_list(
         image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
         multi_label, neighbour_slices: as of :func:`split_datalist`.
+        part: "train", "val" or "test" for the cases of that part of a training alone; None for all.
+        record: the ``split.json`` of that training, or of several.
 
     Returns:
         Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``, or ``class_label`` and
@@ -191,11 +201,13 @@ def inference_list(
 
     Raises:
         FileNotFoundError: If the folder or a named file is missing.
-        ValueError: If a setting is unknown or the layout is not recognised.
+        ValueError: If a setting is unknown, the layout is not recognised, or a case of the part is missing.
     """
     _check_task(task, in_channels, out_channels, multi_label)
     channels = own_channels(in_channels, neighbour_slices, spatial_dims)
     size = _size(image_size, spatial_dims)
+    if part is not None and not _is_given(dataset_dir):
+        raise ValueError(f"part is {part!r} and there is no dataset_dir; expected that of the training: name it")
     if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label).cases
         with_neighbours(cases, neighbour_slices)
@@ -212,7 +224,7 @@ def inference_list(
     _check_dims(data_set, spatial_dims)
     _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
     with_neighbours(data_set.cases, neighbour_slices)
-    return data_set.cases
+    return data_set.cases if part is None else cases_of_part(data_set.cases, part, record)
 
 
 def _fit_found_labels(data_set: DataSet, num_classes: int | None) -> None:

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .divide import Case, Split
+from ..utils.files import each_path
+from .divide import PARTS, Case, Split
 from .groups import few
-from .split_record import Source, SplitRecord
+from .split_record import Source, SplitRecord, read_split
 
 # the settings that make a split, and what they are when a user sets none
 DEFAULTS: dict[str, Any] = {
@@ -71,6 +72,41 @@ def recorded_split(
     if new:
         _logger.info("%d cases that it does not know are left out: %s", len(new), _names(new))
     return split
+
+
+def cases_of_part(cases: Sequence[Case], part: str, records: str | Sequence[str]) -> list[Case]:
+    """The cases of a part of the splits that trainings have kept.
+
+    Args:
+        cases: all cases of the data set.
+        part: "train", "val" or "test".
+        records: the trainings' ``split.json``, of several those cases that are in this part of each.
+
+    Returns:
+        The cases, in the first record's order.
+
+    Raises:
+        ValueError: If there is no such part or record, or a case is missing, changed or a slab of a volume.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part is {part!r}; expected one of {', '.join(PARTS)}, or none for all cases: name one")
+    splits = [read_split(path) for path in each_path(records)]
+    known = [split for split in splits if split is not None]
+    if not known or len(known) < len(splits):
+        raise ValueError(
+            f"part is {part!r} and there is no split.json beside the weights; expected that of their training: leave "
+            "part out"
+        )
+    names = [name for name in known[0].parts[part] if all(name in split.parts[part] for split in known)]
+    source = Source(cases, {})
+    found = {case["case"]: case for case in cases if known[0].knows(case, source)}
+    missing = [name for name in names if name not in found or name in known[0].slabs.get(part, {})]
+    if missing or not names:
+        what = f"{len(missing)} of the {len(names)} {part} cases of {known[0].path} are missing, changed or slabs"
+        raise ValueError(
+            f"{what} ({few(missing)}); expected the cases of the training, whole: name its data set, or leave part out"
+        )
+    return [found[name] for name in names]
 
 
 def check_autoencoder_split(record: SplitRecord, split: Split, source: Source) -> None:

@@ -3,7 +3,8 @@
 from .bundle import planned_bundle, write_planned
 from .cases import CaseRecord, read_case
 from .fingerprint import MODALITIES, DataFingerprint, read_data_set
-from .plan import Plan, check_same_data, make_plan, read_plan, write_plan
+from .plan import Plan, check_same_data, read_plan, write_plan
+from .planner import make_plan
 from .report import write_report
 
 __all__ = [

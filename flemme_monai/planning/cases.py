@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.utils import ensure_tuple
+from scipy import ndimage
 
 from ..data.dicom_header import read_header
 from ..data.files import image_kind
@@ -22,6 +23,7 @@ from ..transforms.load import OrientVolumesd
 
 QUANTILES = 1000  # of the foreground's values in a case, evenly over their ranks
 GREY_LEVELS = (0, 255)  # a mask of two classes, as pictures store it
+BODY_HU = -500.0  # what is denser is the body on CT, and not the air around it
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,13 @@ class CaseRecord:
         channels: number of image channels.
         lowest, highest: of the image's values.
         whole: whether all values are whole numbers.
-        content: voxels along each axis of the box around what is not 0 in some channel.
+        content: voxels along each axis of the box around what is not 0 in some channel; of what has the values of CT,
+            around what is above ``BODY_HU``.
         nonzero: share of voxels that are not 0 in some channel.
         labels: voxels of each label, by its number.
+        centres: where the middle of each label but 0 is along each axis, from 0 to 1.
+        outside: share of the foreground that lies where the image is 0 in all channels.
+        placed: whether the file says where in space its voxels are, in what can say so.
         foreground: quantiles of the values inside the foreground, per channel; of all values without a foreground.
         digest: hash of the image's values.
     """
@@ -54,6 +60,9 @@ class CaseRecord:
     content: list[int]
     nonzero: float
     labels: dict[int, int]
+    centres: dict[int, list[float]]
+    outside: float
+    placed: bool
     foreground: list[list[float]]
     digest: str
 
@@ -64,12 +73,18 @@ class CaseRecord:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> CaseRecord:
         """A record from JSON, which makes texts of numbers that are keys."""
-        return cls(**{**plain, "labels": {int(label): count for label, count in plain["labels"].items()}})
+        numbered = {name: {int(label): found for label, found in plain[name].items()} for name in ("labels", "centres")}
+        return cls(**{**plain, **numbered})
 
     @property
     def looks_like_ct(self) -> bool:
         """Whether the values may be Hounsfield units: whole numbers well below and above 0."""
-        return self.whole and self.lowest <= -200 and self.highest >= 200
+        return looks_like_ct(self.whole, self.lowest, self.highest)
+
+
+def looks_like_ct(whole: bool, lowest: float, highest: float) -> bool:
+    """Whether values may be Hounsfield units."""
+    return whole and lowest <= -200 and highest >= 200
 
 
 def read_case(case: Mapping[str, Any]) -> CaseRecord:
@@ -79,8 +94,10 @@ def read_case(case: Mapping[str, Any]) -> CaseRecord:
         case: ``case``, ``image`` (a path, or one per channel) and ``label`` (a path, or one per instance).
 
     Raises:
-        ValueError: If a file is unreadable, or the label does not lie on its image; the message names the file.
+        ValueError: If a file is unreadable, has no spacing, or the label does not lie on its image; the message names
+            the file.
     """
+    placed = all(_is_placed(path) for path in ensure_tuple(case["image"]))
     image = read_image(case["image"])  # (C, *S), RAS
     values = image.as_tensor().numpy()
     check_finite(image.as_tensor(), str(case["case"]))
@@ -88,22 +105,32 @@ def read_case(case: Mapping[str, Any]) -> CaseRecord:
     stored = np.asarray(image.meta["original_affine"], dtype=float)
     spacing = np.linalg.norm(image.affine.numpy()[:3, :3], axis=0).tolist() if volume else [1.0] * (image.ndim - 1)
     labels = _labels(case, image) if "label" in case else None
-    body = (values != 0).any(0)
+    whole, lowest, highest = bool((values == np.rint(values)).all()), float(values.min()), float(values.max())
+    body = np.any(values != 0, axis=0)
+    dense = np.any(values > BODY_HU, axis=0) if looks_like_ct(whole, lowest, highest) else body
     inside = labels > 0 if labels is not None and (labels > 0).any() else np.ones_like(body)
     ranks = np.linspace(0, 1, QUANTILES)
     found = {} if labels is None else dict(zip(*(part.tolist() for part in np.unique(labels, return_counts=True))))
+    numbers = [label for label in found if label > 0]
+    centres = ndimage.center_of_mass(np.ones(body.shape, np.uint8), labels, numbers) if numbers else []
     return CaseRecord(
         case=str(case["case"]),
         shape=list(values.shape[1:]),
         spacing=[round(length, 6) for length in spacing],
         orientation="".join(nibabel.aff2axcodes(stored)) if volume else "",
         channels=len(values),
-        lowest=float(values.min()),
-        highest=float(values.max()),
-        whole=bool((values == np.rint(values)).all()),
-        content=_box(body),
+        lowest=lowest,
+        highest=highest,
+        whole=whole,
+        content=_box(dense),
         nonzero=float(body.mean()),
         labels=found,
+        centres={
+            label: [round((at + 0.5) / n, 4) for at, n in zip(centre, body.shape)]
+            for label, centre in zip(numbers, centres)
+        },
+        outside=float(1 - body[inside].mean()) if numbers else 0.0,
+        placed=placed,
         foreground=[np.quantile(channel[inside], ranks).round(6).tolist() for channel in values],
         digest=hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:16],
     )
@@ -135,6 +162,29 @@ def _labels(case: Mapping[str, Any], image: MetaTensor) -> np.ndarray:
     if (values != np.rint(values)).any() or values.min() < 0:
         raise ValueError(f"{name}: holds values that are no classes; expected whole numbers from 0: mend the label")
     return values.astype(np.int64)
+
+
+def _is_placed(path: Any) -> bool:
+    """Whether a NIfTI file's header has an affine; true of other files.
+
+    Raises:
+        ValueError: If it has none, and no spacing.
+    """
+    name = str(path)
+    if not name.lower().endswith((".nii", ".nii.gz")):
+        return True
+    with nibabel.openers.Opener(name) as file:
+        try:
+            header = nibabel.Nifti1Header.from_fileobj(file, check=False)
+        except nibabel.wrapstruct.WrapStructError:  # a NIfTI-2 or broken file, which reading looks at
+            return True
+    spacing = np.asarray(header["pixdim"], dtype=float)[1:4]
+    if int(header["sform_code"]) > 0:
+        return True
+    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        listed = ", ".join(f"{mm:g}" for mm in spacing)
+        raise ValueError(f"{name}: its header has the spacing {listed} mm; expected lengths above 0: mend its pixdim")
+    return int(header["qform_code"]) > 0
 
 
 def _box(body: np.ndarray) -> list[int]:

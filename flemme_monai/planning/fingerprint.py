@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -35,8 +36,9 @@ class DataFingerprint:
         folder: the data set's.
         cases: of each case that trains, validates or tests.
         modality: ``ct``, ``mr`` or ``other``.
-        class_names: by label, as ``dataset.json`` has them; "class 3" without.
+        class_names: by label, as ``dataset.json`` has them, of the labels that it names.
         digest: hash of all cases, by which a plan knows its data set.
+        items: the cases' files, in their order.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class DataFingerprint:
     modality: str
     class_names: dict[int, str]
     digest: str
+    items: Sequence[Mapping[str, Any]] = dataclasses.field(compare=False, repr=False)
 
     @property
     def spatial_dims(self) -> int:
@@ -64,6 +67,20 @@ class DataFingerprint:
     def shapes(self) -> np.ndarray:
         """Voxels, (N, dims)."""
         return np.array([case.shape for case in self.cases])
+
+    @property
+    def contents(self) -> np.ndarray:
+        """Voxels of the boxes around what images hold, at least 1 along each axis, (N, dims)."""
+        return np.array([case.content for case in self.cases]).clip(1)
+
+    @property
+    def empty_borders(self) -> float:
+        """The share of an image that the box around what it holds has, in the median."""
+        return float(np.median(self.contents.prod(1) / self.shapes.prod(1)))
+
+    def name(self, label: int) -> str:
+        """A class with its number."""
+        return f"{label} {self.class_names[label]}" if label in self.class_names else f"class {label}"
 
     def foreground(self) -> np.ndarray:
         """Values inside the foreground of all cases and channels, each case alike, (n,)."""
@@ -100,14 +117,15 @@ def read_data_set(
     cases = [case for case in data_set.cases if "label" in case]
     records, digest = _records(cases, num_workers, None if cache_dir is None else cache_dir / CACHE)
     _check_alike(records, channels)
-    return DataFingerprint(
-        data_set.folder, records, modality or _modality(listing, cases, records), _class_names(listing, records), digest
-    )
+    modality = modality or _modality(listing, cases, records)
+    return DataFingerprint(data_set.folder, records, modality, _class_names(listing), digest, cases)
 
 
 def _records(cases: Sequence[Mapping[str, Any]], num_workers: int, cache: Path | None) -> tuple[list[CaseRecord], str]:
     """What is known of the cases, and a hash of them all."""
     known = json.loads(cache.read_text(encoding="utf-8")) if cache is not None and cache.is_file() else {}
+    fields = {field.name for field in dataclasses.fields(CaseRecord)}
+    known = {key: record for key, record in known.items() if record.keys() == fields}  # not what older versions kept
     keys = [f"{case['case']} {fingerprint(case)} {label_fingerprint(case)}" for case in cases]
     missing = [(key, case) for key, case in zip(keys, cases) if key not in known]
     if missing:
@@ -174,12 +192,11 @@ def _modality(listing: Mapping[str, Any], cases: Sequence[Mapping[str, Any]], re
     return "ct" if by_values[True] else "mr" if len(records[0].shape) == 3 else "other"
 
 
-def _class_names(listing: Mapping[str, Any], records: Sequence[CaseRecord]) -> dict[int, str]:
+def _class_names(listing: Mapping[str, Any]) -> dict[int, str]:
     """The classes' names, which Decathlon has by their numbers and nnU-Net the other way round."""
     given = {}
     for key, value in (listing.get("labels") or {}).items():
         number, name = (value, key) if isinstance(value, int) else (key, value)
         if str(number).isdigit():
             given[int(number)] = str(name)
-    found = sorted({label for record in records for label in record.labels})
-    return {label: given.get(label, f"class {label}" if label else "background") for label in {*given, *found, 0}}
+    return {0: "background", **given}

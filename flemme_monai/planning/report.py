@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io import write_figure
 from .fingerprint import DataFingerprint
+from .picture import AXES, class_volumes, draw
 from .plan import Plan, reason_lines
 
 REPORT, PICTURE = "report.md", "report.png"
-AXES = "xyz"
 
 
 def write_report(plan: Plan, data: DataFingerprint, folder: Path) -> Path:
@@ -21,7 +20,7 @@ def write_report(plan: Plan, data: DataFingerprint, folder: Path) -> Path:
         The path of the report.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _picture(plan, data, folder / PICTURE)
+    draw(plan, data, folder / PICTURE)
     path = folder / REPORT
     path.write_text(report_text(plan, data), encoding="utf-8")
     return path
@@ -48,56 +47,9 @@ def report_text(plan: Plan, data: DataFingerprint) -> str:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines += ["", "| class | cases | median voxels | share of all voxels |", "|---|---|---|---|"]
     total = sum(int(np.prod(case.shape)) for case in data.cases)
-    for label, counts in _volumes(data).items():
+    for label, counts in class_volumes(data).items():
         share = sum(counts) / total
-        name = data.class_names.get(label, f"class {label}")
-        lines.append(f"| {label} {name} | {len(counts)} | {np.median(counts or [0]):.0f} | {share:.3%} |")
+        lines.append(f"| {data.name(label)} | {len(counts)} | {np.median(counts or [0]):.0f} | {share:.3%} |")
     lines += ["", "| setting | value | why |", "|---|---|---|", *reason_lines(plan)]
     lines += ["", "## Look at", "", *(f"- {warning}" for warning in plan.warnings)] if plan.warnings else []
     return "\n".join(lines) + "\n"
-
-
-def _volumes(data: DataFingerprint) -> dict[int, list[int]]:
-    """Voxels of each class in the cases that have it."""
-    found: dict[int, list[int]] = {label: [] for label in range(1, data.num_classes)}
-    for case in data.cases:
-        for label, count in case.labels.items():
-            if label:
-                found[label].append(count)
-    return found
-
-
-def _picture(plan: Plan, data: DataFingerprint, path: Path) -> None:
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    figure = Figure(figsize=(15, 8), layout="constrained")
-    spacings, sizes, values, classes, largest, borders = figure.subplots(2, 3).flat
-    spacings.hist(data.spacings, bins=30, label=list(AXES[: data.spatial_dims]))
-    sizes.hist(data.shapes, bins=30, label=list(AXES[: data.spatial_dims]))
-    spacings.set(title="spacing", xlabel="mm", ylabel="cases")
-    sizes.set(title="size", xlabel="voxels", ylabel="cases")
-    values.hist(data.foreground(), bins=100)
-    for edge in plan.settings["intensity_range"] or ():
-        values.axvline(edge, color="black", linestyle="--")
-    values.set(title="values inside the foreground; dashed: clipped", ylabel="quantiles of cases")
-    volumes = {label: counts for label, counts in _volumes(data).items() if counts}
-    for row, counts in enumerate(volumes.values()):
-        classes.plot(counts, [row] * len(counts), "|", color="black", alpha=0.5)
-    classes.set_yticks(range(len(volumes)), [data.class_names[label] for label in volumes])
-    classes.set(title="voxels of a class, a mark per case", xscale="log")
-    classes.tick_params(axis="y", labelsize=10 if len(volumes) < 20 else 5)
-    spacing = plan.settings.get("spacing") or np.median(data.spacings, axis=0).tolist()
-    case = max(data.cases, key=lambda case: np.prod(np.multiply(case.shape, case.spacing)))
-    extent = np.multiply(case.shape, case.spacing)
-    patch = np.multiply(plan.settings["image_size"], spacing[: len(plan.settings["image_size"])])
-    for panel, (a, b) in ((largest, (0, 1)), (borders, (0, data.spatial_dims - 1))):
-        panel.add_patch(Rectangle((0, 0), extent[a], extent[b], fill=False, label=f"largest case, {case.case}"))
-        if max(a, b) < len(patch):
-            panel.add_patch(Rectangle((0, 0), patch[a], patch[b], alpha=0.4, label="patch"))
-        panel.set(xlabel=f"{AXES[a]}, mm", ylabel=f"{AXES[b]}, mm", aspect="equal")
-        panel.autoscale_view()
-        panel.legend()
-    spacings.legend()
-    sizes.legend()
-    write_figure(path, figure)

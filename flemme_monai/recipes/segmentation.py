@@ -59,7 +59,7 @@ from .transforms import (
 )
 
 OUTPUTS = {"num_classes": 4}
-GRID = {"spacing": None, "crop_foreground": False}  # settings of all that loads images, as planned
+GRID = {"spacing": None, "crop_foreground": False, "crop_above": None}  # settings of all that loads images, as planned
 INTENSITIES = {"intensity_range": None, "intensity_mean_std": None, "nonzero": False}
 WINDOWS = {"sw_batch_size": 2, "mirror": [], "keep_largest": None}  # settings of all predictions of whole images
 ENSEMBLE = (
@@ -139,6 +139,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "keep_empty": True,
             "augmentation": {
                 "flip": 0.5,
+                "flip_axes": [0, 1],
                 "rotate": 0.2,
                 "scale": 0.2,
                 "elastic": 0.1,
@@ -244,12 +245,19 @@ def inference(name: str, network_def: Config) -> Workflow:
             **MASKS,
             **IMAGES,
             **WINDOWS,
+            "part": None,
             "save_probabilities": False,
             **({"stn": False} if "alignment" in network_def else {}),
         },
         components={
             **inference_components(
-                datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
+                datalist=inference_list(
+                    "segmentation",
+                    "@num_classes",
+                    multi_label=f"${MULTI_LABEL}",
+                    part="@part",
+                    record="$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
+                ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(

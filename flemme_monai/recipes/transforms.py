@@ -69,7 +69,7 @@ def planned_grid_and_intensities(keys: str | list[str], unless: str) -> list[Con
             _disabled_=f"$not flemme_monai.utils.as_bool(@crop_foreground){or_else}",
             keys=keys,
             source_key="image",
-            select_fn="$lambda image: image != 0",
+            select_fn="$flemme_monai.transforms.Content(@crop_above)",
             start_coord_key=None,
             end_coord_key=None,
             allow_missing_keys=True,
@@ -141,11 +141,22 @@ def resize() -> Config:
     )
 
 
-def flips(keys: str | list[str] = "image") -> list[Config]:
-    """Random flips along the first two axes."""
+def flips(keys: str | list[str] = "image", axes: str | None = None) -> list[Config]:
+    """Random flips along the first two axes, or along those that a setting has.
+
+    Args:
+        keys: what is flipped.
+        axes: reference to the setting.
+    """
     return [
-        component("monai.transforms.RandFlipd", keys=keys, prob="@augmentation#flip", spatial_axis=axis)
-        for axis in (0, 1)
+        component(
+            "monai.transforms.RandFlipd",
+            **({} if axes is None else {"_disabled_": f"${axis} not in {axes} or @spatial_dims <= {axis}"}),
+            keys=keys,
+            prob="@augmentation#flip",
+            spatial_axis=axis,
+        )
+        for axis in ((0, 1) if axes is None else (0, 1, 2))
     ]
 
 
@@ -317,7 +328,7 @@ def segmentation_transforms(train: bool) -> Config:
             elastic=elastic(BOTH, 1.0, "border", mode=modes),
             foreground_share="@foreground_share",
         ),
-        *flips(BOTH),
+        *flips(BOTH, axes="@augmentation#flip_axes"),
         *colours_and_blur(),
         scale_intensity(),
         component("monai.transforms.RandShiftIntensityd", keys="image", prob="@augmentation#intensity", offsets=0.2),

@@ -6,6 +6,7 @@ from functools import partial
 from .case import CheckCased
 from .colour import RandHueSaturationd
 from .crop import RandAffineCropd
+from .foreground import Content
 from .labels import KeepLargestd, LabelMapd, LoadPredictiond
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
 from .mean_std import SplitMeanStdd
@@ -24,6 +25,7 @@ SplitSpreadd = partial(SplitMeanStdd, std_key="spread")
 __all__ = [
     "AddNoised",
     "CheckCased",
+    "Content",
     "EnsureChannelAxisd",
     "FirstOutputd",
     "KeepLargestd",

@@ -1,8 +1,9 @@
-"""A voxel of a class that a case has, drawn evenly among its classes."""
+"""Which voxels are content, and one of a class that a case has, drawn evenly among its classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,21 @@ import torch
 from monai.transforms.utils import map_classes_to_indices
 
 POSTFIX = "_cls_indices"  # of the key under which MONAI's ClassesToIndicesd keeps positions
+
+
+@dataclass(frozen=True)
+class Content:
+    """What of an image (C, *S) is content: what is not 0, or above a value, as MONAI's ``CropForegroundd`` asks.
+
+    Args:
+        above: the value; None: what is not 0.
+    """
+
+    above: float | None = None
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """True where there is content, (C, *S)."""
+        return image != 0 if self.above is None else image > self.above
 
 
 def random_foreground(

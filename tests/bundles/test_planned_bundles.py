@@ -161,3 +161,37 @@ def test_a_clipped_share_and_the_data_set_s_numbers_follow_each_other(bundle, da
     ).parser
     image = parser.get_parsed_content("dataset")[0]["image"]
     assert (image.min(), image.max()) == pytest.approx((-2, 2))
+
+
+def test_slices_with_their_neighbours_are_planned_trained_and_predicted(tmp_path, data):  # noqa: F811
+    plan = make_plan(read_data_set(data), "sem_unet", 0.05, spatial_dims=2, spacing=[2.0, 2.0, 2.0], neighbour_slices=1)
+    channels = "network_def#backbone#channels"
+    plan.set(channels, [8] * len(plan.settings[channels]), "a test")
+    plan.set("steps_per_epoch", 2, "a test")
+    folder = tmp_path / "planned"
+    write(folder, planned_bundle(plan, "planned"))
+    run(folder, data, ("train",), "train", epochs=1, num_workers=0)
+    predictions = run(folder, data, INFERENCE, "out")
+    for image in label_maps(predictions).values():
+        assert image.shape == SIZE
+        np.testing.assert_allclose(image.affine, AFFINE, atol=1e-5)
+    direct = run(folder, data, EVALUATION, "direct")
+    files = run(folder, data, EVALUATION, "files", evaluate_folder=str(predictions))
+    assert mean_of(direct, "dice") == pytest.approx(mean_of(files, "dice"))
+
+
+@pytest.mark.parametrize("above", [None, -500])
+def test_the_content_of_an_image_is_what_is_not_0_or_above_a_value(bundle, data, above):  # noqa: F811
+    path = data / "images" / "a.nii.gz"
+    image = nibabel.load(path)
+    array = np.full(SIZE, 0 if above is None else -1000, np.float32)
+    array[4:12, 3:11, 2:9] = 100 + np.asarray(image.dataobj)[4:12, 3:11, 2:9]
+    nibabel.save(nibabel.Nifti1Image(array, image.affine), path)
+    planned(bundle, crop_foreground=True, crop_above=above)
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="infer",
+        bundle_root=str(bundle),
+        dataset_dir=str(data),
+    )
+    assert sorted(workflow.parser.get_parsed_content("dataset")[0]["image"].shape) == [1, 7, 8, 8]

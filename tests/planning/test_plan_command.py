@@ -34,7 +34,7 @@ def test_a_bundle_is_planned_in_one_command(tmp_path: Path, capsys: pytest.Captu
         assert entry["reason"]
     report = (folder / "plan" / "report.md").read_text()
     assert "3 cases, ct, 1 channel" in report
-    assert "| 2 class 2 | 3 | 12 |" in report
+    assert "| class 2 | 3 | 12 |" in report
     assert (folder / "plan" / "report.png").read_bytes()[:4] == b"\x89PNG"
     run(*words[:-2], "--output", str(folder), "--spacing", "2", "2", "2")  # planned again in its own folder
     assert json.loads((folder / "configs" / "train.json").read_text())["spacing"] == [2, 2, 2]
