@@ -14,6 +14,7 @@ _ROOMS = (
     "data",
     "diffusion",
     "finetune",
+    "flemme_configs",
     "handlers",
     "inferers",
     "losses",

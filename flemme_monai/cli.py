@@ -11,6 +11,7 @@ from typing import Any
 COMMANDS = {
     "list": "the pairs of which a bundle can be made; --trained: the bundles with weights",
     "make": "a bundle in a folder: make PAIR FOLDER [--SETTING VALUE ...]",
+    "from-flemme": "a bundle of a training's config of Flemme: from-flemme CONFIG.yaml FOLDER",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",

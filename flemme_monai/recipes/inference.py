@@ -6,7 +6,7 @@ from typing import Any
 
 from .base import AMP, BEST_WEIGHTS, DEVICE, Config, Workflow, component
 from .handlers import load_weights
-from .training import folders, imports, ordered_loader, window_inferer
+from .training import FOLDERS, folders, imports, ordered_loader, window_inferer
 
 TRAINED = f"$flemme_monai.utils.trained_settings({BEST_WEIGHTS})"
 TRAINED_NETWORK = f"$flemme_monai.utils.trained_network(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
@@ -64,6 +64,7 @@ def inference_settings(name: str, outputs: Config, windows: bool = True) -> Conf
         **folders(name, "inference"),
         "trained": TRAINED,
         "dataset_dir": None,
+        **FOLDERS,
         "spatial_dims": 2,
         "in_channels": 1,
         "neighbour_slices": 0,
@@ -88,6 +89,8 @@ def inference_list(task: str, out_channels: str, **more: str) -> Config:
         image_size="@image_size",
         seed="@seed",
         neighbour_slices="@neighbour_slices",
+        image_folders="@image_folders",
+        label_folder="@label_folder",
         **more,
     )
 

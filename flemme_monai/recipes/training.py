@@ -6,6 +6,8 @@ from typing import Any
 
 from .base import AMP, DEVICE, Config, component, compose
 
+FOLDERS = {"image_folders": None, "label_folder": None}  # how folders inside of a data set are called
+
 
 def imports(*modules: str) -> list[str]:
     """The modules that expressions of a config may name."""
@@ -38,6 +40,8 @@ def training_settings(name: str, outputs: Config) -> Config:
         "imports": imports("torch", "monai", "flemme_monai"),
         **folders(name, "train"),
         "dataset_dir": None,
+        **FOLDERS,
+        "split": None,
         "split_file": None,
         "split_by": "case",
         "shuffle_split": False,
@@ -94,6 +98,7 @@ def split_datalist(task: str, out_channels: str, **more: str) -> Config:
         seed="@seed",
         fold="@fold",
         num_folds="@num_folds",
+        split="@split",
         split_file="@split_file",
         split_by="@split_by",
         shuffle_split="$flemme_monai.utils.as_bool(@shuffle_split)",
@@ -102,6 +107,8 @@ def split_datalist(task: str, out_channels: str, **more: str) -> Config:
         resume="$flemme_monai.utils.as_bool(@resume)",
         pretrained_weights="@pretrained_weights",
         neighbour_slices="@neighbour_slices",
+        image_folders="@image_folders",
+        label_folder="@label_folder",
         **more,
     )
 
