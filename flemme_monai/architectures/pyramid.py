@@ -137,6 +137,11 @@ class Predictor(Architecture):
         predictions = self.pyramid(out)
         return predictions if self.training else predictions[:1]
 
+    @torch.jit.unused
+    def level_predictions(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The predictions of the levels (B, C, *s_i) of an image, coarse to fine, in evaluation too; none without."""
+        return [] if self.pyramid is None else self.pyramid(self.backbone(x))[1:]
+
     def for_loss(self, predictions: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         """``[final, level_0, ...]`` in training where there are levels, else the final prediction."""
         if self.training and self.num_levels > 0 and not torch.jit.is_scripting():

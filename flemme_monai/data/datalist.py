@@ -14,7 +14,7 @@ import numpy as np
 from ..utils import user_path
 from ..utils.files import each_path
 from ..utils.weights import beside
-from .class_folders import find_classes
+from .class_folders import find_classes, name_classes
 from .class_masks import check_class_names
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
@@ -61,6 +61,7 @@ def split_datalist(
     image_folders: str | Sequence[str] | None = None,
     label_folder: str | None = None,
     pairs: bool = False,
+    condition_classes: int | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
@@ -101,6 +102,8 @@ def split_datalist(
         split: the shares of training, validation and test in the place of 60/20/20.
         image_folders, label_folder: how the folders of images and labels are called, see ``folder_names``.
         pairs: for reconstruction, every case has its ``target`` in a folder beside that of the inputs.
+        condition_classes: for segmentation, the number of classes of whole images, by their first sub-folders, of
+            which a network is told; None: not used.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
@@ -135,6 +138,8 @@ def split_datalist(
         else:
             fit_labels(data_set, out_channels if task == "segmentation" else None)
     check_class_names(data_set.cases, class_names)
+    if condition_classes:
+        name_classes(data_set.cases, condition_classes)
     with_neighbours(data_set.cases, neighbour_slices)
     settings = {
         "seed": seed,
@@ -190,6 +195,7 @@ def inference_list(
     image_folders: str | Sequence[str] | None = None,
     label_folder: str | None = None,
     pairs: bool = False,
+    condition_classes: int | None = None,
 ) -> list[Case]:
     """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
@@ -202,8 +208,8 @@ def inference_list(
             None generates without classes.
         image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
-        multi_label, neighbour_slices, image_folders, label_folder, pairs: as of :func:`split_datalist`; a case needs no
-            target.
+        multi_label, neighbour_slices, image_folders, label_folder, pairs, condition_classes: as of
+            :func:`split_datalist`; a case needs no target.
 
     Returns:
         Items with ``image``, ``case`` and, where they are known, ``label`` and ``colors``, or ``class_label`` and
@@ -219,6 +225,8 @@ def inference_list(
     size = _size(image_size, spatial_dims)
     if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label).cases
+        if condition_classes:
+            name_classes(cases, condition_classes)
         with_neighbours(cases, neighbour_slices)
         return [_with_noise(case) for case in divide(cases, by_share())["test"]]
     if _has_classes(out_channels, task):
@@ -234,6 +242,8 @@ def inference_list(
     _check_dims(data_set, spatial_dims)
     if pairs:
         _name_targets(data_set)
+    if condition_classes:
+        name_classes(data_set.cases, condition_classes)
     _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
     with_neighbours(data_set.cases, neighbour_slices)
     return data_set.cases

@@ -96,8 +96,7 @@ def _decoder_family(decoder: Entries) -> dict[str, Any]:
 
 def _below(prefix: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a backbone by their whole names; what a pair's recipe says of conditions by itself is left out."""
-    left_out = ("channels_out", "encoder_key", "conditioning#timesteps", "conditioning#context")
-    left_out += ("conditioning#context_size", "conditioning#drop")
+    left_out = ("channels_out", "encoder_key", "conditioning#timesteps")
     return {f"{prefix}#{name}": value for name, value in settings.items() if name not in left_out}
 
 
@@ -128,7 +127,8 @@ def _reconstruction(model: Entries, name: str) -> None:
     found["out_channels"] = settings["channels_out"]
     if classes:
         found["num_classes"] = classes
-    model.skip("is_supervising", "is_supervised")
+    if model.take("is_supervising", False, ("is_supervised",)):
+        found["degradation"] = "given"
     loss = pixel_loss(model, "reconstruction_losses", "MSE")
     found["loss#_target_" if name == "AE" else "loss#loss#_target_"] = loss
     found |= _below(BACKBONE, settings)
@@ -274,7 +274,7 @@ def _supervised(model: Entries, name: str) -> None:
     found |= _process(inner, kind) | _below(BACKBONE, settings)
     if hierarchical:
         found["network_def#fusion"] = "cat"
-    found["degradation"] = "none"
+    found["degradation"] = "given"
     _denoising_loss(inner)
     if inner is not model:
         inner.close()

@@ -10,6 +10,7 @@ from .training import FOLDERS, folders, imports, ordered_loader, window_inferer
 
 TRAINED = f"$flemme_monai.utils.trained_settings({BEST_WEIGHTS})"
 TRAINED_NETWORK = f"$flemme_monai.utils.trained_network(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
+LATENTS = {"tsne_dims": 2, "save_latents": False}  # of an evaluation with a picture of latents
 
 
 def evaluation_settings() -> Config:

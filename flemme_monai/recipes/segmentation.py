@@ -11,6 +11,7 @@ from .handlers import (
     inference_handlers,
     load_weights,
     save_case_metrics,
+    save_outputs,
     save_predictions,
     trainer_handlers,
 )
@@ -29,6 +30,7 @@ from .metrics import (
     aligned,
     confusion,
     deeply_supervised,
+    optional_overlap,
     overlap,
     pyramid,
     segmentation_loss,
@@ -36,7 +38,7 @@ from .metrics import (
     time_saved,
     training_dice,
 )
-from .networks import alignment, backbone, network
+from .networks import alignment, backbone, class_conditioning, network
 from .pretrain import pretraining
 from .sas import sas
 from .training import (
@@ -56,7 +58,11 @@ ENSEMBLE = (
     f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
     f".to({DEVICE[1:]})"
 )
-SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
+SAVE_PROBABILITIES = "(flemme_monai.utils.as_bool(@save_probabilities) or 'probabilities' in @save_outputs)"
+SAVE_LOGITS = "('logits' in @save_outputs)"
+SOFT_DICE = "(flemme_monai.utils.as_bool(@soft_dice) and not @evaluate_folder)"
+ADJUSTED_RAND = "flemme_monai.utils.as_bool(@adjusted_rand)"
+CONDITION = {"condition_classes": None}  # classes of whole images, which the network receives
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
@@ -66,15 +72,21 @@ RESIZED_TO = "@image_size if flemme_monai.utils.as_bool(@resize) else None"
 def sem(name: str, row: Encoder | Network) -> Recipe:
     """Segmentation; of a network with side outputs the loss is also theirs."""
     sides = isinstance(row, Network) and row.deep_supervision
-    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})), alignment=alignment())
+    more = {**({"deep_supervision": True} if sides else {}), **_class_condition(row)}
+    network_def = network("sem", _backbone(row, **more), alignment=alignment())
     loss = deeply_supervised(segmentation_loss()) if sides else segmentation_loss()
     return segmentation(name, network_def, loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
-    network_def = network("hsem", _backbone(row), alignment=alignment())
+    network_def = network("hsem", _backbone(row, **_class_condition(row)), alignment=alignment())
     return segmentation(name, network_def, pyramid(segmentation_loss()), "hierarchical segmentation")
+
+
+def _class_condition(row: Encoder | Network) -> Config:
+    """An encoder's condition, the class of the whole image, where there are such classes."""
+    return {"conditioning": class_conditioning("@condition_classes")} if isinstance(row, Encoder) else {}
 
 
 def _backbone(row: Encoder | Network, **more: Any) -> Config:
@@ -114,6 +126,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
+    conditional = "conditioning" in network_def["backbone"]
+    prepare: Config = {"prepare_batch": "@train#prepare_batch"} if conditional else {}
+    if conditional:
+        train["trainer"]["prepare_batch"], train["prepare_batch"] = "@train#prepare_batch", tell_class()
     if aligns:
         train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
@@ -134,10 +150,15 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
+            **(CONDITION if conditional else {}),
         },
         components={
             "datalist": split_datalist(
-                "segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}", class_names="@class_names"
+                "segmentation",
+                "@num_classes",
+                multi_label=f"${MULTI_LABEL}",
+                class_names="@class_names",
+                **({"condition_classes": "@condition_classes"} if conditional else {}),
             ),
             "resized_to": f"${RESIZED_TO}",
             **optimization(network_def, loss),
@@ -151,6 +172,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                     "iou": overlap(score="iou", empty_class="@empty_class"),
                 },
                 slices=False,
+                **prepare,
             ),
         },
         steps=training_steps(),
@@ -168,6 +190,8 @@ def evaluation() -> Workflow:
             "evaluate_folder": None,
             "time_saved": None,
             "time_absent": "ignore",
+            "soft_dice": False,
+            "adjusted_rand": False,
         },
         components={
             **evaluation_components(
@@ -178,7 +202,7 @@ def evaluation() -> Workflow:
             "network": f"$torch.nn.Identity() if @evaluate_folder else {ENSEMBLE}",
             "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
             f"@names if {MULTI_LABEL} else None)",
-            "validate#inferer": label_windows(argmax=f"$not {MULTI_LABEL}"),
+            "validate#inferer": label_windows(argmax=f"$not ({MULTI_LABEL} or {SOFT_DICE})"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -187,7 +211,12 @@ def evaluation() -> Workflow:
                     keys="pred",
                     num_classes="@num_classes",
                 ),
-                component("flemme_monai.transforms.LabelMapd", keys="pred", multi_label=f"${MULTI_LABEL}"),
+                component(
+                    "flemme_monai.transforms.LabelMapd",
+                    keys="pred",
+                    probabilities_key=f"$'probabilities' if {SOFT_DICE} else None",
+                    multi_label=f"${MULTI_LABEL}",
+                ),
                 keep_largest(),
             ),
             "validate#additional_metrics": {
@@ -198,6 +227,8 @@ def evaluation() -> Workflow:
                 "precision": confusion("precision"),
                 "surface_distance": surface("SurfaceDistance", symmetric=True),
                 "hausdorff95": surface("HausdorffDistance", percentile=95),
+                "soft_dice": optional_overlap("SoftDice", f"not {SOFT_DICE}", "probabilities", "label"),
+                "adjusted_rand": optional_overlap("AdjustedRandIndex", f"not {ADJUSTED_RAND}"),
                 "time_saved": time_saved(),
                 "time_saved_total": time_saved(total=True),
                 "bce": component(
@@ -213,24 +244,35 @@ def evaluation() -> Workflow:
 
 def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: label maps of the images of a folder."""
-    probabilities = save_predictions(
-        "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
-    )
+    asked = "flemme_monai.utils.as_bool(@save_probabilities)"
+    probabilities = save_predictions("probabilities", "probabilities", key="probabilities", _disabled_=f"$not {asked}")
+    conditional = "conditioning" in network_def["backbone"]
+    prepare: Config = {"prepare_batch": tell_class()} if conditional else {}
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
+            **(CONDITION if conditional else {}),
             **MASKS,
             **IMAGES,
             **WINDOWS,
             "save_probabilities": False,
+            "save_outputs": [],
             **({"stn": False} if "alignment" in network_def else {}),
         },
         components={
             **inference_components(
-                datalist=inference_list("segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}"),
+                datalist=inference_list(
+                    "segmentation",
+                    "@num_classes",
+                    multi_label=f"${MULTI_LABEL}",
+                    **({"condition_classes": "@condition_classes"} if conditional else {}),
+                ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False)),
                 postprocessing=compose(
+                    component(
+                        "monai.transforms.CopyItemsd", _disabled_=f"$not {SAVE_LOGITS}", keys="pred", names="logits"
+                    ),
                     component(
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
@@ -241,14 +283,26 @@ def inference(name: str, network_def: Config) -> Workflow:
                     invert(["pred", "probabilities"], allow_missing_keys=True),
                 ),
                 handlers=inference_handlers(
-                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"), save_masks(), probabilities
+                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"),
+                    save_masks(),
+                    probabilities,
+                    save_outputs(),
                 ),
-                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES})"),
+                **prepare,
+                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES} or {SAVE_LOGITS})"),
             ),
             "resized_to": f"${RESIZED_TO}",
             "network": f"${ENSEMBLE}",
         },
         steps=inference_steps(),
+    )
+
+
+def tell_class() -> Config:
+    """The network receives the class of the whole image, where there are such classes."""
+    return component(
+        "flemme_monai.data.ContextPrepareBatch",
+        extra_keys="$dict(context='class_label') if @condition_classes else dict()",
     )
 
 

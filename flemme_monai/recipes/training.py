@@ -55,9 +55,11 @@ def training_settings(name: str, outputs: Config) -> Config:
         "image_size": [64, 64],
         "batch_size": 8,
         "epochs": 40,
+        "max_steps": None,
         "learning_rate": 0.001,
         "warmup_epochs": 1,
         "decay": "cosine",
+        "decay_options": {},
         "weight_decay": 0.0001,
         "accumulation_steps": 1,
         "max_gradient_norm": 1.0,
@@ -144,10 +146,12 @@ def optimization(network_def: Config, loss: Config) -> Config:
         "lr_scheduler": component(
             "flemme_monai.optim.warmup_schedule",
             optimizer="@optimizer",
-            total_steps="$@epochs * len(@train#dataloader)",
+            total_steps="$@max_steps or @epochs * len(@train#dataloader)",
             warmup_steps="$@warmup_epochs * len(@train#dataloader)",
             decay="@decay",
             floor=0.01,
+            steps_per_epoch="$len(@train#dataloader)",
+            options="@decay_options",
         ),
     }
 
@@ -230,7 +234,7 @@ def training_part(
         "handlers": handlers,
         "trainer": component(
             "monai.engines.SupervisedTrainer",
-            max_epochs="@epochs",
+            max_epochs="$flemme_monai.optim.run_length(@epochs, @max_steps, len(@train#dataloader))",
             device=DEVICE,
             train_data_loader="@train#dataloader",
             network="@network",

@@ -13,6 +13,7 @@ from .noise import AddNoised
 from .output import FirstOutputd
 from .resize import ResizeCased, ResizeImaged
 from .screen_photo import RandScreenPhotod, ScreenPhoto
+from .targets import EnlargeImaged, JoinTargetd, SplitTargetd
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -23,8 +24,10 @@ SplitSpreadd = partial(SplitMeanStdd, std_key="spread")
 __all__ = [
     "AddNoised",
     "CheckCased",
+    "EnlargeImaged",
     "EnsureChannelAxisd",
     "FirstOutputd",
+    "JoinTargetd",
     "KeepLargestd",
     "LabelMapd",
     "LoadImageAndLabeld",
@@ -39,5 +42,6 @@ __all__ = [
     "ResizeImaged",
     "ScreenPhoto",
     "SplitMeanStdd",
+    "SplitTargetd",
     "UndersampleKspaced",
 ]

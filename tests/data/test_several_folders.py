@@ -11,7 +11,7 @@ from image_files import random_picture, write_picture
 from flemme_monai.data import inference_list, split_datalist
 from flemme_monai.data.folder_names import folder_names, modality_cases
 
-SEGMENTATION = dict(task="segmentation", spatial_dims=2, in_channels=1, out_channels=2, image_size=8)
+SEGMENTATION = {"task": "segmentation", "spatial_dims": 2, "in_channels": 1, "out_channels": 2, "image_size": 8}
 
 
 def pairs(folder: Path, *names: str, images: str = "images", masks: str = "masks") -> Path:
@@ -59,7 +59,7 @@ def test_classes_of_several_folders_come_first_in_the_names(tmp_path: Path) -> N
             for name in "abc":
                 write_picture(tmp_path / fold / kind / f"{name}.png", random_picture(size=(4, 4)))
     folders = [str(tmp_path / "fold1"), str(tmp_path / "fold2")]
-    arguments = dict(spatial_dims=2, in_channels=1, image_size=8)
+    arguments = {"spatial_dims": 2, "in_channels": 1, "image_size": 8}
     split = split_datalist(folders, "classification", out_channels=2, **arguments)
     alone = split_datalist(folders, "generation", out_channels=None, **arguments)
     assert cases(split) == cases(alone)  # a split depends on the files, not on the classes
@@ -128,8 +128,8 @@ def test_modalities_may_lie_in_folders_of_parts(tmp_path: Path) -> None:
 
 def test_shares_of_the_parts_are_a_setting(tmp_path: Path) -> None:
     pairs(tmp_path, *(f"{i:02d}" for i in range(10)))
-    counts = {part: len(items) for part, items in split_datalist(str(tmp_path), **SEGMENTATION, split=[0.8, 0.1, 0.1]).items()}
-    assert counts == {"train": 8, "val": 1, "test": 1}
+    split = split_datalist(str(tmp_path), **SEGMENTATION, split=[0.8, 0.1, 0.1])
+    assert {part: len(items) for part, items in split.items()} == {"train": 8, "val": 1, "test": 1}
     for wrong in ([0.8, 0.2], [0.8, 0.1, 0.2], [1.0, 0.0, 0.0], "0.8"):
         with pytest.raises(ValueError, match="which add up to 1"):
             split_datalist(str(tmp_path), **SEGMENTATION, split=wrong)
@@ -137,12 +137,25 @@ def test_shares_of_the_parts_are_a_setting(tmp_path: Path) -> None:
 
 def test_pairs_of_a_reconstruction_lie_side_by_side(tmp_path: Path) -> None:
     pairs(tmp_path, "a", "b", "c", images="inputs", masks="targets")
-    arguments = dict(task="reconstruction", spatial_dims=2, in_channels=1, out_channels=1, image_size=8)
+    arguments = {**SEGMENTATION, "task": "reconstruction", "out_channels": 1}
     split = split_datalist(str(tmp_path), **arguments, pairs=True)
     assert split["val"] == [
         {"case": "b", "image": str(tmp_path / "inputs" / "b.png"), "target": str(tmp_path / "targets" / "b.png")}
     ]
     assert len(inference_list(str(tmp_path), **arguments, pairs=True)) == 3
     (tmp_path / "targets" / "b.png").unlink()
-    with pytest.raises(ValueError, match="b.png: has no mask in"):
+    with pytest.raises(ValueError, match="has no mask in"):
         split_datalist(str(tmp_path), **arguments, pairs=True)
+
+
+def test_whole_images_of_a_segmentation_may_have_classes(tmp_path: Path) -> None:
+    pairs(tmp_path, "bright/a", "bright/b", "bright/c", "dark/a", "dark/b", "dark/c")
+    split = split_datalist(str(tmp_path), **SEGMENTATION, condition_classes=2)
+    assert [(case["case"], case["class_label"], case["class_name"]) for case in split["test"]] == [
+        ("bright/c", 0, "bright"),
+        ("dark/c", 1, "dark"),
+    ]
+    phantoms = split_datalist(None, **SEGMENTATION, condition_classes=3)["train"]
+    assert {case["class_label"] for case in phantoms} == {0, 1, 2}
+    with pytest.raises(ValueError, match=r"in 2 sub-folders \(bright, dark\) while condition_classes is 3"):
+        split_datalist(str(tmp_path), **SEGMENTATION, condition_classes=3)
