@@ -8,7 +8,9 @@ from ..registry import ENCODERS
 from .entries import Entries
 
 ACTIVATIONS = {"lrelu": "leakyrelu", "silu": "swish", "leaky_relu": "leakyrelu"}
-NORMS = {"batch": "batch", "group": "group", "instance": "instance", "layer": "layer"}
+NORMS = {name: name for name in ("batch", "group", "instance", "layer", "rms")}
+CHANNEL_ATTENTION = ("ca", "eca", "eca-ns")
+ATTENTION = {"atten": True, "fft_atten": "fft"}
 CONV_BLOCKS = {"single": "conv", "conv": "conv", "double": "double_conv", "res": "res_conv"}
 CONV_BLOCKS |= {"double_conv": "double_conv", "res_conv": "res_conv"}
 DOWN = {"conv": "conv", "max_pooling": "max", "avg_pooling": "avg", "inter": "interpolate"}
@@ -69,7 +71,9 @@ def encoder_settings(encoder: Entries, key: str, spatial_dims: int) -> dict[str,
     elif family == "vit":
         found["position_embedding"] = False
     found |= _bottleneck(encoder)
-    settings = _conv(encoder) if family == "conv" else _sequence(encoder, family, len(depth_channels))
+    settings = (
+        _conv(encoder, len(depth_channels)) if family == "conv" else _sequence(encoder, family, len(depth_channels))
+    )
     if family == "conv":
         found["strides"] = encoder.take("shape_scaling", 2)
     else:
@@ -87,14 +91,16 @@ def _bottleneck(encoder: Entries) -> dict[str, Any]:
     back = encoder.take("decoder_dense_channels", widths[::-1], ("decode_fc_channels", "decoder_fc_channels"))
     if not widths:
         return {}
-    if len(widths) > 1 or list(back) not in ([], widths[::-1]):
-        encoder.lack("dense_channels", f"are {widths}, and {back} in the decoder; here one vector has one length")
-    return {"latent_size": widths[-1]}
+    found: dict[str, Any] = {"latent_size": widths[-1] if len(widths) == 1 else list(widths)}
+    if list(back) != widths[::-1]:
+        # the original's widths lead from the vector to the channels of a feature, which are the middle's here
+        found["decoder_latent_size"] = list(back)[:-1]
+    return found
 
 
-def _conv(encoder: Entries) -> dict[str, Any]:
+def _conv(encoder: Entries, depth: int) -> dict[str, Any]:
     """The settings of a convolutional family."""
-    encoder.skip("cn_order")
+    encoder.skip("cn_order", "qkv_bias", "atten_dropout")
     heads = encoder.take("num_heads", 1)
     settings: dict[str, Any] = {
         "block": _named(encoder, "building_block", "single", CONV_BLOCKS, strict=True),
@@ -105,27 +111,42 @@ def _conv(encoder: Entries) -> dict[str, Any]:
         "down_mode": _named(encoder, "dsample_function", "conv", DOWN, strict=True),
         "up_mode": _named(encoder, "usample_function", "conv", UP, strict=True),
     }
-    attention = _self_attention(encoder)
-    if attention is not None:
-        settings |= {"self_attention": attention, "num_heads": heads}
-    channel_attention = encoder.take("channel_attention")
-    if isinstance(channel_attention, dict):
-        channel_attention = channel_attention.get("method")
-    if channel_attention in ("ca", "eca"):
-        settings["channel_attention"] = channel_attention
-    elif channel_attention is not None:
-        encoder.lack("channel_attention", f"is {channel_attention!r}; expected ca or eca")
-    return settings
+    attention = _self_attention(encoder, depth)
+    return settings | attention | ({"num_heads": heads} if attention else {}) | _channel_attention(encoder)
 
 
-def _self_attention(encoder: Entries) -> Any:
-    """Which stages attend."""
+def _channel_attention(encoder: Entries) -> dict[str, Any]:
+    """The attention over channels after every stage."""
+    given = encoder.take("channel_attention")
+    name = given.get("method") if isinstance(given, dict) else given
+    if name is None:
+        return {}
+    if name not in CHANNEL_ATTENTION:
+        encoder.lack("channel_attention", f"is {name!r}; expected one of {', '.join(CHANNEL_ATTENTION)}")
+        return {}
+    return {"channel_attention": name}
+
+
+def _self_attention(encoder: Entries, depth: int) -> dict[str, Any]:
+    """Which stages attend, and how; a level has one number of attentions and one kind here."""
     places = {name: encoder.take(f"{name}_attens") for name in ("down", "middle", "up", "final")}
-    kinds = {kind for value in places.values() for kind in (value if isinstance(value, list) else [value])} - {None}
-    if not kinds:
-        return None
-    encoder.lack("down_attens", f"attention of stages is {sorted(map(str, kinds))}; set family#self_attention by hand")
-    return None
+    every = {kind for value in places.values() for kind in _per_level(value, 1)} - {None}
+    for kind in every - set(ATTENTION):
+        encoder.lack("down_attens", f"have {kind!r}; expected {' or '.join(ATTENTION)}")
+    if not every:
+        return {}
+    down, up = _per_level(places["down"], depth), _per_level(places["up"], depth)
+    middle, final = _per_level(places["middle"], 1), _per_level(places["final"], 1)
+    if len(set(middle)) > 1 or len(set(final)) > 1:
+        encoder.lack("middle_attens", f"are {middle} and {final}; the groups of one level have one attention here")
+    encoder_side = [ATTENTION.get(kind, False) for kind in (*down, middle[0])]
+    decoder_side = [ATTENTION.get(kind, False) for kind in reversed(up)]
+    last = ATTENTION.get(final[0], False)
+    return {
+        "self_attention": encoder_side,
+        "decoder_self_attention": decoder_side,
+        "final_self_attention": last,
+    }
 
 
 def _sequence(encoder: Entries, family: str, depth: int) -> dict[str, Any]:
@@ -133,15 +154,14 @@ def _sequence(encoder: Entries, family: str, depth: int) -> dict[str, Any]:
     default = {"vit": "vit", "swin": "swin", "mamba": "vmamba"}[family]
     block = str(encoder.take("building_block", default))
     settings: dict[str, Any] = {"block": block.replace("vmamba", "mamba")}
-    norm = encoder.take("normalization", "layer")
-    encoder.skip("num_norm_groups")
-    if norm != "layer":
-        encoder.lack("normalization", f"is {norm!r}; blocks of sequences have layer norms here")
+    settings["norm"] = _named(encoder, "normalization", "layer", NORMS, strict=True)
+    groups = encoder.take("num_norm_groups", 8)
+    if settings["norm"] == "group":
+        settings["num_groups"] = groups
     ratios = encoder.take("mlp_hidden_ratio", [4.0], ("mlp_hidden_ratios",))
     ratios = ratios if isinstance(ratios, list) else [ratios]
-    settings["mlp_ratio"] = ratios[0]
-    if len(ratios) > 1:
-        encoder.lack("mlp_hidden_ratio", f"is {ratios}; an MLP has one hidden layer here")
+    settings["mlp_ratio"] = ratios[0] if len(ratios) == 1 else ratios
+    settings |= _channel_attention(encoder)
     if family == "mamba":
         return settings | _mamba(encoder)
     if family == "swin":
@@ -149,16 +169,14 @@ def _sequence(encoder: Entries, family: str, depth: int) -> dict[str, Any]:
     heads = {name: encoder.take(f"{name}_num_heads", 3) for name in ("down", "middle", "up", "final")}
     levels = _per_level(heads["down"], depth) + _per_level(heads["middle"], 1)[:1]
     settings["num_heads"] = levels[0] if len(set(levels)) == 1 else levels
-    if not encoder.take("qkv_bias", True):
-        encoder.lack("qkv_bias", "is false; queries, keys and values have a bias here")
-    if encoder.take("atten_dropout") not in (None, 0, 0.0):
-        encoder.lack("atten_dropout", "attention has the dropout of its block here")
+    settings["qkv_bias"] = bool(encoder.take("qkv_bias", True))
+    settings["attention_dropout"] = encoder.take("atten_dropout", 0.0)
     return settings
 
 
 def _mamba(encoder: Entries) -> dict[str, Any]:
     encoder.skip("dt_init", "dt_scale", "dt_init_floor", "conv_bias", "bias", "chunk_size")
-    settings = {
+    settings: dict[str, Any] = {
         "state_size": encoder.take("state_channel"),
         "kernel_size": encoder.take("conv_kernel_size", 3),
         "expansion": encoder.take("inner_factor", 2.0),
@@ -169,7 +187,7 @@ def _mamba(encoder: Entries) -> dict[str, Any]:
         "head_width": encoder.take("head_channel", 64),
     }
     if encoder.take("learnable_init_states", False):
-        encoder.lack("learnable_init_states", "is true; scans begin at 0 here")
+        settings["learn_initial_state"] = True
     return {name: value for name, value in settings.items() if value is not None}
 
 

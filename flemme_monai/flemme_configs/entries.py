@@ -47,6 +47,10 @@ class Entries:
     def __contains__(self, key: str) -> bool:
         return self._content.get(key) is not None
 
+    def keys(self) -> list[str]:
+        """The keys that are left."""
+        return list(self._content)
+
     def take(self, key: str, default: Any = None, former: Sequence[str] = ()) -> Any:
         """The value of a key, or of a former name of it; ``default`` where it is not there or empty."""
         found = [self._content.pop(name, None) for name in (key, *former)]

@@ -6,13 +6,16 @@ from typing import Any
 
 import torch
 
+from ..named_schedules import schedule_names
 from .entries import Entries
 
 METRICS = {  # those that a bundle measures, by task
-    "seg": {"Dice", "mIoU", "HD", "ACC", "SegACC"},
-    "recon": {"SSIM", "PSNR", "MSE", "MAE"},
-    "cls": {"ACC"},
+    "seg": {"Dice", "mIoU", "HD", "ASD"},
+    "recon": {"SSIM", "PSNR", "MAE"},
+    "cls": {"ACC", "TopKACC"},
+    "cluster": {"RI", "ARI", "MIS", "NMIS", "AMIS", "CACC"},
 }
+ASKED_FOR = {"SoftDice": "soft_dice", "SegARI": "adjusted_rand"}  # settings of evaluate.json
 SCORES = {"segmentation": "Dice", "reconstruction": "PSNR", "classification": "ACC"}
 
 
@@ -77,21 +80,21 @@ def _optimizer(top: Entries) -> None:
 
 
 def _schedule(top: Entries) -> None:
+    """The learning rate's decay, by its name in PyTorch."""
     schedule = top.section("lr_scheduler")
     found = top.conversion.settings
-    name = "LinearLR" if schedule is None else str(schedule.take("name", ""))
-    names = {"LinearLR": "linear", "CosineAnnealingLR": "cosine"}
-    if schedule is None:
-        top.lack("lr_scheduler", "is not set, a constant rate; expected a schedule")
+    if schedule is None:  # a constant rate
+        found |= {"decay": "ConstantLR", "decay_options": {"factor": 1.0}}
         return
-    if name not in names:
-        schedule.lack("name", f"is {name!r}; expected one of {', '.join(names)}")
-    else:
-        found["decay"] = names[name]
-        found["lr_scheduler#floor"] = schedule.take("end_factor", 0.01)
-    if schedule.take("start_factor", 1.0) != 1.0:
-        schedule.lack("start_factor", "the decay begins at the learning rate here")
-    schedule.skip("total_iters", "T_max", "eta_min")
+    name = str(schedule.take("name", ""))
+    if name not in schedule_names():
+        schedule.lack("name", f"is {name!r}; expected one of {', '.join(schedule_names())}")
+    options = {key: schedule.take(key) for key in schedule.keys()}
+    for length in ("total_iters", "total_steps", "T_max", "max_lr"):  # those of the run
+        options.pop(length, None)
+    if name == "LinearLR":  # its defaults, which the original keeps
+        options = {"start_factor": 1 / 3, "end_factor": 1.0, **options}
+    found |= {"decay": name, "decay_options": {key: value for key, value in options.items() if value is not None}}
     schedule.close()
 
 
@@ -101,8 +104,12 @@ def _metrics(top: Entries, task: str) -> None:
         for group, known in METRICS.items():
             for metric in metrics.sections(group):
                 name = metric.take("name")
-                if name not in known:
-                    metric.lack("name", f"is {name!r}; expected one of {', '.join(sorted(known))}")
+                if name in ASKED_FOR and group == "seg":
+                    top.conversion.of_workflows.setdefault("evaluate", {})[ASKED_FOR[name]] = True
+                elif name not in known:
+                    metric.note("name", f"{name} is not measured; others are")
+                elif name == "TopKACC":
+                    top.conversion.of_workflows.setdefault("evaluate", {})["top_k"] = metric.take("k", 5)
                 metric.skip("data_range", "channel_dim", "dim", "method", "boundary", "k")
                 metric.close()
         metrics.close()
