@@ -15,6 +15,7 @@ _ROOMS = (
     "data",
     "diffusion",
     "finetune",
+    "flemme_configs",
     "handlers",
     "inferers",
     "losses",

@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "a bundle planned from a data set: spacing, patch, stages, batch, with reasons",
     "train-folds": "a bundle on each fold of a data set, and what the folds reach",
     "ensemble": "one predictor of trained folds: their mean, mirrored, and cleaned where that helps",
+    "from-flemme": "a bundle of a training's config of Flemme: from-flemme CONFIG.yaml FOLDER",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",

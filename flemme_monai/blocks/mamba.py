@@ -97,6 +97,7 @@ class StateSpaceDuality(nn.Module):
         state_size: states per channel N.
         head_width: channels per head P; must divide ``channels``.
         dt_range: smallest and largest step size at the start.
+        learn_initial_state: whether the state before the first token is learned, per order, head and channel; else 0.
 
     Raises:
         ValueError: If the heads do not fill the channels.
@@ -105,7 +106,13 @@ class StateSpaceDuality(nn.Module):
     no_weight_decay: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     def __init__(
-        self, channels: int, orders: int, state_size: int, head_width: int, dt_range: Sequence[float] = (0.001, 0.1)
+        self,
+        channels: int,
+        orders: int,
+        state_size: int,
+        head_width: int,
+        dt_range: Sequence[float] = (0.001, 0.1),
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
         if channels % head_width:
@@ -119,12 +126,19 @@ class StateSpaceDuality(nn.Module):
         self.dt_bias = nn.Parameter(_step_bias((orders, heads), dt_range))
         self.A_log = nn.Parameter(torch.empty(orders, heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(orders, heads))
+        self.initial_state: nn.Parameter | None = None
+        if learn_initial_state:
+            self.initial_state = nn.Parameter(torch.zeros(orders, state_size, heads, head_width))
 
     def forward(self, x: torch.Tensor, orders: torch.Tensor, inverses: torch.Tensor) -> torch.Tensor:
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L), with their inverses: (B, L, E), all orders added."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, H + 2N)
         dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
         images, count, heads = x.shape[0], orders.shape[0], self.sizes[0]
+        state = x.new_zeros([images, count, self.sizes[1], heads, self.head_width])
+        learned = self.initial_state
+        if learned is not None:
+            state = state + learned  # (K, N, H, P) for every image
         inputs = SSDInputs(
             x=_upcast(gather_tokens(x, orders).unflatten(-1, (heads, -1))),  # (B, K, L, H, P)
             dt=_upcast(dt),
@@ -133,7 +147,7 @@ class StateSpaceDuality(nn.Module):
             C=_upcast(c),
             D=_upcast(self.D),
             bias=_upcast(self.dt_bias),
-            initial_state=_upcast(x.new_zeros([images, count, self.sizes[1], heads, self.head_width])),
+            initial_state=_upcast(state),
         )
         return merge_scans(grouped_ssd_scan(inputs, softplus=True).flatten(3), inverses)
 
