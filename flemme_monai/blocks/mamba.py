@@ -133,6 +133,9 @@ class StateSpaceDuality(nn.Module):
     def forward(self, x: torch.Tensor, orders: torch.Tensor, inverses: torch.Tensor) -> torch.Tensor:
         """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L), with their inverses: (B, L, E), all orders added."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, H + 2N)
+        if not torch.jit.is_scripting():  # noqa: SIM102 (what is nested is no part of a script)
+            if self.initial_state is None and image_scan_chosen(x):
+                return self._image_scan(x, rows, orders)
         dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
         images, count, heads = x.shape[0], orders.shape[0], self.sizes[0]
         state = x.new_zeros([images, count, self.sizes[1], heads, self.head_width])
@@ -150,6 +153,17 @@ class StateSpaceDuality(nn.Module):
             initial_state=_upcast(state),
         )
         return merge_scans(grouped_ssd_scan(inputs, softplus=True).flatten(3), inverses)
+
+    @torch.jit.unused
+    def _image_scan(self, x: torch.Tensor, rows: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
+        """The scan of every channel with what its head has: step sizes of "rank" H, one decay."""
+        heads = self.sizes[0]
+        A, D, bias = (
+            v.repeat_interleave(self.head_width, 1)  # (K, H) -> (K, E)
+            for v in (-_upcast(self.A_log).exp(), _upcast(self.D), _upcast(self.dt_bias))
+        )
+        of_head = torch.eye(heads).repeat_interleave(self.head_width, 1).expand(orders.shape[0], -1, -1)  # (K, H, E)
+        return image_scan(_upcast(x), _upcast(rows), of_head, A.unsqueeze(-1), D, bias, orders)
 
 
 class MambaMixer(nn.Module):

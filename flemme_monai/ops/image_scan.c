@@ -8,6 +8,8 @@
  * rows get in the backward pass is a sum over blocks: tasks of an image add to it chunk by chunk, one after the other, so
  * that results do not depend on the number of threads.
  *
+ * Decays are each state's own (Mamba), or one of all states of a channel (Mamba-2), whose exponential is taken once.
+ *
  * Glossary: Z images, L tokens, K orders, E channels, N states, R rank of the step sizes, W lanes, P chunks.
  */
 #include <sched.h>
@@ -33,11 +35,11 @@ typedef int32_t whole __attribute__((vector_size(4 * W)));
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
-  int64_t images, tokens, orders, channels, states, rank, splits;
+  int64_t images, tokens, orders, channels, states, decays, rank, splits; /* decays of a channel: states, or 1 */
   const float *x;        /* (Z, L, E) */
   const float *rows;     /* (Z, L, K, R + 2 N) */
   const float *dt_proj;  /* (K, R, E) */
-  const float *A;        /* (K, N, E) */
+  const float *A;        /* (K, decays, E) */
   const float *D;        /* (E), the sum over the orders */
   const float *bias;     /* (K, E) */
   const int32_t *order;  /* (K, L) */
@@ -47,7 +49,7 @@ typedef struct {
   float *dx;             /* (Z, L, E) */
   float *drows;          /* (Z, L, K, R + 2 N) */
   float *ddt_proj;       /* (Z, K, R, E) */
-  float *dA;             /* (Z, K, N, E) */
+  float *dA;             /* (Z, K, decays, E) */
   float *dbias;          /* (Z, K, E) */
   atomic_llong next;     /* task */
   atomic_llong *done;    /* (Z, splits), chunks whose share of the rows' gradients is in place */
@@ -161,11 +163,16 @@ INLINE void steps_of(const Scan *s, int64_t z, int64_t k, int64_t first, int ste
   }
 }
 
-INLINE void forward_task(Scan *s, const int N, int64_t z, int64_t first_block, int64_t end_block) {
+/* decays of a block, for powers of 2 */
+INLINE void decays_of(const Scan *s, const int M, int64_t k, int64_t e, int count, lanes *a) {
+  for (int m = 0; m < M; m++) a[m] = load_some(s->A + (k * M + m) * s->channels + e, count) * all(LOG2_E);
+}
+
+INLINE void forward_task(Scan *s, const int N, const int M, int64_t z, int64_t first_block, int64_t end_block) {
   int64_t E = s->channels, K = s->orders, L = s->tokens, width = s->rank + 2 * N, chunks = (L + STEPS - 1) / STEPS;
   int64_t blocks = end_block - first_block;
   lanes *state = aligned_alloc(64, sizeof(lanes) * N * blocks);
-  lanes x[STEPS], dt[STEPS], slope[STEPS], a[N], h[N];
+  lanes x[STEPS], dt[STEPS], slope[STEPS], a[M], h[N];
   for (int64_t k = 0; k < K; k++) {
     for (int64_t i = 0; i < N * blocks; i++) state[i] = all(0.0f);
     for (int64_t c = 0; c < chunks; c++) {
@@ -178,17 +185,18 @@ INLINE void forward_task(Scan *s, const int N, int64_t z, int64_t first_block, i
         lanes *kept = state + (j - first_block) * N;
         for (int n = 0; n < N; n++) {
           h[n] = kept[n];
-          a[n] = load_some(s->A + (k * N + n) * E + e, count) * all(LOG2_E);
           if (s->before) store_some(s->before + (((z * K + k) * chunks + c) * N + n) * E + e, h[n], count);
         }
+        decays_of(s, M, k, e, count, a);
         steps_of(s, z, k, first, steps, e, count, x, dt, slope);
         for (int i = 0; i < steps; i++) {
           int64_t token = z * L + order[i];
           const float *b = s->rows + (token * K + k) * width + s->rank, *c_row = b + N;
-          lanes dx = dt[i] * x[i], y0 = all(0.0f), y1 = all(0.0f);
+          lanes dx = dt[i] * x[i], y0 = all(0.0f), y1 = all(0.0f), v = exp2_negative(dt[i] * a[0]);
 #pragma GCC unroll 16
           for (int n = 0; n < N; n++) {
-            h[n] = exp2_negative(dt[i] * a[n]) * h[n] + dx * all(b[n]);
+            if (n && M > 1) v = exp2_negative(dt[i] * a[n]);
+            h[n] = v * h[n] + dx * all(b[n]);
             if (n & 1) y1 += h[n] * all(c_row[n]); else y0 += h[n] * all(c_row[n]);
           }
           float *out = s->y + token * E + e;
@@ -202,16 +210,19 @@ INLINE void forward_task(Scan *s, const int N, int64_t z, int64_t first_block, i
   free(state);
 }
 
-INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_t first_block, int64_t end_block) {
+INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t split, int64_t first_block, int64_t end_block) {
   int64_t E = s->channels, K = s->orders, L = s->tokens, R = s->rank, width = R + 2 * N;
-  int64_t chunks = (L + STEPS - 1) / STEPS, blocks = end_block - first_block, per_block = 2 * N + R + 1;
+  int64_t chunks = (L + STEPS - 1) / STEPS, blocks = end_block - first_block, per_block = N + M + R + 1;
   /* of each block: gradients of state, A, dt_proj and bias; of a chunk: decays, states before, sums for the rows */
   lanes *own = aligned_alloc(64, sizeof(lanes) * per_block * blocks);
-  lanes *decay = aligned_alloc(64, sizeof(lanes) * STEPS * N), *past = aligned_alloc(64, sizeof(lanes) * STEPS * N);
-  int64_t sums_of_rows = (STEPS * width + W - 1) / W * W;
+  lanes *decay = aligned_alloc(64, sizeof(lanes) * STEPS * M), *past = aligned_alloc(64, sizeof(lanes) * STEPS * N);
+  const int GROUP = N % W ? N : W;
+  int64_t kept = R + (GROUP == W ? 0 : 2 * N); /* of a row, whose terms are kept apart by lane until a chunk's end */
+  int64_t sums_of_rows = (STEPS * kept + W - 1) / W * W;
   lanes *shared = aligned_alloc(64, sizeof(lanes) * sums_of_rows);
-  float *summed = malloc(sizeof(float) * sums_of_rows);
-  lanes x[STEPS], dt[STEPS], slope[STEPS], a[N], h[N], g[N], dA[N];
+  float *summed = malloc(sizeof(float) * (STEPS * width + W));
+  float *summed_terms = malloc(sizeof(float) * (sums_of_rows + W));
+  lanes x[STEPS], dt[STEPS], slope[STEPS], a[M], h[N], g[N], dA[M];
   for (int64_t k = 0; k < K; k++) {
     for (int64_t i = 0; i < per_block * blocks; i++) own[i] = all(0.0f);
     for (int64_t c = chunks - 1; c >= 0; c--) {
@@ -219,26 +230,26 @@ INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_
       int steps = (int)least(STEPS, L - first);
       const int32_t *order = s->order + k * L + first;
       for (int64_t i = 0; i < sums_of_rows; i++) shared[i] = all(0.0f);
+      memset(summed, 0, sizeof(float) * STEPS * width);
       for (int64_t j = first_block; j < end_block; j++) {
         int64_t e = j * W;
         int count = (int)least(W, E - e);
-        lanes *dstate = own + (j - first_block) * per_block, *dA_sum = dstate + N, *dproj = dA_sum + N;
+        lanes *dstate = own + (j - first_block) * per_block, *dA_sum = dstate + N, *dproj = dA_sum + M;
         lanes *dbias = dproj + R, dbias_part = all(0.0f);
         const float *proj = s->dt_proj + k * R * E + e;
         for (int n = 0; n < N; n++) {
-          a[n] = load_some(s->A + (k * N + n) * E + e, count) * all(LOG2_E);
           h[n] = load_some(s->before + (((z * K + k) * chunks + c) * N + n) * E + e, count);
           g[n] = dstate[n];
-          dA[n] = all(0.0f);
         }
+        for (int m = 0; m < M; m++) dA[m] = all(0.0f);
+        decays_of(s, M, k, e, count, a);
         steps_of(s, z, k, first, steps, e, count, x, dt, slope);
         for (int i = 0; i < steps; i++) {
           const float *b = s->rows + ((z * L + order[i]) * K + k) * width + R;
-          lanes dx = dt[i] * x[i];
+          lanes dx = dt[i] * x[i], v = decay[i * M] = exp2_negative(dt[i] * a[0]);
 #pragma GCC unroll 16
           for (int n = 0; n < N; n++) {
-            lanes v = exp2_negative(dt[i] * a[n]);
-            decay[i * N + n] = v;
+            if (n && M > 1) v = decay[i * M + n] = exp2_negative(dt[i] * a[n]);
             past[i * N + n] = h[n];
             h[n] = v * h[n] + dx * all(b[n]);
           }
@@ -247,20 +258,38 @@ INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_
           int64_t token = z * L + order[i];
           const float *row = s->rows + (token * K + k) * width, *b = row + R, *c_row = b + N;
           lanes dy = load_some(s->dy + token * E + e, count), dx = dt[i] * x[i];
-          lanes *dr = shared + i * width, *db = dr + R, *dc = db + N;
-          lanes s0 = all(0.0f), s1 = all(0.0f), q0 = all(0.0f), q1 = all(0.0f);
+          lanes *dr = shared + i * kept, *terms_b = dr + R, *terms_c = terms_b + N;
+          float *db = summed + i * width + R, *dc = db + N;
+          lanes s0 = all(0.0f), s1 = all(0.0f), q0 = all(0.0f), q1 = all(0.0f), decayed = decay[i * M];
+          for (int first_n = 0; first_n < N; first_n += GROUP) {
+            lanes for_b[GROUP], for_c[GROUP];
 #pragma GCC unroll 16
-          for (int n = 0; n < N; n++) {
-            lanes v = g[n] + dy * all(c_row[n]), before = past[i * N + n];
-            db[n] += v * dx;
-            dc[n] += dy * h[n];
-            lanes v_decay = v * decay[i * N + n], change = v_decay * before;
-            if (n & 1) { s1 += v * all(b[n]); q1 += change * a[n]; } else { s0 += v * all(b[n]); q0 += change * a[n]; }
-            dA[n] += change * dt[i];
-            g[n] = v_decay;
-            h[n] = before;
+            for (int m = 0; m < GROUP; m++) {
+              int n = first_n + m;
+              lanes v = g[n] + dy * all(c_row[n]), before = past[i * N + n];
+              for_b[m] = v * dx;
+              for_c[m] = dy * h[n];
+              if (n && M > 1) decayed = decay[i * M + n];
+              g[n] = v * decayed;
+              lanes change = g[n] * before;
+              if (M > 1) dA[n] += change * dt[i];
+              if (M > 1) change *= a[n];
+              if (n & 1) { s1 += v * all(b[n]); q1 += change; } else { s0 += v * all(b[n]); q0 += change; }
+              h[n] = before;
+            }
+            if (GROUP == W) { /* the sums over lanes at once: of many states there is no room for their terms */
+              store(db + first_n, load(db + first_n) + sums(for_b));
+              store(dc + first_n, load(dc + first_n) + sums(for_c));
+            } else {
+              for (int m = 0; m < N; m++) {
+                terms_b[m] += for_b[m];
+                terms_c[m] += for_c[m];
+              }
+            }
           }
-          lanes ds = s0 + s1, ddt = (x[i] * ds + (q0 + q1) * all(LN_2)) * slope[i];
+          if (M == 1) dA[0] += (q0 + q1) * dt[i];
+          lanes rate = M == 1 ? (q0 + q1) * a[0] : q0 + q1;
+          lanes ds = s0 + s1, ddt = (x[i] * ds + rate * all(LN_2)) * slope[i];
           dbias_part += ddt;
           for (int64_t r = 0; r < R; r++) {
             dr[r] += ddt * load_some(proj + r * E, count);
@@ -271,12 +300,11 @@ INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_
           store_some(out, base + dt[i] * ds, count);
         }
         *dbias += dbias_part;
-        for (int n = 0; n < N; n++) {
-          dstate[n] = g[n];
-          dA_sum[n] += dA[n];
-        }
+        for (int n = 0; n < N; n++) dstate[n] = g[n];
+        for (int m = 0; m < M; m++) dA_sum[m] += dA[m];
       }
-      for (int64_t v = 0; v < steps * width; v += W) store(summed + v, sums(shared + v));
+      for (int64_t v = 0; v < steps * kept; v += W) store(summed_terms + v, sums(shared + v));
+      for (int i = 0; i < steps; i++) memcpy(summed + i * width, summed_terms + i * kept, sizeof(float) * kept);
       int64_t turn = k * chunks + chunks - 1 - c;
       if (split) while (atomic_load(s->done + z * s->splits + split - 1) <= turn) sched_yield();
       for (int i = 0; i < steps; i++) {
@@ -288,8 +316,8 @@ INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_
     for (int64_t j = first_block; j < end_block; j++) {
       int64_t e = j * W;
       int count = (int)least(W, E - e);
-      lanes *dA_sum = own + (j - first_block) * per_block + N, *dproj = dA_sum + N;
-      for (int n = 0; n < N; n++) store_some(s->dA + ((z * K + k) * N + n) * E + e, dA_sum[n], count);
+      lanes *dA_sum = own + (j - first_block) * per_block + N, *dproj = dA_sum + M;
+      for (int m = 0; m < M; m++) store_some(s->dA + ((z * K + k) * M + m) * E + e, dA_sum[m], count);
       for (int64_t r = 0; r < R; r++) store_some(s->ddt_proj + ((z * K + k) * R + r) * E + e, dproj[r], count);
       store_some(s->dbias + (z * K + k) * E + e, dproj[R], count);
     }
@@ -299,16 +327,17 @@ INLINE void backward_task(Scan *s, const int N, int64_t z, int64_t split, int64_
   free(past);
   free(shared);
   free(summed);
+  free(summed_terms);
 }
 
-/* a compiled loop for usual numbers of states */
+/* a compiled loop for usual numbers of states and decays */
 #define FOR_STATES(CALL) \
-  switch (s->states) { \
-    case 1: CALL(1); break; \
-    case 8: CALL(8); break; \
-    case 16: CALL(16); break; \
-    default: CALL((int)s->states); \
-  }
+  if (s->decays == 1 && s->states == 1) CALL(1, 1); \
+  else if (s->decays == 1 && s->states == 64) CALL(64, 1); \
+  else if (s->decays == 1) CALL((int)s->states, 1); \
+  else if (s->states == 8) CALL(8, 8); \
+  else if (s->states == 16) CALL(16, 16); \
+  else CALL((int)s->states, (int)s->states);
 
 int64_t image_scan_lanes(void) { return W; }
 int64_t image_scan_steps(void) { return STEPS; }
@@ -319,7 +348,7 @@ void image_scan_forward(Scan *s) {
   int64_t blocks = (s->channels + W - 1) / W, task;
   while ((task = atomic_fetch_add(&s->next, 1)) < s->images * s->splits) {
     int64_t z = task / s->splits, part = task % s->splits;
-#define CALL(N) forward_task(s, N, z, blocks * part / s->splits, blocks * (part + 1) / s->splits)
+#define CALL(N, M) forward_task(s, N, M, z, blocks * part / s->splits, blocks * (part + 1) / s->splits)
     FOR_STATES(CALL)
 #undef CALL
   }
@@ -329,7 +358,7 @@ void image_scan_backward(Scan *s) {
   int64_t blocks = (s->channels + W - 1) / W, task;
   while ((task = atomic_fetch_add(&s->next, 1)) < s->images * s->splits) {
     int64_t z = task / s->splits, part = task % s->splits;
-#define CALL(N) backward_task(s, N, z, part, blocks * part / s->splits, blocks * (part + 1) / s->splits)
+#define CALL(N, M) backward_task(s, N, M, z, part, blocks * part / s->splits, blocks * (part + 1) / s->splits)
     FOR_STATES(CALL)
 #undef CALL
   }

@@ -22,7 +22,7 @@ from .numba_backend import thread_pool
 
 TASKS = 8  # of all images in the backward pass at least, where there are as many blocks of channels
 logger = logging.getLogger(__name__)
-_SIZES = ("images", "tokens", "orders", "channels", "states", "rank", "splits")
+_SIZES = ("images", "tokens", "orders", "channels", "states", "decays", "rank", "splits")
 _ARRAYS = (
     "x", "rows", "dt_proj", "A", "D", "bias", "order", "y", "before", "dy", "dx", "drows", "ddt_proj", "dA", "dbias",
 )  # fmt: skip
@@ -84,6 +84,11 @@ def _chunks(tokens: int) -> int:
     return -(-tokens // _loops().image_scan_steps())
 
 
+def _states(rows: torch.Tensor, dt_proj: torch.Tensor) -> int:
+    """Number of states N."""
+    return (rows.shape[3] - dt_proj.shape[1]) // 2
+
+
 def _run(function: str, images: int, splits: int, **tensors: torch.Tensor) -> None:
     """Work on all tasks of a scan, on as many threads as PyTorch uses.
 
@@ -93,11 +98,11 @@ def _run(function: str, images: int, splits: int, **tensors: torch.Tensor) -> No
         splits: tasks of an image.
         tensors: by their names in ``Scan``.
     """
-    x, order, A = tensors["x"], tensors["order"], tensors["A"]
+    x, order, A, rows, dt_proj = (tensors[name] for name in ("x", "order", "A", "rows", "dt_proj"))
     done = torch.zeros(images * splits, dtype=torch.int64)
     scan = _Scan(
-        images=images, tokens=x.shape[1], orders=order.shape[0], channels=x.shape[2], states=A.shape[1],
-        rank=tensors["dt_proj"].shape[1], splits=splits, done=done.data_ptr(),
+        images=images, tokens=x.shape[1], orders=order.shape[0], channels=x.shape[2], states=_states(rows, dt_proj),
+        decays=A.shape[1], rank=dt_proj.shape[1], splits=splits, done=done.data_ptr(),
         **{name: tensor.data_ptr() for name, tensor in tensors.items()},
     )  # fmt: skip
     work = getattr(_loops(), function)
@@ -121,11 +126,11 @@ def _check(
     order: torch.Tensor,
 ) -> None:
     """The loops read memory by these shapes, unchecked."""
-    (images, tokens, channels), (orders, states, _), rank = x.shape, A.shape, dt_proj.shape[1]
+    (images, tokens, channels), (orders, rank, _), states = x.shape, dt_proj.shape, _states(rows, dt_proj)
     shapes = {
         "rows": (rows, (images, tokens, orders, rank + 2 * states)),
         "dt_proj": (dt_proj, (orders, rank, channels)),
-        "A": (A, (orders, states, channels)),
+        "A": (A, (orders, 1 if A.shape[1] == 1 else states, channels)),
         "D": (D, (channels,)),
         "bias": (bias, (orders, channels)),
     }
@@ -155,7 +160,7 @@ def _forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output (Z, L, E), and the states (Z, K, P, N, E) before each chunk of tokens, or nothing of them."""
     _check(x, rows, dt_proj, A, D, bias, order)
-    (images, tokens, channels), (orders, states, _) = x.shape, A.shape
+    (images, tokens, channels), orders, states = x.shape, A.shape[0], _states(rows, dt_proj)
     y = x.new_empty(x.shape)
     before = x.new_empty((images, orders, _chunks(tokens), states, channels) if keep else 0)
     tensors = {"x": x, "rows": rows, "dt_proj": dt_proj, "A": A, "D": D, "bias": bias, "order": order, "y": y}
@@ -168,7 +173,7 @@ def _forward(
 @_forward.register_fake
 def _(x, rows, dt_proj, A, D, bias, order, keep):
     chunks = (x.shape[1] + _loops().image_scan_steps() - 1) // _loops().image_scan_steps()
-    before = (x.shape[0], A.shape[0], chunks, A.shape[1], x.shape[2]) if keep else 0
+    before = (x.shape[0], A.shape[0], chunks, _states(rows, dt_proj), x.shape[2]) if keep else 0
     return x.new_empty(x.shape), x.new_empty(before)
 
 
@@ -234,7 +239,7 @@ def image_scan(
         x: tokens (Z, L, E): images, tokens, channels.
         rows: of each token and order (Z, L, K, R + 2N): what the step sizes are made of, B, and C.
         dt_proj: (K, R, E), for a rank R of the step sizes.
-        A: decay (K, E, N), negative, for N states per channel.
+        A: decay (K, E, N), negative, for N states per channel; or (K, E, 1), one of all states.
         D: skip (K, E).
         bias: of the step sizes (K, E).
         order: the tokens in each order (K, L), permutations, int32.

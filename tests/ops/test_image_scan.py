@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flemme_monai.blocks import SelectiveScan, scan_order
+from flemme_monai.blocks import SelectiveScan, StateSpaceDuality, scan_order
 from flemme_monai.ops import compiled, image_scan, image_scan_chosen, selective_scan
 from flemme_monai.ops.backends import ENVIRONMENT
 from tests.ops.scans import error
@@ -21,13 +21,15 @@ TOLERANCE = 1e-5
 pytestmark = pytest.mark.skipif(MODULE.kernels() is None, reason="there is no C compiler")
 
 
-def inputs(images=2, tokens=70, orders=3, channels=20, states=3, rank=2) -> dict[str, torch.Tensor]:
+def inputs(
+    images=2, tokens=70, orders=3, channels=20, states=3, rank=2, one_decay: bool = False
+) -> dict[str, torch.Tensor]:
     """What :func:`image_scan` takes but the orders, by name, as a Mamba block would make it."""
     shapes = {
         "x": (images, tokens, channels),
         "rows": (images, tokens, orders, rank + 2 * states),
         "dt_proj": (orders, rank, channels),
-        "A": (orders, channels, states),
+        "A": (orders, channels, 1 if one_decay else states),
         "D": (orders, channels),
         "bias": (orders, channels),
     }
@@ -42,7 +44,8 @@ def permutations(orders: int, tokens: int) -> torch.Tensor:
 
 def one_by_one(x, rows, dt_proj, A, D, bias, order) -> torch.Tensor:
     """Each order by the recurrence, and its output added where its tokens are."""
-    y, states = torch.zeros_like(x), A.shape[2]
+    y, states = torch.zeros_like(x), (rows.shape[3] - dt_proj.shape[1]) // 2
+    A = A.expand(-1, -1, states)
     for k, tokens in enumerate(order):
         dt, b, c = rows[:, tokens, k].split([dt_proj.shape[1], states, states], -1)
         delta = (dt @ dt_proj[k]).mT
@@ -62,6 +65,8 @@ def one_by_one(x, rows, dt_proj, A, D, bias, order) -> torch.Tensor:
         {"states": 16, "channels": 64, "tokens": 32},
         {"states": 5, "channels": 3, "tokens": 1},
         {"states": 1, "channels": 300, "images": 9, "tokens": 40, "orders": 1},
+        {"states": 64, "channels": 48, "one_decay": True},
+        {"states": 5, "channels": 300, "images": 1, "one_decay": True},
     ],
     ids=str,
 )
@@ -122,21 +127,24 @@ def test_without_gradients_no_states_are_kept(monkeypatch):
     assert [states.numel() for _, states in kept] == [2 * 3 * 3 * 3 * 20, 0]  # of three chunks
 
 
-def block() -> tuple[SelectiveScan, tuple[torch.Tensor, ...]]:
+def block(kind: str = "mamba") -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     orders, inverses = scan_order.scan_tables([6, 7], "cross", True, torch.device("cpu"))
-    return SelectiveScan(20, 4, 3, 2), (torch.randn(2, 42, 20), orders, inverses)
+    scan = SelectiveScan(20, 4, 3, 2) if kind == "mamba" else StateSpaceDuality(20, 4, 3, 5)
+    return scan, (torch.randn(2, 42, 20), orders, inverses)
 
 
-def test_a_block_is_the_same_with_its_orders_apart(monkeypatch):
-    scan, arguments = block()
+@pytest.mark.parametrize("kind", ["mamba", "mamba2"])
+def test_a_block_is_the_same_with_its_orders_apart(kind, monkeypatch):
+    scan, arguments = block(kind)
     y = scan(*arguments)
     monkeypatch.setenv(ENVIRONMENT, "torch")
     assert not image_scan_chosen(arguments[0])
     torch.testing.assert_close(scan(*arguments), y, rtol=1e-4, atol=1e-5)
 
 
-def test_a_block_is_the_same_compiled_and_traced():
-    scan, arguments = block()
+@pytest.mark.parametrize("kind", ["mamba", "mamba2"])
+def test_a_block_is_the_same_compiled_and_traced(kind):
+    scan, arguments = block(kind)
     y = scan(*arguments)
     torch.testing.assert_close(torch.compile(scan, backend="aot_eager", fullgraph=True)(*arguments), y)
     file = io.BytesIO()
