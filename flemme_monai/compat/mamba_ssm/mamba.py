@@ -136,11 +136,11 @@ class Mamba(CachedMixer):
     def _initialise_steps(self, low: float, high: float, init: str, scale: float, floor: float) -> None:
         """Step sizes of the first direction: softplus of the bias is log-uniform from ``low`` to ``high``."""
         layer = self.dt_proj
-        spread = self.dt_rank**-0.5 * scale
+        bound = self.dt_rank**-0.5 * scale
         if init == "constant":
-            nn.init.constant_(layer.weight, spread)
+            nn.init.constant_(layer.weight, bound)
         else:
-            nn.init.uniform_(layer.weight, -spread, spread)
+            nn.init.uniform_(layer.weight, -bound, bound)
         dt = torch.empty_like(layer.bias).uniform_(math.log(low), math.log(high)).exp().clamp_min(floor)
         layer.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
         mark(layer.bias, "_no_reinit")
