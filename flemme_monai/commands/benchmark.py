@@ -168,8 +168,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     command.set_defaults(run=scan)
 
     command = commands.add_parser("mamba", help=mamba.__doc__)
-    command.add_argument("--longest", type=int, default=4096, help="steps up to which scans step by step are measured")
-    timed(command, repeats=7, warmup=1)
+    command.add_argument("--longest", type=int, default=512, help="steps up to which quadratic ones are measured")
+    command.add_argument("--processor_time", action="store_true", help="for a machine that does other work, too")
+    timed(command, repeats=5, warmup=1)
     command.set_defaults(run=mamba)
 
     command = commands.add_parser("linear", help=linear.__doc__)

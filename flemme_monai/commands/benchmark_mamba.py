@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -37,14 +38,22 @@ class Size(NamedTuple):
     channels: int
 
 
-# blocks at 64 x 64 positions, at 16 x 16, and at 32 x 32 x 32 with SegMamba's first width
-SIZES = (Size(2, 4096, 64), Size(2, 256, 384), Size(1, 32768, 48))
+# 64 x 64 positions, and 16 x 16
+PLANE, COARSE = Size(1, 4096, 64), Size(1, 256, 384)
 KINDS: dict[str, dict[str, Any]] = {
     "mamba": {},
     "bimamba v2": {"bimamba_type": "v2"},
-    "bimamba v3": {"bimamba_type": "v3", "nslices": 32},
+    "bimamba v3": {"bimamba_type": "v3", "nslices": 16},
     "mamba2": {},
 }
+CASES = (
+    ("mamba", PLANE),
+    ("mamba", COARSE),
+    ("bimamba v2", PLANE),
+    ("bimamba v3", PLANE),
+    ("mamba2", PLANE),
+    ("mamba2", COARSE),
+)
 OTHERS = {"mamba": ("mambapy", "transformers"), "bimamba v2": ("mambapy",), "mamba2": ("transformers",)}
 
 
@@ -116,10 +125,11 @@ def there(name: str) -> bool:
 
 
 def contestants(kind: str, size: Size, longest: int) -> list[str]:
-    """The names of those that have a block and run it at a size; the recurrence up to ``longest`` steps."""
-    names = ["ours", *(name for name in OTHERS.get(kind, ()) if there(name))]
-    is_slow = ("transformers", "recurrence") if kind != "mamba2" else ("recurrence",)
-    return [name for name in (*names, "recurrence") if name not in is_slow or size.length <= longest]
+    """The names of those that have a block, and run it at a size: quadratic ones up to ``longest`` steps."""
+    names = ["ours", *(name for name in OTHERS.get(kind, ()) if there(name)), "recurrence"]
+    # its loop's backward pass fills a tensor of the whole sequence at every step
+    is_quadratic = ("transformers",) if kind == "mamba" else ()
+    return [name for name in names if name not in is_quadratic or size.length <= longest]
 
 
 def made(name: str, kind: str, size: Size) -> tuple[nn.Module, torch.Tensor]:
@@ -135,44 +145,42 @@ def memory_in_process(name: str, kind: str, size: Size, threads: int) -> float:
     return int(done.stdout.split()[-1]) / 2**20
 
 
-def sizes_of(kind: str, quick: bool) -> list[Size]:
-    """The sizes of a kind of block; those that heads do not fill are left out."""
-    sizes = [size for size in SIZES if kind != "mamba2" or 2 * size.channels % HEAD == 0]
-    return [size._replace(length=TINY) for size in sizes[:1]] if quick else sizes
-
-
 def compare(args: argparse.Namespace) -> tuple[str, dict]:
     """Measure every block at every size.
 
     Args:
-        args: repeats, warmup, quick, threads, and longest, the steps beyond which scans step by step are left out.
+        args: repeats, warmup, quick, threads, processor_time, and longest, the steps beyond which what takes time by
+            their square is left out.
 
     Returns:
         The report in Markdown, and all numbers.
     """
     torch.set_num_threads(args.threads)
     rows = []
-    for kind in KINDS:
-        for size in sizes_of(kind, args.quick):
-            names = contestants(kind, size, args.longest)
-            named = {name: partial(step, name, *made(name, kind, size)) for name in names}
-            seconds = alternating_seconds(named, args.repeats, args.warmup, torch.device("cpu"))
-            medians = {name: statistics.median(times) for name, times in seconds.items()}
-            # the median of the rounds' ratios: what slows a round down slows both
-            ratios = {
-                name: statistics.median(a / b for a, b in zip(times, seconds["ours"]))
-                for name, times in seconds.items()
-            }
-            memory = {name: memory_in_process(name, kind, size, args.threads) for name in names}
-            row: dict[str, object] = {"block": kind, "images, steps, channels": "x".join(map(str, size))}
-            row |= {f"{name} ms": 1000 * medians[name] if name in medians else "-" for name in MAKERS}
-            row |= {f"{name} / ours": ratios.get(name, "-") for name in MAKERS if name != "ours"}
-            row |= {f"{name} MiB": memory.get(name, "-") for name in MAKERS}
-            rows.append(row)
+    for kind, size in CASES:
+        size = size._replace(length=TINY) if args.quick else size
+        names = contestants(kind, size, args.longest)
+        named = {name: partial(step, name, *made(name, kind, size)) for name in names}
+        clock = time.process_time if args.processor_time else time.perf_counter
+        seconds = alternating_seconds(named, args.repeats, args.warmup, torch.device("cpu"), clock)
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        # the median of the rounds' ratios: what slows a round down slows both
+        ratios = {
+            name: statistics.median(a / b for a, b in zip(times, seconds["ours"])) for name, times in seconds.items()
+        }
+        memory = {name: memory_in_process(name, kind, size, args.threads) for name in names if size == PLANE}
+        row: dict[str, object] = {"block": kind, "images, steps, channels": "x".join(map(str, size))}
+        row |= {f"{name} ms": 1000 * medians[name] if name in medians else "-" for name in MAKERS}
+        row |= {f"{name} / ours": ratios.get(name, "-") for name in MAKERS if name != "ours"}
+        row |= {f"{name} MiB": memory.get(name, "-") for name in MAKERS}
+        rows.append(row)
+        print(markdown_table([row]), file=sys.stderr)
     text = (
         f"Medians of {args.repeats} alternating rounds, forward and backward, fp32; ratios are medians of the rounds' "
         "own. MiB: how far one pass raises the memory of a process of its own."
     )
+    if args.processor_time:
+        text += " Time is the processor's, which other programs on the machine change little."
     return f"{text}\n\n{markdown_table(rows)}", {"threads": args.threads, "rows": rows}
 
 

@@ -89,18 +89,22 @@ def synchronize(device: torch.device) -> None:
 
 
 def alternating_seconds(
-    workloads: Mapping[str, Callable[[], object]], repeats: int, warmup: int, device: torch.device
+    workloads: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warmup: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each work in each of `repeats` rounds; a round runs every work once, so drift meets all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in workloads}
     for turn in range(warmup + repeats):
         for name, work in workloads.items():
             synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             work()
             synchronize(device)
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -128,6 +129,16 @@ def test_a_package_that_does_not_work_comes_back(with_package, caplog) -> None:
     assert importlib.import_module("mamba_ssm").Mamba is Mamba
     mamba_ssm.uninstall()
     assert importlib.import_module("mamba_ssm") is real
+
+
+def test_an_empty_module_in_its_place_does_not_work(monkeypatch) -> None:
+    """As programs make it that only want the import to succeed."""
+    empty = ModuleType("mamba_ssm")
+    monkeypatch.setitem(sys.modules, "mamba_ssm", empty)
+    assert mamba_ssm.install() == finder.PACKAGES
+    assert importlib.import_module("mamba_ssm").Mamba is Mamba
+    mamba_ssm.uninstall()
+    assert sys.modules["mamba_ssm"] is empty
 
 
 def test_a_kernel_that_works_stays(monkeypatch, tmp_path) -> None:

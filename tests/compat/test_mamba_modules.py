@@ -57,6 +57,16 @@ def test_mamba_has_the_names_and_sizes_of_published_weights() -> None:
     assert set(sizes(bias=True)) == {*own, "in_proj.bias", "out_proj.bias"}
 
 
+def test_parameters_come_in_the_order_that_optimizers_have_saved() -> None:
+    names = [name for name, _ in Mamba(8, bimamba_type="v3").named_parameters()]
+    layers = ["conv1d{}.weight", "conv1d{}.bias", "x_proj{}.weight", "dt_proj{}.weight", "dt_proj{}.bias"]
+    own = [f"{name}{s}{end}" for s in ("", "_b", "_s") for name, end in (("A", "_log"), ("D", ""))]
+    expected = [*own, "in_proj.weight", *(name.format(s) for s in ("", "_b", "_s") for name in layers)]
+    assert names == [*expected, "out_proj.weight"]
+    rest = ["in_proj.weight", "conv1d.weight", "conv1d.bias", "norm.weight", "out_proj.weight"]
+    assert [name for name, _ in Mamba2(8, headdim=4).named_parameters()] == ["dt_bias", "A_log", "D", *rest]
+
+
 def test_what_networks_ask_parameters_for_is_there() -> None:
     block = Mamba(16, bimamba_type="v3")
     marked = {name for name, v in block.named_parameters() if getattr(v, "_no_weight_decay", False)}

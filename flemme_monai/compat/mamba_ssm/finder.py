@@ -127,7 +127,7 @@ def _works(package: str) -> bool:
     """Whether a package is installed and computes on this machine."""
     import torch
 
-    if importlib.util.find_spec(package) is None:
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
         return False
     calls = {"mamba_ssm": _call_scan, "causal_conv1d": _call_convolution}
     try:

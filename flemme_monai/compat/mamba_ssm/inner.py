@@ -27,7 +27,7 @@ def _convolved(
     xz: torch.Tensor, conv1d_weight: torch.Tensor, conv1d_bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Convolved tokens and their gate (B, L, E), of both (B, 2E, L)."""
-    x, z = xz.mT.chunk(2, -1)
+    x, z = xz.mT.contiguous().chunk(2, -1)  # channels last, as convolution, projections and scan want it
     return F.silu(convolve_tokens(x, conv1d_weight.flatten(1), conv1d_bias)), z
 
 

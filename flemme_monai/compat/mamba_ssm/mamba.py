@@ -19,7 +19,7 @@ from torch import nn
 from ...ops import prepare_scans, selective_scan
 from .convolution import causal_conv1d_update, convolve_tokens
 from .inference import CachedMixer, StateCache
-from .scans import scan_both_ways, scan_tokens
+from .scans import scan_both_ways, scan_tokens, upcast
 from .state_update import selective_state_update
 
 # suffixes of the directions that have parameters of their own
@@ -136,11 +136,11 @@ class Mamba(CachedMixer):
     def _initialise_steps(self, low: float, high: float, init: str, scale: float, floor: float) -> None:
         """Step sizes of the first direction: softplus of the bias is log-uniform from ``low`` to ``high``."""
         layer = self.dt_proj
-        spread = self.dt_rank**-0.5 * scale
+        bound = self.dt_rank**-0.5 * scale
         if init == "constant":
-            nn.init.constant_(layer.weight, spread)
+            nn.init.constant_(layer.weight, bound)
         else:
-            nn.init.uniform_(layer.weight, -spread, spread)
+            nn.init.uniform_(layer.weight, -bound, bound)
         dt = torch.empty_like(layer.bias).uniform_(math.log(low), math.log(high)).exp().clamp_min(floor)
         layer.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
         mark(layer.bias, "_no_reinit")
@@ -155,7 +155,7 @@ class Mamba(CachedMixer):
     def _scanned(self, x: torch.Tensor, direction: str = "") -> torch.Tensor:
         """The scan of ``x`` (B, L, E), in the order that it is in."""
         x, delta, B, C = self._parts(x, direction)
-        A = -self.get_parameter(f"A{direction}_log").float().exp()
+        A = -upcast(self.get_parameter(f"A{direction}_log")).exp()
         D, bias = self.get_parameter(f"D{direction}"), getattr(self, f"dt_proj{direction}").bias
         return scan_tokens(x, delta, A, B, C, D, bias)
 
@@ -163,7 +163,7 @@ class Mamba(CachedMixer):
         """The sum of all directions' scans of ``x`` (B, L, E)."""
         if self.bimamba_type == "v1":
             x, delta, B, C = self._parts(x, "")
-            A, A_b = (-v.float().exp() for v in (self.A_log, self.A_b_log))
+            A, A_b = (-upcast(v).exp() for v in (self.A_log, self.A_b_log))
             return scan_both_ways(x, delta, A, A_b, B, C, self.D, self.dt_proj.bias)
         y = self._scanned(x)
         if self.bimamba_type in ("v2", "v3"):
@@ -216,7 +216,7 @@ class Mamba(CachedMixer):
         x, z = self.in_proj(hidden_states).chunk(2, -1)
         conv_state.copy_(F.pad(x.mT, (self.d_conv - x.shape[1], 0)))
         x, delta, B, C = self._parts(x, "")
-        A = -self.A_log.float().exp()
+        A = -upcast(self.A_log).exp()
         options = (self.D, None, self.dt_proj.bias, True, True)
         y, last = selective_scan(x.mT, delta.mT, A, B.mT, C.mT, *options)
         ssm_state.copy_(last)
@@ -239,7 +239,7 @@ class Mamba(CachedMixer):
         x = causal_conv1d_update(x, conv_state, self.conv1d.weight.flatten(1), self.conv1d.bias, self.activation)
         dt, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], -1)
         dt = F.linear(dt, self.dt_proj.weight)
-        A = -self.A_log.float().exp()
+        A = -upcast(self.A_log).exp()
         y = selective_state_update(ssm_state, x, dt, A, B, C, self.D, None, self.dt_proj.bias, True)
         return self._projected(y, z).unsqueeze(1), conv_state, ssm_state
 

@@ -18,7 +18,7 @@ from .convolution import causal_conv1d_update
 from .gated_norms import RMSNorm
 from .inference import CachedMixer, StateCache
 from .mamba import mark
-from .scans import refuse_packed
+from .scans import refuse_packed, upcast
 from .ssd import mamba_split_conv1d_scan_combined
 from .state_update import selective_state_update
 
@@ -152,7 +152,7 @@ class Mamba2(CachedMixer):
             self.conv1d.weight.flatten(1),
             self.conv1d.bias,
             self.dt_bias,
-            -self.A_log.float().exp(),
+            -upcast(self.A_log).exp(),
             self._skip(),
             self.chunk_size,
             dt_limit=self.dt_limit,
@@ -195,7 +195,7 @@ class Mamba2(CachedMixer):
             ssm_state,
             x.unflatten(-1, heads),
             dt.unsqueeze(-1).expand(-1, *heads),
-            -self.A_log.float().exp()[:, None, None].expand(*heads, self.d_state),
+            -upcast(self.A_log).exp()[:, None, None].expand(*heads, self.d_state),
             B.unflatten(-1, (self.ngroups, -1)),
             C.unflatten(-1, (self.ngroups, -1)),
             skip,
