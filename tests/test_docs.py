@@ -79,6 +79,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
     "page",
     [
         "README.md",
+        "docs/compare.md",
         "docs/data.md",
         "docs/settings.md",
         "docs/results.md",

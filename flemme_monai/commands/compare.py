@@ -129,7 +129,7 @@ def planned(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Compar
     unit = next((name for name, amount in units.items() if amount is not None), "epochs")
     amount = units.get(unit) or args.epochs or EPOCHS
     seeds = args.seeds or [args.seed or 0]
-    data: dict[str, str | None] = {name: str(Path(folder).resolve()) for name, folder in args.data or ()}
+    data: dict[str, str | None] = dict(args.data or ())
     budget = Budget(unit, amount)
     return Comparison(found, data or {"": None}, args.folds, seeds, budget, match, args.set, args.pair_set, args.output)
 
@@ -197,6 +197,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         print(*failed, "no run is finished", sep="\n")
         return 1
     words = ["flemme-monai", "compare", *(sys.argv[1:] if argv is None else argv)]
+    words = [word for word in words if word != "--finished"]  # the command that makes it from the start
     about = {
         "command": shlex.join(map(str, words)),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

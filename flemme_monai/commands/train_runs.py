@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -145,8 +146,8 @@ def run_jobs(
         return jobs[key](threads)
 
     executor = ThreadPoolExecutor(at_a_time, initializer=_pin, initargs=(processors(at_a_time),))
+    runs = {executor.submit(timed, key): key for key in jobs}
     try:
-        runs = {executor.submit(timed, key): key for key in jobs}
         for done in as_completed(runs):
             key = runs[done]
             clock.end(key)
@@ -159,8 +160,10 @@ def run_jobs(
                 print(f"{len(found)} of {len(jobs)}: {say(key, found[key])}{clock.left()}", flush=True)
     except BaseException:  # such as an interruption: no job begins any more, and those that run end
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in list(_running):
-            process.terminate()
+        while not all(done.done() for done in runs):  # a job may just be about to start its process
+            for process in list(_running):
+                process.terminate()
+            time.sleep(0.1)
         raise
     finally:
         executor.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def launch_ray(runs: Sequence[Run], address: str | None, processors: float, gpus
         ray.init(address=address, log_to_driver=False)
     found_by = {"env_vars": {"PYTHONPATH": str(PACKAGE_PARENT)}}
     task = ray.remote(num_cpus=processors, num_gpus=gpus, max_retries=-1, runtime_env=found_by)(_run_json)
-    waiting = {task.remote(todo.as_json(), max(1, int(processors))): todo for todo in runs}
+    waiting = {task.remote(todo.as_json(), max(1, int(processors)), os.getcwd()): todo for todo in runs}
     slots = max(1, int(ray.cluster_resources().get("CPU", 1) // processors))
     clock = Clock({todo.folder: kind(todo) for todo in runs}, slots)
     for todo in runs[:slots]:
@@ -85,8 +86,9 @@ def launch_ray(runs: Sequence[Run], address: str | None, processors: float, gpus
     return {todo: found[todo] for todo in runs if todo in found}, failed
 
 
-def _run_json(content: dict[str, Any], threads: int) -> tuple[dict[str, Any] | None, str]:
-    """Run what :meth:`Run.as_json` made, and return what was found or why there is nothing."""
+def _run_json(content: dict[str, Any], threads: int, folder: str) -> tuple[dict[str, Any] | None, str]:
+    """Run what :meth:`Run.as_json` made in a folder, and return what was found or why there is nothing."""
+    os.chdir(folder)  # data may be named relative to it
     try:
         return run(Run.from_json(content), threads), ""
     except ChildProcessError as error:
@@ -114,6 +116,7 @@ def write_slurm(runs: Sequence[Run], output: Path, at_a_time: int, options: Sequ
         f"#SBATCH --job-name={output.name}",
         f"#SBATCH --array=0-{len(runs) - 1}%{at_a_time}",
         f"#SBATCH --output={logs}/%a.log",
+        f"#SBATCH --chdir={Path.cwd()}",
         *(f"#SBATCH {option}" for option in options),
         "set -euo pipefail",
         f'export PYTHONPATH={shlex.quote(str(PACKAGE_PARENT))}"${{PYTHONPATH:+:$PYTHONPATH}}"',

@@ -135,6 +135,14 @@ class Results:
         return cls(**tables, about=json.loads((folder / ABOUT).read_text(encoding="utf-8")))
 
 
+def _tested(folder: Path) -> Iterable[dict[str, Any]]:
+    """The cases of an evaluation with their metrics; of a classification whether each was right."""
+    yield from _rows(folder / "cases.csv")
+    for case in _rows(folder / "predictions.csv"):
+        if case.get("true_class") is not None:
+            yield {"case": case["case"], "class": "all", "accuracy": float(case["class"] == str(case["true_class"]))}
+
+
 def known(value: float | None) -> bool:
     """Whether a metric has a value: none and infinite ones, as the distance to what was not found, are none."""
     return value is not None and math.isfinite(value)
@@ -187,7 +195,7 @@ def collect(found: Mapping[Run, Mapping[str, Any]], costs: list[dict[str, Any]],
         }
         runs.append({**key, **row, **more})
         names = METRICS[run.entry.task]
-        for case in _rows(folder / "evaluate" / "cases.csv"):
+        for case in _tested(folder / "evaluate"):
             cases.append({**key, "case": case["case"], "class": case["class"], **{n: case.get(n) for n in names}})
         for epoch in curve:
             curves.append({**key, **{n: epoch.get(n) for n in ("epoch", "loss", names[0])}})

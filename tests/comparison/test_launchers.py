@@ -50,6 +50,7 @@ def test_a_script_for_slurm_has_a_task_for_each_run_that_is_left(tmp_path: Path)
     assert [line for line in lines if line.startswith("#SBATCH")][1:] == [
         "#SBATCH --array=0-3%3",
         f"#SBATCH --output={tmp_path}/slurm/%a.log",
+        f"#SBATCH --chdir={Path.cwd()}",
         "#SBATCH --time=1:00:00",
     ]
     assert script.stat().st_mode & stat.S_IRUSR

@@ -4,7 +4,9 @@ import csv
 
 import pytest
 
-from flemme_monai.comparison.results import Results
+from flemme_monai.comparison.entries import Entry
+from flemme_monai.comparison.plan import Run
+from flemme_monai.comparison.results import Results, collect
 from flemme_monai.comparison.tables import latex_table, write_tables
 
 
@@ -21,6 +23,17 @@ def test_results_are_read_as_they_were_written(hierarchical_wins, tmp_path):
     for table in ("runs", "cases", "curves", "costs"):
         for one, other in zip(getattr(found, table), getattr(hierarchical_wins, table), strict=True):
             assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_of_a_classification_each_case_is_right_or_wrong(tmp_path):
+    folder = tmp_path / "clm_cnn" / "seed_0"
+    (folder / "evaluate").mkdir(parents=True)
+    text = "case,file,class,name,true_class,true_name,p_a\nx/1,f,0,a,0,a,0.9\n2,f,1,b,0,a,0.2\n3,f,1,b,,,0.2\n"
+    (folder / "evaluate" / "predictions.csv").write_text(text)
+    run = Run(Entry("clm_cnn", "clm_cnn", "clm"), "", None, 0, {"settings": {"epochs": 1}}, folder)
+    results = collect({run: {"row": {"bundle": "clm_cnn", "accuracy": 0.5, "f1": 0.4}}}, [], {})
+    assert [(row["case"], row["accuracy"], row["f1"]) for row in results.cases] == [("x/1", 1, None), ("2", 0, None)]
+    assert results.matrix("", ["clm_cnn"], "accuracy").mean() == 0.5
 
 
 def test_another_folder_is_refused(tmp_path):
