@@ -1,4 +1,4 @@
-"""Measure what the collection costs: its networks beside MONAI's, diffusion, scans, waiting for data, and importing.
+"""Measure what the collection costs: its networks, diffusion, scans, augmentation, waiting for data, and importing.
 
 flemme-monai benchmark networks --output networks.md
 flemme-monai benchmark encoders --output encoders.md
@@ -6,6 +6,7 @@ flemme-monai benchmark diffusion --output diffusion.md
 flemme-monai benchmark scan --output scan.md
 flemme-monai benchmark mamba --output mamba.md
 flemme-monai benchmark linear --output linear.md
+flemme-monai benchmark augmentation --output augmentation.md
 flemme-monai benchmark loader sem_unet --set dataset_dir=DIR batch_size=4
 flemme-monai benchmark imports
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from . import benchmark_diffusion, benchmark_linear, benchmark_mamba, benchmark_scans
+from . import benchmark_augmentation, benchmark_diffusion, benchmark_linear, benchmark_mamba, benchmark_scans
 from .benchmark_networks import GROUPS, compare, compare_encoders
 from .bundle_files import find_bundle
 from .measure import machine
@@ -60,6 +61,11 @@ def linear(args: argparse.Namespace) -> None:
     """Linear layers as matrix products beside 1x1 convolutions, with this processor's instructions and with AVX2."""
     torch.set_num_threads(args.threads)
     report(*benchmark_linear.compare(args), args.output)
+
+
+def augmentation(args: argparse.Namespace) -> None:
+    """A bundle's augmentation of 3D crops beside batchgenerators', as nnU-Net uses it."""
+    report(*benchmark_augmentation.compare(args), args.output)
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -138,7 +144,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(
-        required=True, metavar="networks | encoders | diffusion | scan | mamba | linear | loader | imports"
+        required=True,
+        metavar="networks | encoders | diffusion | scan | mamba | linear | augmentation | loader | imports",
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -176,6 +183,15 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     command = commands.add_parser("linear", help=linear.__doc__)
     timed(command, repeats=60, warmup=3)
     command.set_defaults(run=linear)
+
+    command = commands.add_parser("augmentation", help=augmentation.__doc__)
+    command.add_argument("--crop", type=int, default=96, help="size of each axis of a crop")
+    command.add_argument("--size", type=int, default=192, help="size of each axis of the volume")
+    command.add_argument("--repeats", type=int, default=100, help="crops of each")
+    command.add_argument("--warmup", type=int, default=3, help="crops before")
+    command.add_argument("--quick", action="store_true", help="small crops: does it run?")
+    command.add_argument("--output", type=Path, help="write NAME.md and NAME.json")
+    command.set_defaults(run=augmentation)
 
     command = commands.add_parser("loader", help=loader.__doc__)
     command.add_argument("bundle", help="its name in bundles/, or its path")

@@ -11,7 +11,7 @@ from .dataset import CaseDataset
 from .loader import CaseLoader
 from .phantoms import class_phantoms, phantoms
 from .predictions import with_predictions
-from .sampler import rank_sampler
+from .sampler import own_cases, own_sampler, rank_sampler
 
 __all__ = [
     "AutoencodingPrepareBatch",
@@ -22,6 +22,8 @@ __all__ = [
     "class_phantoms",
     "datalist",
     "inference_list",
+    "own_cases",
+    "own_sampler",
     "phantoms",
     "rank_sampler",
     "split_datalist",

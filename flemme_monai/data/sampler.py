@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import ignite.distributed as idist
+import torch
 from monai.data import Dataset, DistributedSampler
 from torch import distributed
+from torch.utils.data import RandomSampler
+
+from .split_record import Part
+
+
+def own_cases(data: Sequence[Any], part: str) -> Sequence[Any]:
+    """The cases that this process loads, keeps and works on; all processes' together are all, each once.
+
+    Args:
+        data: all cases of the part.
+        part: ``train`` or ``val``.
+
+    Returns:
+        Every n-th case, of n processes.
+
+    Raises:
+        ValueError: If there are fewer cases than processes.
+    """
+    processes = distributed.get_world_size()
+    _check_number(len(data), part, processes)
+    own = list(data)[distributed.get_rank() :: processes]
+    return Part(own, data.split, data.source) if isinstance(data, Part) else own
+
+
+def own_sampler(dataset: Dataset, generator: torch.Generator) -> RandomSampler:
+    """This process's items in random order; a process with fewer than another draws some again.
+
+    So every process makes as many steps an epoch, whatever its cases have become, such as slices.
+
+    Args:
+        dataset: this process's items.
+        generator: of the order.
+    """
+    longest = idist.all_reduce(len(dataset), "MAX")
+    return RandomSampler(dataset, num_samples=int(longest), generator=generator)
 
 
 def rank_sampler(dataset: Dataset, part: str) -> DistributedSampler:
-    """This process's share of a part of the data; training cases are shuffled and every process has as many.
+    """This process's share of a part of the data that every process has whole, as in bundles of version 0.6.0.
+
+    Training cases are shuffled and every process has as many.
 
     Args:
         dataset: all cases of the part.
@@ -19,11 +61,14 @@ def rank_sampler(dataset: Dataset, part: str) -> DistributedSampler:
     Raises:
         ValueError: If there are fewer cases than processes.
     """
-    processes = distributed.get_world_size()
-    if len(dataset) < processes:
-        raise ValueError(
-            f"{len(dataset)} {part} cases for {processes} processes, which need one each: start fewer processes, "
-            "or name the parts in a split_file"
-        )
+    _check_number(len(dataset), part, distributed.get_world_size())
     train = part == "train"
     return DistributedSampler(dataset, even_divisible=train, shuffle=train)
+
+
+def _check_number(cases: int, part: str, processes: int) -> None:
+    if cases < processes:
+        raise ValueError(
+            f"{cases} {part} cases for {processes} processes, which need one each: start fewer processes, "
+            "or name the parts in a split_file"
+        )

@@ -6,6 +6,7 @@ import logging
 import math
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Events
 from ignite.handlers import EarlyStopping
 from monai.data import Dataset
@@ -90,25 +91,35 @@ class CheckForeground:
 
     def __call__(self, engine: Workflow) -> None:
         foreground = list(range(1, self.num_classes))
-        absent = absent_classes(self.training, self.num_classes, self.multi_label)
+        absent, count = self._absent(self.training, engine)
         if absent == foreground:
-            _warn(f"none of the {len(self.training)} training images has foreground: nothing of it can be learned")
+            _warn(f"none of the {count} training images has foreground: nothing of it can be learned")
         elif absent:
-            _warn(f"none of the {len(self.training)} training images has {_named(absent)}: it cannot be learned")
-        absent = absent_classes(self.validation, self.num_classes, self.multi_label)
+            _warn(f"none of the {count} training images has {_named(absent)}: it cannot be learned")
+        absent, count = self._absent(self.validation, engine)
         if absent == foreground:
             metric = self.evaluator.state.key_metric_name
             self.evaluator.state.key_metric_name = LOSS
             self.evaluator.metric_cmp_fn = _lower
             _warn(
-                f"none of the {len(self.validation)} validation cases has foreground: the best model is chosen by the "
+                f"none of the {count} validation cases has foreground: the best model is chosen by the "
                 f"validation loss and not by {metric}; give validation cases with foreground"
             )
         elif absent:
             _warn(
-                f"none of the {len(self.validation)} validation cases has {_named(absent)}: how much of it is found "
+                f"none of the {count} validation cases has {_named(absent)}: how much of it is found "
                 "does not count when the best model is chosen"
             )
+
+    def _absent(self, dataset: Dataset, engine: Workflow) -> tuple[list[int], int]:
+        """The classes that no item of any process has, and the number of all processes' items."""
+        own = absent_classes(dataset, self.num_classes, self.multi_label)
+        if idist.get_world_size() == 1:
+            return own, len(dataset)
+        absent = torch.tensor([label in own for label in range(self.num_classes)], device=engine.state.device).int()
+        everywhere, count = idist.all_reduce(absent, "MIN"), idist.all_reduce(len(dataset))
+        assert isinstance(everywhere, torch.Tensor), "a tensor is reduced to a tensor"
+        return everywhere.nonzero().flatten().tolist(), int(count)
 
 
 def absent_classes(dataset: Dataset, num_classes: int, multi_label: bool = False) -> list[int]:

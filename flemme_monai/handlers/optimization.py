@@ -239,8 +239,8 @@ class LatentScale:
     """Computes a latent diffusion's scale factor from up to 512 training images; a resumed run keeps its own.
 
     MONAI's ``LatentDiffusionInferer`` takes the factor as a number. The images are drawn from the whole of the set, for
-    a list's first may be of one class. Whatever its place among the trainer's handlers, it comes after those that load
-    the autoencoder or resume the run.
+    a list's first may be of one class; of several processes those of the first count. Whatever its place among the
+    trainer's handlers, it comes after those that load the autoencoder or resume the run.
 
     Args:
         latent_space: its denoiser keeps the factor.
@@ -264,5 +264,7 @@ class LatentScale:
             torch.manual_seed(self.seed)
             drawn = torch.randperm(len(self.dataset))[:NUM_IMAGES].tolist()
             self.latent_space.fit_scale(DataLoader(Subset(self.dataset, drawn), self.batch_size))
+        if idist.get_world_size() > 1:  # each process has images of its own
+            torch.distributed.broadcast(self.latent_space.scale_factor, 0)
         if idist.get_rank() == 0:
             _logger.info("latents are multiplied by %.4f", float(self.latent_space.scale_factor))

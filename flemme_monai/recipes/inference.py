@@ -172,11 +172,13 @@ def multi_gpu_training() -> Workflow:
                 device_ids="$[next(@network_def.parameters()).device] "
                 "if next(@network_def.parameters()).is_cuda else None",
             ),
-            "train#sampler": component("flemme_monai.data.rank_sampler", dataset="@train#dataset", part="train"),
+            "train#dataset#data": "$flemme_monai.data.own_cases(@datalist['train'], 'train')",
+            "train#sampler": component(
+                "flemme_monai.data.own_sampler", dataset="@train#dataset", generator="@train#dataloader#generator"
+            ),
             "train#dataloader#sampler": "@train#sampler",
             "train#dataloader#shuffle": False,
-            "validate#sampler": component("flemme_monai.data.rank_sampler", dataset="@validate#dataset", part="val"),
-            "validate#dataloader#sampler": "@validate#sampler",
+            "validate#dataset#data": "$flemme_monai.data.own_cases(@datalist['val'], 'val')",
         },
         steps={
             "initialize": [

@@ -120,3 +120,20 @@ def test_masks_of_classes_are_looked_at_one_by_one():
     masks = torch.zeros(3, 4, 4)
     masks[1] = 1
     assert absent_classes(Dataset([{"label": masks}]), 4, multi_label=True) == [1, 3]
+
+
+def test_a_class_that_another_process_has_is_not_absent(make_run, monkeypatch, caplog):
+    items = [{"image": torch.zeros(1, 4, 4), "label": torch.ones(1, 4, 4)}]  # class 1 here, 2 there
+    run = checked(make_run, items, items, num_classes=4, epochs=1)
+
+    def reduced(value, op="SUM"):
+        return 5 + value if op == "SUM" else torch.minimum(value, torch.tensor([1, 1, 0, 1]))
+
+    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("ignite.distributed.all_reduce", reduced)
+    check = CheckForeground(Dataset(items), Dataset(items), 4, run.evaluator)
+    with caplog.at_level(logging.WARNING):
+        check(run.trainer)
+    lines = [record.message for record in caplog.records]
+    assert lines[0] == "none of the 6 training images has class 3: it cannot be learned"
+    assert lines[1].startswith("none of the 6 validation cases has class 3: ")

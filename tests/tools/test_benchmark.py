@@ -11,7 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai.commands import benchmark, benchmark_diffusion, benchmark_mamba, benchmark_networks, benchmark_scans
+from flemme_monai.commands import (
+    benchmark,
+    benchmark_augmentation,
+    benchmark_diffusion,
+    benchmark_mamba,
+    benchmark_networks,
+    benchmark_scans,
+)
 from flemme_monai.commands.benchmark_diffusion import Denoising, Operations, Sampling, step_operations
 from flemme_monai.commands.benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
 from flemme_monai.commands.measure import (
@@ -277,6 +284,31 @@ def test_linear_layers_are_measured_with_both_instruction_sets(tmp_path: Path) -
     for kind in ("as it is", "AVX2"):
         (row,) = content[kind]["rows"]
         assert row["train ratio"] == row["train convolution ms"] / row["train linear ms"]
+
+
+def test_augmentation_is_measured_with_and_without_the_other_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    command = ["augmentation", "--quick", "--repeats", "2", "--warmup", "0", "--output", str(tmp_path / "x")]
+
+    def missing(crop: int) -> None:
+        raise ImportError("No module named 'batchgeneratorsv2'")
+
+    monkeypatch.setattr(benchmark_augmentation, "theirs", missing)
+    assert benchmark.main(command) == 0
+    text = (tmp_path / "x.md").read_text()
+    assert "`pip install batchgeneratorsv2` measures it too" in text
+    assert text.count("| flemme_monai, ") == 2
+    monkeypatch.setattr(benchmark_augmentation, "theirs", lambda crop: lambda case: case)
+    benchmark.main(command)
+    assert "| batchgeneratorsv2 | " in (tmp_path / "x.md").read_text()
+
+
+def test_a_bundles_augmentation_crops_image_and_label() -> None:
+    case = benchmark_augmentation.volume(32)
+    assert set(case["label"].unique().tolist()) == {0, 1, 2}
+    crop = benchmark_augmentation.ours(16, benchmark_augmentation.AS_NNUNET)(case)
+    assert crop["image"].shape == crop["label"].shape == (1, 16, 16, 16)
 
 
 def test_a_table_has_a_line_for_each_row() -> None:
