@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--spacing", type=float, nargs="+", help="mm along each axis, in the place of the planned one")
     parser.add_argument("--modality", choices=MODALITIES, help="where neither dataset.json nor DICOM names it")
     parser.add_argument("--in_channels", type=int, help="image channels, where dataset.json does not name them")
+    parser.add_argument("--multi_label", action="store_true", help="classes have masks of their own and may overlap")
     parser.add_argument("--num_workers", type=int, default=min(8, os.cpu_count() or 1), help="threads that read")
     parser.add_argument("--check", type=Path, metavar="PLAN", help="only see that this plan.json is of the data set")
     args = parser.parse_args(argv)
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     others = [path.name for path in args.output.glob("*") if path.name != PLAN_FOLDER]
     if others and bundle_name(args.output) != name:
         raise ValueError(f"{args.output} is there and no bundle called {name!r}; expected a new folder: give another")
-    data = read_data_set(args.dataset_dir, args.in_channels, args.modality, args.num_workers, folder)
+    data = read_data_set(args.dataset_dir, args.in_channels, args.modality, args.num_workers, folder, args.multi_label)
     if args.check is not None:
         check_same_data(read_plan(args.check), data)
         print(f"{args.check} is a plan of {data.folder}")

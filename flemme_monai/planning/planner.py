@@ -117,9 +117,12 @@ def make_plan(
     plan.set("in_channels", channels * (2 * neighbours + 1), f"channels of every case{of_neighbours}")
     if dims < data.spatial_dims:
         plan.set("neighbour_slices", neighbours, "slices on each side that a slice has as channels too")
-    names = [data.name(label) for label in range(min(data.num_classes, FEW_NAMES))]
-    more = ", ..." * (data.num_classes > FEW_NAMES)
-    plan.set("num_classes", data.num_classes, f"the labels up to {data.num_classes - 1}: {', '.join(names)}{more}")
+    first = 1 if data.multi_label else 0
+    names = [data.name(label) for label in range(first, data.highest_label + 1)]
+    listed = ", ".join(names[:FEW_NAMES]) + ", ..." * (len(names) > FEW_NAMES)
+    plan.set("num_classes", data.num_classes, f"{'a mask each' if data.multi_label else 'the labels'}: {listed}")
+    if data.multi_label:
+        plan.set("multi_label", True, "classes may overlap")
     if data.spatial_dims == 3:
         _plan_spacing(plan, data, target, coarse, spacing is not None, dims)
     _plan_intensities(plan, data)
@@ -189,7 +192,8 @@ def _plan_budget(
     plan: Plan, data: DataFingerprint, spacing: Sequence[float], shape: Sequence[int], memory: float
 ) -> None:
     dims, pair, channels = len(spacing), plan.pair, plan.settings["in_channels"]
-    common = {name: plan.settings[name] for name in ("spatial_dims", "in_channels", "num_classes")}
+    shared = ("spatial_dims", "in_channels", "num_classes", "multi_label")
+    common = {name: plan.settings[name] for name in shared if name in plan.settings}
     networks: dict[str, Any] = {}
 
     def network(patch: Sequence[int]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -275,3 +276,22 @@ def test_what_another_version_kept_is_read_again(tmp_path):
         record.pop("centres")
     path.write_text(json.dumps(known))
     assert read_data_set(data, cache_dir=cache) == first
+
+
+def test_masks_that_overlap_are_classes_each(tmp_path):
+    data = volumes(tmp_path, 3, flip=True)
+    maps = read_data_set(data)
+    for name, low in (("bone", 1), ("marrow", 2)):
+        (data / "masks" / name).mkdir(parents=True)
+        for path in sorted((data / "labels").iterdir()):
+            label = nibabel.load(path)
+            mask = (np.asarray(label.dataobj) >= low).astype(np.uint8)
+            nibabel.save(nibabel.Nifti1Image(mask, label.affine), data / "masks" / name / path.name)
+    shutil.rmtree(data / "labels")
+    found = read_data_set(data, multi_label=True)
+    assert found.cases[0].labels == {0: 960 - 144, 1: 144, 2: 12}
+    assert found.cases[0].centres[2] == maps.cases[0].centres[2]
+    assert found.cases[0].foreground == maps.cases[0].foreground
+    plan = make_plan(found, "sem_unet", 1.0)
+    assert (plan.settings["num_classes"], plan.settings["multi_label"]) == (2, True)
+    assert plan.reasons["num_classes"] == "a mask each: 1 bone, 2 marrow"
