@@ -14,15 +14,18 @@ COMMANDS = {
     "plan": "a bundle planned from a data set: spacing, patch, stages, batch, with reasons",
     "train-folds": "a bundle on each fold of a data set, and what the folds reach",
     "ensemble": "one predictor of trained folds: their mean, mirrored, and cleaned where that helps",
+    "from-flemme": "a bundle of a training's config of Flemme: from-flemme CONFIG.yaml FOLDER",
     "check": "bundles as the MONAI model zoo does, and more",
     "package": "bundles as the zoo hosts them",
     "compare": "bundles, trained on the same data with the same budget",
+    "report": "a comparison as one page of HTML",
     "sensitivity": "what a bundle reaches with other learning rates, batches and image sizes",
     "robustness": "Dice of trained bundles on corrupted images",
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
     "demo": "a web page on which trained bundles are tried",
     "export": "networks of bundles to ONNX",
+    "clean-cache": "removes the cases that trainings keep on disk",
     "gi-sample": "a small data set of phantoms in the layout of Kaggle's GI tract challenge",
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from .named_schedules import NamedSchedule
 from .utils import unwrap_model
 
 
@@ -117,21 +118,28 @@ class WarmupLR(LambdaLR):
 
 
 def warmup_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, decay: str = "cosine", floor: float = 0.0
-) -> WarmupLR:
-    """A :class:`WarmupLR` of settings that are checked.
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup_steps: int = 0,
+    decay: str = "cosine",
+    floor: float = 0.0,
+    steps_per_epoch: int = 1,
+    options: Mapping[str, Any] | None = None,
+) -> WarmupLR | NamedSchedule:
+    """A :class:`WarmupLR`, or a schedule of PyTorch by its name, of settings that are checked.
 
     Args:
-        optimizer: as there, and the others.
+        optimizer: as of :class:`WarmupLR`, and the others.
+        decay: "cosine", "linear", or a name as of :class:`.NamedSchedule`.
+        steps_per_epoch, options: as of :class:`.NamedSchedule`.
 
     Returns:
         The scheduler.
 
     Raises:
-        ValueError: If the decay is unknown, the floor is no share, or the warm-up is negative or longer than the run.
+        ValueError: If the decay is unknown, the floor is no share, the warm-up is negative or longer than the run, or
+            an option is not taken.
     """
-    if decay not in ("cosine", "linear"):
-        raise ValueError(f"decay is {decay!r}, expected 'cosine' or 'linear'")
     if not 0 <= floor < 1:
         raise ValueError(f"floor is {floor}, expected a share of the learning rate from 0 to below 1")
     if not 0 <= warmup_steps <= total_steps:
@@ -139,4 +147,26 @@ def warmup_schedule(
 
     # it counts batches, also those whose gradients wait for a step of the optimizer
     warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+    if decay not in ("cosine", "linear"):
+        return NamedSchedule(optimizer, decay, total_steps, warmup_steps, steps_per_epoch, options)
+    if options:
+        raise ValueError(f"decay_options are {dict(options)} of decay {decay!r}; expected none: it takes floor alone")
     return WarmupLR(optimizer, total_steps, warmup_steps, decay, floor)
+
+
+def run_length(epochs: int, max_steps: int | None, steps_per_epoch: int) -> int:
+    """The epochs of a run, the last of which may be cut short.
+
+    Args:
+        epochs: that are set.
+        max_steps: batches in all; None for those of the epochs.
+        steps_per_epoch: batches of an epoch.
+
+    Raises:
+        ValueError: If the number is not above 0.
+    """
+    if max_steps is None:
+        return epochs
+    if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps!r}; expected a whole number above 0, or none for epochs")
+    return -(-max_steps // steps_per_epoch)

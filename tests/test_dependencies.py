@@ -42,7 +42,8 @@ def test_optional_packages_are_tested_in_a_version_of_their_range() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (listed,) = re.findall(r"^\[project.optional-dependencies\]\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
     optional = requirements(re.findall(r'"([^"]+)"', listed))
-    pinned = pins("requirements-dev.txt") | pins("requirements-demo.txt")
+    names = ("requirements-dev.txt", "requirements-demo.txt", "requirements-cluster.txt")
+    pinned = {package: version for name in names for package, version in pins(name).items()}
     assert [name for name, r in optional.items() if pinned[name] not in r.specifier] == []
 
 

@@ -117,7 +117,7 @@ def trained(trial: Trial, output: Path, threads: int | None) -> dict[str, Any]:
         write(folder, make_bundle(f"sem_{trial.network}"))
         minutes = DATA_SETS[trial.data].minutes
         evaluation = {"time_saved": minutes} if minutes else {}
-        metrics, seconds = train_and_evaluate(folder, trial.settings(output), threads, evaluation)
+        metrics, seconds = train_and_evaluate(folder, trial.settings(output), threads, evaluation=evaluation)
         with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
             validation = max(float(row["dice"]) for row in csv.DictReader(file) if row["dice"])
         with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:

@@ -29,8 +29,8 @@ import numpy as np  # noqa: E402
 
 from flemme_monai.commands.measure import machine, markdown_table  # noqa: E402
 from flemme_monai.commands.train_runs import run, run_jobs, run_logged  # noqa: E402
-from flemme_monai.metrics import Interval, hierarchical_interval  # noqa: E402
 from flemme_monai.recipes import make_bundle, write  # noqa: E402
+from flemme_monai.statistics import Interval, hierarchical_interval  # noqa: E402
 
 DATA = "nuclei"
 STRENGTHS = (0.0, 0.33, 0.66, 1.0)  # of the photographs; 0 is the clean image

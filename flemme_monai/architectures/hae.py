@@ -11,7 +11,7 @@ class HAE(Reconstruction):
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of the image's channels.
-        fusion: how the levels are fused, ``cat`` or ``add``.
+        fusion: how the levels are fused, ``cat``, ``add`` or ``fft``.
         residual: as in :class:`AE`; the input is added to every level, at the level's resolution.
 
     Raises:

@@ -12,7 +12,7 @@ class HSeM(Segmentation):
 
     Args:
         backbone: a backbone whose ``out_channels`` is the number of classes, the background counted.
-        fusion: how the levels are fused, ``cat`` or ``add``.
+        fusion: how the levels are fused, ``cat``, ``add`` or ``fft``.
         alignment: as :class:`Segmentation`.
     """
 

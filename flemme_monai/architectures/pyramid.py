@@ -9,10 +9,10 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..backbones import Backbone, BackboneOutput
-from ..blocks import ConditionEmbeddings, PositionEmbedding, linear_resize
+from ..blocks import ConditionEmbeddings, FourierFusion, PositionEmbedding, linear_resize
 from .architecture import Architecture
 
-FUSIONS = ("cat", "add")
+FUSIONS = ("cat", "add", "fft")
 MAX_CHANNELS = 256
 
 
@@ -47,7 +47,7 @@ class Pyramid(nn.Module):
 
     Args:
         backbone: the backbone whose features come in.
-        fusion: ``cat`` or ``add``.
+        fusion: ``cat``, ``add`` or ``fft``, a sum whose weights are learned for each level and band of frequency.
 
     Attributes:
         num_levels: the latent and the decoder's stages.
@@ -68,6 +68,7 @@ class Pyramid(nn.Module):
         self.levels = nn.ModuleList([PyramidLevel(backbone, c, len(channels) - 1 - i) for i, c in enumerate(channels)])
         self.positions = nn.ModuleList([PositionEmbedding(dims, out_channels) for _ in range(len(channels) + 1)])
         fused = out_channels * (len(channels) + 1) if self.cat else out_channels
+        self.spectrum = FourierFusion(dims, len(channels) + 1) if fusion == "fft" else None
         self.fuse = Conv["conv", dims](fused, out_channels, 1)
 
     def forward(self, out: BackboneOutput) -> list[torch.Tensor]:
@@ -87,6 +88,8 @@ class Pyramid(nn.Module):
             maps.append(position(prediction))
         if self.cat:
             fused = torch.cat(maps, dim=1)
+        elif self.spectrum is not None:
+            fused = self.spectrum(maps)
         else:
             fused = maps[0]
             for prediction in maps[1:]:
@@ -99,8 +102,8 @@ class Predictor(Architecture):
 
     Args:
         backbone: makes the features and the output.
-        fusion: None, or ``cat`` or ``add`` for a hierarchical network, which predicts at the latent and at every
-            decoder stage too and fuses these (:class:`Pyramid`).
+        fusion: None, or ``cat``, ``add`` or ``fft`` for a hierarchical network, which predicts at the latent and at
+            every decoder stage too and fuses these (:class:`Pyramid`).
 
     Attributes:
         supervises_sides: whether the backbone's side outputs have a loss.
@@ -136,6 +139,11 @@ class Predictor(Architecture):
             return [out.output]
         predictions = self.pyramid(out)
         return predictions if self.training else predictions[:1]
+
+    @torch.jit.unused
+    def level_predictions(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The predictions of the levels (B, C, *s_i) of an image, coarse to fine, in evaluation too; none without."""
+        return [] if self.pyramid is None else self.pyramid(self.backbone(x))[1:]
 
     def for_loss(self, predictions: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         """``[final, level_0, ...]`` in training where there are levels, else the final prediction."""

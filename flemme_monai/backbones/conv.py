@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..blocks import (
-    ChannelAttention,
     ConvBlock,
     DoubleConvBlock,
-    EfficientChannelAttention,
+    FourierAttention,
     InterpolateDown,
     InterpolateUp,
     PoolDown,
@@ -23,13 +22,14 @@ from ..blocks import (
     Stage,
     StridedConv,
     TransposedConv,
+    channel_attention,
 )
 from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import BlockFamily, at_level
 
 BLOCKS = {"conv": ConvBlock, "double_conv": DoubleConvBlock, "res_conv": ResConvBlock}
-CHANNEL_ATTENTION = {"ca": ChannelAttention, "eca": EfficientChannelAttention}
+FOURIER = "fft"
 DOWN = ("conv", "max", "avg", "interpolate")
 UP = ("conv", "interpolate")
 
@@ -40,15 +40,19 @@ class ConvFamily(BlockFamily):
 
     Args:
         block: ``conv``, ``double_conv`` or ``res_conv`` (Flemme's ResNet).
-        norm: ``batch``, ``group``, ``instance``, ``layer`` or None.
+        norm: ``batch``, ``group``, ``instance``, ``layer``, ``rms`` or None.
         act: any activation MONAI names.
         kernel_size: odd kernel size of the blocks.
         depthwise: depthwise-separable convolutions in the blocks.
         dropout: probability that a whole channel is dropped after a block.
         num_groups: groups of a group norm.
-        channel_attention: None, ``ca`` (CBAM) or ``eca`` (ECA-Net) after a stage; one value, or one per level.
-        self_attention: self-attention over positions after a stage (Flemme's AttenUNet); one value, or one per level.
+        channel_attention: None, ``ca`` (CBAM), ``eca`` or ``eca-ns`` (ECA-Net) after a stage; one value, or one per
+            level.
+        self_attention: self-attention over positions after a stage (Flemme's AttenUNet), so many times, or ``fft``,
+            once among frequencies; one value, or one per level.
         num_heads: heads of the self-attention; one value, or one per level.
+        decoder_self_attention: the same of the decoder's stages; None: that of the encoder's.
+        final_self_attention: of the blocks after the last stage, one value; None: that of the finest stage.
         down_mode: ``conv``, ``max``, ``avg`` or ``interpolate``.
         up_mode: ``conv`` (transposed) or ``interpolate``.
 
@@ -64,10 +68,12 @@ class ConvFamily(BlockFamily):
     dropout: float = 0.0
     num_groups: int = 8
     channel_attention: str | Sequence[str | None] | None = None
-    self_attention: bool | Sequence[bool] = False
+    self_attention: bool | int | str | Sequence[bool | int | str] = False
     num_heads: int | Sequence[int] = 4
     down_mode: str = "conv"
     up_mode: str = "conv"
+    decoder_self_attention: bool | int | str | Sequence[bool | int | str] | None = None
+    final_self_attention: bool | int | str | None = None
 
     has_drop_path: ClassVar[bool] = False
 
@@ -79,6 +85,16 @@ class ConvFamily(BlockFamily):
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
+
+    def of_decoder(self) -> ConvFamily:
+        """With the attention of the decoder's stages."""
+        given = self.decoder_self_attention
+        return self if given is None else replace(self, self_attention=given)
+
+    def of_final(self) -> ConvFamily:
+        """With the attention of the blocks after the last stage."""
+        given = self.final_self_attention
+        return self.of_decoder() if given is None else replace(self, self_attention=given)
 
     def patch_embedding(
         self, spatial_dims: int, in_channels: int, channels: int, patch_size: Sequence[int]
@@ -113,12 +129,8 @@ class ConvFamily(BlockFamily):
             blocks.append(self._block(self.block, spatial_dims, out_channels if i else in_channels, out_channels))
         attention = at_level(self.channel_attention, level, "channel_attention")
         if attention is not None:
-            if attention not in CHANNEL_ATTENTION:
-                raise ValueError(f"channel_attention is {attention!r}; expected None, ca or eca.")
-            blocks.append(CHANNEL_ATTENTION[attention](spatial_dims, out_channels))
-        if at_level(self.self_attention, level, "self_attention"):
-            heads = at_level(self.num_heads, level, "num_heads")
-            blocks.append(SpatialSelfAttention(spatial_dims, out_channels, heads))
+            blocks.append(channel_attention(attention, spatial_dims, out_channels))
+        blocks += self._self_attention(spatial_dims, out_channels, level)
         injection_channels = [out_channels] * len(drop_path) + [0] * (len(blocks) - len(drop_path))
         return Stage(blocks, injection_channels)
 
@@ -148,6 +160,20 @@ class ConvFamily(BlockFamily):
         project = Conv["conv", spatial_dims](in_channels, out_channels, 1)
         up = self.up(spatial_dims, out_channels, out_channels, patch_size)
         return nn.Sequential(OrderedDict(proj=project, up=up))
+
+    def _self_attention(self, spatial_dims: int, channels: int, level: int) -> list[nn.Module]:
+        """The self-attention of a level, as often as it says."""
+        times = at_level(self.self_attention, level, "self_attention")
+        if times != FOURIER and (not isinstance(times, int) or times < 0):
+            raise ValueError(
+                f"self_attention is {times!r}; expected True, False, a number of times or {FOURIER}, or one per level."
+            )
+        if not times:
+            return []
+        heads = at_level(self.num_heads, level, "num_heads")
+        if times == FOURIER:
+            return [FourierAttention(spatial_dims, channels, heads)]
+        return [SpatialSelfAttention(spatial_dims, channels, heads) for _ in range(times)]
 
     def _block(self, name: str, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
         return BLOCKS[name](

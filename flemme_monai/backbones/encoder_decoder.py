@@ -150,19 +150,20 @@ class Decoder(nn.Module):
         self.input_conditioning: nn.Module | None = None
         self.up, self.fuse, self.stages = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         made = list(features)
+        of_stages, of_final = family.of_decoder(), family.of_final()
         for level, rate in zip(reversed(range(layout.depth)), rates):
             channels = layout.channels[level]
             self.up.append(family.up_to_level(dims, width, channels, layout.stage_strides[level], level))
             fuse, fused = connection.decoder_fuse(dims, layout.feature(channels, level), made[:-1], level)
             self.fuse.append(fuse)
-            self.stages.append(family.stage(dims, fused, channels, level, rate))
+            self.stages.append(of_stages.stage(dims, fused, channels, level, rate))
             made.append(layout.feature(channels, level))
             width = channels
         self.feature_channels = list(layout.channels[::-1])
         self.num_sides = 0
         self.final = nn.ModuleList()
         for channels, rate in zip(layout.final_channels, rates[layout.depth :]):
-            self.final.append(family.stage(dims, width, channels, 0, rate))
+            self.final.append(of_final.stage(dims, width, channels, 0, rate))
             width = channels
         self.output_layer = family.patch_recovery(dims, width, out_channels, layout.patch)
 
@@ -211,7 +212,8 @@ class EncoderDecoder(Backbone):
         family: settings of the blocks; None takes the family's defaults.
         patch_size: pixels of a patch, which becomes one position; one number or one per axis.
         patch_channels: width of the patch embedding.
-        channels: width of each stage, fine to coarse; the decoder mirrors them.
+        channels: width of each stage, fine to coarse; the decoder mirrors them. Without any, the middle blocks see the
+            patches themselves.
         middle_channels: width of each group of middle blocks.
         final_channels: width of each group of blocks between the last stage and the patch recovery.
         num_blocks: blocks per stage; one number, or one per level (the stages fine to coarse, then the middle).
@@ -219,14 +221,15 @@ class EncoderDecoder(Backbone):
             (thin volumes: ``[[2, 2, 1], [2, 2, 2]]``).
         drop_path: largest probability that a sample skips a residual branch; grows linearly along the encoder, falls
             along the decoder. Halves whose family has no such branches, as convolutional ones, skip none.
-        latent_size: length of a vector that the latent passes, for plain encoders only; None keeps the latent a
-            feature.
+        latent_size: length of a vector that the latent passes, for plain encoders only, or the widths of a chain of
+            layers to it, of which it is the last; None keeps the latent a feature.
         position_embedding: whether an absolute position embedding is added after the patch embedding; None takes the
             family's.
         conditioning: time steps and context that the network takes; None takes neither.
         checkpointing: recompute each stage's activations in the backward pass instead of keeping them.
         channels_last: memory format of the features; None takes the family's.
         decoder_family: settings of the decoder's blocks, of any family; None takes the encoder's.
+        decoder_latent_size: widths of the layers from the vector back to a feature; None mirrors those to it.
 
     Attributes:
         family_type: the family of the encoder's blocks.
@@ -250,12 +253,13 @@ class EncoderDecoder(Backbone):
         num_blocks: int | Sequence[int] = 2,
         strides: int | Sequence[int | Sequence[int]] = 2,
         drop_path: float = 0.0,
-        latent_size: int | None = None,
+        latent_size: int | Sequence[int] | None = None,
         position_embedding: bool | None = None,
         conditioning: ConditioningConfig | None = None,
         checkpointing: bool = False,
         channels_last: bool | None = None,
         decoder_family: BlockFamily | None = None,
+        decoder_latent_size: Sequence[int] | None = None,
     ) -> None:
         family = self.family_type() if family is None else family
         if not isinstance(family, self.family_type):
@@ -308,7 +312,11 @@ class EncoderDecoder(Backbone):
         encoder.min_latent_positions = max(family.min_latent_positions, decoder_family.min_latent_positions)
         bottleneck = None
         if latent_size is not None:
-            bottleneck = VectorBottleneck(spatial_dims, encoder.latent_channels, latent_size)
+            bottleneck = VectorBottleneck(
+                spatial_dims, encoder.latent_channels, latent_size, decoder_size=decoder_latent_size
+            )
+        elif decoder_latent_size is not None:
+            raise ValueError("decoder_latent_size has no use without a latent_size; leave it out.")
         decoder = Decoder(
             layout,
             decoder_family,

@@ -67,6 +67,14 @@ class BlockFamily(ABC):
     def up(self, spatial_dims: int, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
         """From (B, in_channels, *s) to (B, out_channels, *(s * stride))."""
 
+    def of_decoder(self) -> BlockFamily:
+        """The family with what its settings say of the decoder's stages alone."""
+        return self
+
+    def of_final(self) -> BlockFamily:
+        """The family with what its settings say of the blocks after the last stage alone."""
+        return self.of_decoder()
+
     def down_to_next(
         self, spatial_dims: int, channels: int, next_channels: int, stride: Sequence[int], level: int
     ) -> tuple[nn.Module, int]:

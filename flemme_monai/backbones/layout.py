@@ -54,11 +54,8 @@ class StageLayout:
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims is {self.spatial_dims}; expected 2 or 3.")
-        if not self.channels or not self.middle_channels:
-            raise ValueError(
-                f"channels {list(self.channels)} and middle_channels {list(self.middle_channels)} need at least one "
-                "width each."
-            )
+        if not self.middle_channels:
+            raise ValueError(f"middle_channels is {list(self.middle_channels)}; expected at least one width.")
         self.patch = _per_axis(self.patch_size, self.spatial_dims, "patch_size")
         self.stage_strides = _per_stage(self.strides, self.depth, self.spatial_dims)
         self.total_strides = [self.patch]

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..blocks import MedNeXtBlock, MedNeXtDown, MedNeXtUp, Stage, StridedConv, TransposedConv
+from ..blocks import (
+    MedNeXtBlock,
+    MedNeXtDown,
+    MedNeXtUp,
+    Stage,
+    StridedConv,
+    TransposedConv,
+    channel_attention,
+)
 from .connections import DenseConnection, NoConnection, SkipConnection
 from .encoder_decoder import EncoderDecoder
 from .family import BlockFamily, at_level
@@ -21,6 +29,7 @@ class MedNeXtFamily(BlockFamily):
     Args:
         kernel_size: odd size of the convolutions per channel.
         expansion: hidden channels of a block over its own; one value, or one per level.
+        channel_attention: None, ``ca``, ``eca`` or ``eca-ns`` after a stage; one value, or one per level.
 
     Raises:
         ValueError: If a number is not one of these.
@@ -28,6 +37,7 @@ class MedNeXtFamily(BlockFamily):
 
     kernel_size: int = 3
     expansion: int | Sequence[int] = 2
+    channel_attention: str | Sequence[str | None] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.kernel_size, int) or self.kernel_size < 1 or self.kernel_size % 2 == 0:
@@ -58,6 +68,10 @@ class MedNeXtFamily(BlockFamily):
         """``len(drop_path)`` blocks, after a 1x1 convolution where the width changes."""
         blocks: list[nn.Module] = [self._block(spatial_dims, out_channels, level, rate) for rate in drop_path]
         injection_channels = [out_channels] * len(blocks)
+        attention = at_level(self.channel_attention, level, "channel_attention")
+        if attention is not None:
+            blocks.append(channel_attention(attention, spatial_dims, out_channels))
+            injection_channels.append(0)
         if in_channels == out_channels:
             return Stage(blocks, injection_channels)
         proj = Conv["conv", spatial_dims](in_channels, out_channels, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,8 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ..blocks import (
+    NORMS,
+    ChannelFirst,
     ChannelLayerNorm,
     InterpolateUp,
     Linear,
@@ -20,8 +22,10 @@ from ..blocks import (
     Stage,
     StridedConv,
     TransposedConv,
+    channel_attention,
+    make_token_norm,
 )
-from .family import BlockFamily
+from .family import BlockFamily, at_level
 
 UP = ("conv", "interpolate")
 
@@ -33,20 +37,26 @@ class SequenceFamily(BlockFamily):
     Args:
         block: the family's block, or with ``double_`` two of them for one, or with ``res_`` two inside one more
             shortcut.
-        mlp_ratio: hidden width of the MLP over the block's width.
+        mlp_ratio: hidden width of the MLP over the block's width; a list is one for each of several hidden layers.
         act: any activation MONAI names.
         dropout: probability of dropping an attention weight or an activation.
         up_mode: ``interpolate`` (linear, after a projection) or ``conv`` (patch expansion).
+        norm: of the blocks: ``layer``, ``rms``, ``group``, ``instance``, ``batch`` or None.
+        num_groups: groups of a group norm.
+        channel_attention: None, ``ca``, ``eca`` or ``eca-ns`` after a stage; one value, or one per level.
 
     Raises:
         ValueError: If a name is not one of these.
     """
 
     block: str = ""
-    mlp_ratio: float = 4.0
+    mlp_ratio: float | Sequence[float] = 4.0
     act: str | tuple = "gelu"
     dropout: float = 0.0
     up_mode: str = "interpolate"
+    norm: str | None = "layer"
+    num_groups: int = 8
+    channel_attention: str | Sequence[str | None] | None = None
 
     use_channels_last: ClassVar[bool] = True
     block_names: ClassVar[tuple[str, ...]]
@@ -57,13 +67,25 @@ class SequenceFamily(BlockFamily):
         for name, value, allowed in (("block", self.block, blocks), ("up_mode", self.up_mode, UP)):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm is {self.norm!r}; expected one of {', '.join(map(repr, NORMS))}.")
         for name in self.positive_int_settings:
             value = getattr(self, name)
             for n in value if isinstance(value, (list, tuple)) else [value]:
                 if n is not None and (not isinstance(n, int) or n < 1):
                     raise ValueError(f"{name} is {value}; expected a whole number above 0, or one per level.")
-        if self.mlp_ratio <= 0:
-            raise ValueError(f"mlp_ratio is {self.mlp_ratio}; expected a number above 0.")
+        ratios = list(self.mlp_ratio) if isinstance(self.mlp_ratio, Sequence) else [self.mlp_ratio]
+        if not ratios or min(ratios) <= 0:
+            raise ValueError(f"mlp_ratio is {self.mlp_ratio}; expected a number above 0, or one per hidden layer.")
+
+    @property
+    def min_latent_positions(self) -> int:
+        """An instance norm needs two."""
+        return 2 if self.norm == "instance" else 1
+
+    def token_norm(self, spatial_dims: int) -> Callable[[int], nn.Module]:
+        """What makes a block's norm of its number of channels."""
+        return lambda channels: make_token_norm(self.norm, spatial_dims, channels, self.num_groups)
 
     @abstractmethod
     def make_block(self, spatial_dims: int, channels: int, level: int, index: int, drop_path: float) -> nn.Module:
@@ -92,6 +114,9 @@ class SequenceFamily(BlockFamily):
                 blocks += [(block, width) for block in row]
             if width < out_channels:
                 blocks.append((Linear(width, out_channels), 0))
+        attention = at_level(self.channel_attention, level, "channel_attention")
+        if attention is not None:
+            blocks.append((ChannelFirst(channel_attention(attention, spatial_dims, out_channels)), 0))
         return Stage([block for block, _ in blocks], [width for _, width in blocks], channel_last_view=True)
 
     def pyramid_block(self, spatial_dims: int, channels: int, level: int) -> Stage:

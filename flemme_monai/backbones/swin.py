@@ -24,11 +24,15 @@ class SwinFamily(SequenceFamily):
         window_size: tokens of a window along each axis, one number or one per axis; None takes 8 in 2D and 4 in 3D, 64
             tokens per window both times.
         num_heads: heads; one value, or one per level; None takes heads of 32 channels, as the paper does.
+        qkv_bias: whether the map to queries, keys and values has a bias.
+        attention_dropout: probability of dropping an attention weight; None takes ``dropout``.
     """
 
     block: str = "swin"
     window_size: int | Sequence[int] | None = None
     num_heads: int | Sequence[int] | None = None
+    qkv_bias: bool = True
+    attention_dropout: float | None = None
 
     block_names: ClassVar[tuple[str, ...]] = ("swin",)
     positive_int_settings: ClassVar[tuple[str, ...]] = ("num_heads",)
@@ -51,6 +55,9 @@ class SwinFamily(SequenceFamily):
             act=self.act,
             dropout=self.dropout,
             drop_path=drop_path,
+            qkv_bias=self.qkv_bias,
+            attention_dropout=self.attention_dropout,
+            norm=self.token_norm(spatial_dims),
         )
 
 

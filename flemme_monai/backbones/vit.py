@@ -23,11 +23,15 @@ class ViTFamily(SequenceFamily):
         block: ``vit``, ``double_vit`` or ``res_vit``.
         num_heads: heads; one value, or one per level; None takes heads of 32 channels.
         spatial_reduction: factor by which keys and values are shrunk along each axis; one value, or one per level.
+        qkv_bias: whether the maps to queries, keys and values have a bias.
+        attention_dropout: probability of dropping an attention weight; None takes ``dropout``.
     """
 
     block: str = "vit"
     num_heads: int | Sequence[int] | None = None
     spatial_reduction: int | Sequence[int] = 1
+    qkv_bias: bool = True
+    attention_dropout: float | None = None
 
     block_names: ClassVar[tuple[str, ...]] = ("vit",)
     positive_int_settings: ClassVar[tuple[str, ...]] = ("num_heads", "spatial_reduction")
@@ -50,6 +54,9 @@ class ViTFamily(SequenceFamily):
             act=self.act,
             dropout=self.dropout,
             drop_path=drop_path,
+            qkv_bias=self.qkv_bias,
+            attention_dropout=self.attention_dropout,
+            norm=self.token_norm(spatial_dims),
         )
 
 

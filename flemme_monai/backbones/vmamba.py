@@ -29,6 +29,7 @@ class MambaFamily(SequenceFamily):
         kernel_size: of the depthwise convolution before the scan; odd.
         scan: orders in which the image is scanned, see :func:`flemme_monai.blocks.scan_orders`.
         flip: whether each order is walked backwards too.
+        learn_initial_state: whether the state before the first token is learned, of mamba2; else 0.
     """
 
     block: str = "mamba"
@@ -40,6 +41,7 @@ class MambaFamily(SequenceFamily):
     kernel_size: int = 3
     scan: str = "cross"
     flip: bool = True
+    learn_initial_state: bool = False
 
     block_names: ClassVar[tuple[str, ...]] = ("mamba", "mamba2")
     positive_int_settings: ClassVar[tuple[str, ...]] = ("state_size", "dt_rank", "head_width")
@@ -47,6 +49,8 @@ class MambaFamily(SequenceFamily):
     def __post_init__(self) -> None:
         super().__post_init__()
         num_orders(2, self.scan, self.flip)  # refuses another scan
+        if self.learn_initial_state and not self.block.endswith("mamba2"):
+            raise ValueError(f"learn_initial_state is true of block {self.block!r}; expected it of mamba2 alone.")
         if self.expansion <= 0:
             raise ValueError(f"expansion is {self.expansion}; expected a number above 0.")
         if len(self.dt_range) != 2 or not 0 < self.dt_range[0] <= self.dt_range[1]:
@@ -61,12 +65,15 @@ class MambaFamily(SequenceFamily):
         states = at_level(self.state_size, level, "state_size")
         if self.block.endswith("mamba2"):
             width = at_level(self.head_width, level, "head_width")
-            scan: nn.Module = StateSpaceDuality(inner, orders, states or 64, width, self.dt_range)
+            scan: nn.Module = StateSpaceDuality(
+                inner, orders, states or 64, width, self.dt_range, self.learn_initial_state
+            )
         else:
             rank = at_level(self.dt_rank, level, "dt_rank") or -(-channels // 16)
             scan = SelectiveScan(inner, orders, states or 1, rank, self.dt_range)
         mixer = MambaMixer(spatial_dims, channels, inner, scan, self.kernel_size, self.scan, self.flip)
-        return MetaFormerBlock(channels, mixer, self.mlp_ratio, self.act, self.dropout, drop_path)
+        norm = self.token_norm(spatial_dims)
+        return MetaFormerBlock(channels, mixer, self.mlp_ratio, self.act, self.dropout, drop_path, norm)
 
 
 class VMamba(EncoderDecoder):

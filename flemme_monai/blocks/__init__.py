@@ -1,7 +1,14 @@
 """The vocabulary of one stage: blocks, attention, resampling. Nothing here knows a whole network."""
 
 from .area import area_resize, linear_resize, resized_like
-from .attention import ChannelAttention, EfficientChannelAttention, SpatialSelfAttention
+from .attention import (
+    CHANNEL_ATTENTION,
+    ChannelAttention,
+    EfficientChannelAttention,
+    SpatialSelfAttention,
+    UnsharedChannelAttention,
+    channel_attention,
+)
 from .bottleneck import VectorBottleneck
 from .context import (
     INJECTIONS,
@@ -16,7 +23,18 @@ from .context import (
     injection,
 )
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
-from .layers import ChannelLayerNorm, Linear, PositionEmbedding, keeps_bias, make_norm
+from .fourier import FourierAttention, FourierFusion
+from .layers import (
+    NORMS,
+    ChannelFirst,
+    ChannelLayerNorm,
+    Linear,
+    PositionEmbedding,
+    RMSNorm,
+    keeps_bias,
+    make_norm,
+    make_token_norm,
+)
 from .mamba import MambaMixer, SelectiveScan, StateSpaceDuality
 from .mednext import MedNeXtBlock, MedNeXtDown, MedNeXtUp
 from .metaformer import MLP, MetaFormerBlock
@@ -27,11 +45,14 @@ from .swin import SwinBlock, WindowAttention
 from .vit import SpatialReductionAttention, ViTBlock
 
 __all__ = [
+    "CHANNEL_ATTENTION",
     "INJECTIONS",
     "MLP",
+    "NORMS",
     "SCANS",
     "BlockInjection",
     "ChannelAttention",
+    "ChannelFirst",
     "ChannelLayerNorm",
     "ClassContext",
     "ConditionEmbeddings",
@@ -41,6 +62,8 @@ __all__ = [
     "DoubleConvBlock",
     "EfficientChannelAttention",
     "FiLM",
+    "FourierAttention",
+    "FourierFusion",
     "ImageContext",
     "InterpolateDown",
     "InterpolateUp",
@@ -54,6 +77,7 @@ __all__ = [
     "PoolDown",
     "PositionContext",
     "PositionEmbedding",
+    "RMSNorm",
     "ResConvBlock",
     "ResidualSequential",
     "SelectiveScan",
@@ -65,14 +89,17 @@ __all__ = [
     "SwinBlock",
     "TimestepEmbedding",
     "TransposedConv",
+    "UnsharedChannelAttention",
     "VectorBottleneck",
     "ViTBlock",
     "WindowAttention",
     "area_resize",
+    "channel_attention",
     "injection",
     "keeps_bias",
     "linear_resize",
     "make_norm",
+    "make_token_norm",
     "num_orders",
     "resized_like",
     "scan_orders",

@@ -1,4 +1,4 @@
-"""Attention that any stage can add: over channels (CA, ECA) and over positions."""
+"""Attention that any stage can add: over channels (CA, ECA, ECA-NS) and over positions."""
 
 from __future__ import annotations
 
@@ -53,6 +53,29 @@ class EfficientChannelAttention(nn.Module):
         return x * weight.sigmoid().view(list(weight.shape) + [1] * len(self.axes))
 
 
+class UnsharedChannelAttention(nn.Module):
+    """Efficient channel attention with weights of its own for each channel (ECA-NS of ECA-Net, Wang et al. 2020).
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: number of channels; the kernel is that of :class:`EfficientChannelAttention`.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.axes = list(range(2, 2 + spatial_dims))
+        self.kernel = int(abs((math.log2(channels) + 1) / 2)) | 1
+        bound = self.kernel**-0.5
+        self.weight = nn.Parameter(torch.empty(channels, self.kernel).uniform_(-bound, bound))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Weigh the channels of ``x`` (B, C, *s)."""
+        half = self.kernel // 2
+        windows = F.pad(x.mean(self.axes), [half, half]).unfold(1, self.kernel, 1)  # (B, C, k)
+        weight = (windows * self.weight).sum(-1)
+        return x * weight.sigmoid().view(list(weight.shape) + [1] * len(self.axes))
+
+
 class SpatialSelfAttention(nn.Module):
     """Multi-head self-attention over all positions, added to its input (non-local block, Wang et al. 2018).
 
@@ -83,3 +106,21 @@ class SpatialSelfAttention(nn.Module):
         q, k, v = qkv.transpose(-1, -2).unbind(1)  # each (B, heads, L, C / heads)
         out = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape)
         return x + self.proj(out)
+
+
+CHANNEL_ATTENTION = {
+    "ca": ChannelAttention,
+    "eca": EfficientChannelAttention,
+    "eca-ns": UnsharedChannelAttention,
+}
+
+
+def channel_attention(name: str, spatial_dims: int, channels: int) -> nn.Module:
+    """The channel attention of that name.
+
+    Raises:
+        ValueError: If the name is another.
+    """
+    if name not in CHANNEL_ATTENTION:
+        raise ValueError(f"channel_attention is {name!r}; expected None, {' or '.join(CHANNEL_ATTENTION)}.")
+    return CHANNEL_ATTENTION[name](spatial_dims, channels)

@@ -9,7 +9,7 @@ from torch import nn
 
 from .area import linear_resize
 
-NORMS = ("batch", "group", "instance", "layer", None)
+NORMS = ("batch", "group", "instance", "layer", "rms", None)
 
 
 def convolutions_are_faster() -> bool:
@@ -63,11 +63,60 @@ class ChannelLayerNorm(nn.LayerNorm):
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps).movedim(-1, 1)
 
 
+class RMSNorm(nn.Module):
+    """Root mean square normalisation over channels, without a mean and a bias (Zhang and Sennrich 2019).
+
+    ``torch.nn.RMSNorm`` normalises the last axes.
+
+    Args:
+        channels: number of channels.
+        axis: of the channels: 1, or -1 where they come last.
+        eps: added to the mean square.
+    """
+
+    def __init__(self, channels: int, axis: int = 1, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.axis, self.eps = axis, eps
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise ``x`` (B, C, *s) or (B, *s, C) at every position."""
+        scale = torch.rsqrt(x.float().square().mean(self.axis, keepdim=True) + self.eps).to(x.dtype)
+        shape = [1] * x.dim()
+        shape[self.axis] = -1
+        return x * scale * self.weight.view(shape)
+
+
+class ChannelFirst(nn.Module):
+    """A module of features (B, C, *s) on the channel-last view (B, *s, C) of sequence blocks.
+
+    Args:
+        module: keeps the shape.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` (B, *s, C) to the same."""
+        return self.module(x.movedim(-1, 1)).movedim(1, -1)
+
+
+def make_token_norm(name: str | None, spatial_dims: int, channels: int, num_groups: int = 8) -> nn.Module:
+    """The normalisation layer of that name for tokens (B, *s, C); arguments as of :func:`make_norm`."""
+    if name == "layer":
+        return nn.LayerNorm(channels)
+    if name == "rms":
+        return RMSNorm(channels, -1)
+    return nn.Identity() if name is None else ChannelFirst(make_norm(name, spatial_dims, channels, num_groups))
+
+
 def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: int = 8) -> nn.Module:
     """The normalisation layer of that name.
 
     Args:
-        name: ``batch``, ``group``, ``instance``, ``layer`` or None.
+        name: ``batch``, ``group``, ``instance``, ``layer``, ``rms`` or None.
         spatial_dims: 2 or 3.
         channels: number of channels.
         num_groups: groups of the group norm; must divide ``channels``.
@@ -79,6 +128,8 @@ def make_norm(name: str | None, spatial_dims: int, channels: int, num_groups: in
         return nn.Identity()
     if name == "layer":
         return ChannelLayerNorm(channels)
+    if name == "rms":
+        return RMSNorm(channels)
     if name == "group":
         if channels % num_groups:
             raise ValueError(f"group norm: num_groups is {num_groups}; expected a divisor of the {channels} channels.")

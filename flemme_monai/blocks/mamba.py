@@ -18,7 +18,15 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ..ops import SelectiveScanInputs, SSDInputs, grouped_selective_scan, grouped_ssd_scan, prepare_scans
+from ..ops import (
+    SelectiveScanInputs,
+    SSDInputs,
+    grouped_selective_scan,
+    grouped_ssd_scan,
+    image_scan,
+    image_scan_chosen,
+    prepare_scans,
+)
 from .layers import Linear
 from .scan_order import gather_by_order, gather_tokens, merge_scans, scan_tables
 
@@ -60,20 +68,24 @@ class SelectiveScan(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(orders, channels, 1))
         self.D = nn.Parameter(torch.ones(orders, channels))
 
-    def forward(self, x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
-        """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
+    def forward(self, x: torch.Tensor, orders: torch.Tensor, inverses: torch.Tensor) -> torch.Tensor:
+        """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L), with their inverses: (B, L, E), all orders added."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, R + 2N)
+        A, D, bias = -_upcast(self.A_log).exp(), _upcast(self.D), _upcast(self.dt_bias)
+        if not torch.jit.is_scripting():  # noqa: SIM102 (what is nested is no part of a script)
+            if image_scan_chosen(x):
+                return image_scan(_upcast(x), _upcast(rows), _upcast(self.dt_proj), A, D, bias, orders)
         dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, R), (B, K, L, N) twice
         inputs = SelectiveScanInputs(
             u=_upcast(gather_tokens(x, orders)),
             delta=_upcast(dt @ self.dt_proj),
-            A=-_upcast(self.A_log).exp(),
+            A=A,
             B=_upcast(b),
             C=_upcast(c),
-            D=_upcast(self.D),
-            bias=_upcast(self.dt_bias),
+            D=D,
+            bias=bias,
         )
-        return grouped_selective_scan(inputs, softplus=True)
+        return merge_scans(grouped_selective_scan(inputs, softplus=True), inverses)
 
 
 class StateSpaceDuality(nn.Module):
@@ -85,6 +97,7 @@ class StateSpaceDuality(nn.Module):
         state_size: states per channel N.
         head_width: channels per head P; must divide ``channels``.
         dt_range: smallest and largest step size at the start.
+        learn_initial_state: whether the state before the first token is learned, per order, head and channel; else 0.
 
     Raises:
         ValueError: If the heads do not fill the channels.
@@ -93,7 +106,13 @@ class StateSpaceDuality(nn.Module):
     no_weight_decay: ClassVar[tuple[str, ...]] = ("A_log", "D", "dt_bias")
 
     def __init__(
-        self, channels: int, orders: int, state_size: int, head_width: int, dt_range: Sequence[float] = (0.001, 0.1)
+        self,
+        channels: int,
+        orders: int,
+        state_size: int,
+        head_width: int,
+        dt_range: Sequence[float] = (0.001, 0.1),
+        learn_initial_state: bool = False,
     ) -> None:
         super().__init__()
         if channels % head_width:
@@ -107,12 +126,22 @@ class StateSpaceDuality(nn.Module):
         self.dt_bias = nn.Parameter(_step_bias((orders, heads), dt_range))
         self.A_log = nn.Parameter(torch.empty(orders, heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(orders, heads))
+        self.initial_state: nn.Parameter | None = None
+        if learn_initial_state:
+            self.initial_state = nn.Parameter(torch.zeros(orders, state_size, heads, head_width))
 
-    def forward(self, x: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
-        """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L): (B, K, L, E), tokens in each scan's order."""
+    def forward(self, x: torch.Tensor, orders: torch.Tensor, inverses: torch.Tensor) -> torch.Tensor:
+        """Tokens ``x`` (B, L, E) scanned in ``orders`` (K, L), with their inverses: (B, L, E), all orders added."""
         rows = self.x_proj(x).unflatten(-1, (orders.shape[0], -1))  # (B, L, K, H + 2N)
+        if not torch.jit.is_scripting():  # noqa: SIM102 (what is nested is no part of a script)
+            if self.initial_state is None and image_scan_chosen(x):
+                return self._image_scan(x, rows, orders)
         dt, b, c = gather_by_order(rows, orders).split(self.sizes, -1)  # (B, K, L, H), (B, K, L, N) twice
         images, count, heads = x.shape[0], orders.shape[0], self.sizes[0]
+        state = x.new_zeros([images, count, self.sizes[1], heads, self.head_width])
+        learned = self.initial_state
+        if learned is not None:
+            state = state + learned  # (K, N, H, P) for every image
         inputs = SSDInputs(
             x=_upcast(gather_tokens(x, orders).unflatten(-1, (heads, -1))),  # (B, K, L, H, P)
             dt=_upcast(dt),
@@ -121,9 +150,20 @@ class StateSpaceDuality(nn.Module):
             C=_upcast(c),
             D=_upcast(self.D),
             bias=_upcast(self.dt_bias),
-            initial_state=_upcast(x.new_zeros([images, count, self.sizes[1], heads, self.head_width])),
+            initial_state=_upcast(state),
         )
-        return grouped_ssd_scan(inputs, softplus=True).flatten(3)
+        return merge_scans(grouped_ssd_scan(inputs, softplus=True).flatten(3), inverses)
+
+    @torch.jit.unused
+    def _image_scan(self, x: torch.Tensor, rows: torch.Tensor, orders: torch.Tensor) -> torch.Tensor:
+        """The scan of every channel with what its head has: step sizes of "rank" H, one decay."""
+        heads = self.sizes[0]
+        A, D, bias = (
+            v.repeat_interleave(self.head_width, 1)  # (K, H) -> (K, E)
+            for v in (-_upcast(self.A_log).exp(), _upcast(self.D), _upcast(self.dt_bias))
+        )
+        of_head = torch.eye(heads).repeat_interleave(self.head_width, 1).expand(orders.shape[0], -1, -1)  # (K, H, E)
+        return image_scan(_upcast(x), _upcast(rows), of_head, A.unsqueeze(-1), D, bias, orders)
 
 
 class MambaMixer(nn.Module):
@@ -163,5 +203,5 @@ class MambaMixer(nn.Module):
         x, z = self.in_proj(x).chunk(2, -1)  # (B, *s, E) each
         x = F.silu(self.conv(x.movedim(-1, 1))).movedim(1, -1)
         orders, inverses = scan_tables(size, self.order, self.flip, x.device)
-        y = merge_scans(self.scan(x.flatten(1, -2), orders), inverses).to(self.out_proj.weight.dtype)  # (B, L, E)
+        y = self.scan(x.flatten(1, -2), orders, inverses).to(self.out_proj.weight.dtype)  # (B, L, E)
         return self.out_proj(self.norm(y).view(z.shape) * F.silu(z))

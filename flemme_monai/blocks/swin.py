@@ -7,7 +7,7 @@ Glossary: B batch, C channels, s size of the feature along each axis, w window a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -195,6 +195,8 @@ class WindowAttention(nn.Module):
         window_size: window along each axis; an axis shorter than it is one window.
         shift: whether the windows are shifted by half their size.
         dropout: probability of dropping an attention weight and an output.
+        qkv_bias: whether the map to queries, keys and values has a bias.
+        attention_dropout: of attention weights alone; None takes ``dropout``.
 
     Raises:
         ValueError: If the heads do not divide the channels.
@@ -208,6 +210,8 @@ class WindowAttention(nn.Module):
         window_size: Sequence[int],
         shift: bool,
         dropout: float = 0.0,
+        qkv_bias: bool = True,
+        attention_dropout: float | None = None,
     ) -> None:
         super().__init__()
         if channels % num_heads:
@@ -218,7 +222,8 @@ class WindowAttention(nn.Module):
         self.window_size = list(window_size)
         self.shift = shift
         self.dropout = dropout
-        self.qkv = Linear(channels, 3 * channels)
+        self.attention_dropout = dropout if attention_dropout is None else attention_dropout
+        self.qkv = Linear(channels, 3 * channels, qkv_bias)
         self.proj = Linear(channels, channels)
         entries = 1
         for w in self.window_size:
@@ -285,7 +290,7 @@ class WindowAttention(nn.Module):
             apart = region[:, None, :, None] != region[:, None, None, :]  # (M, 1, N, N)
             bias = bias.masked_fill(apart, float("-inf")).repeat(batch, 1, 1, 1)  # (BM, h, N, N)
         x = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias.to(q.dtype), dropout_p=self.dropout if self.training else 0.0
+            q, k, v, attn_mask=bias.to(q.dtype), dropout_p=self.attention_dropout if self.training else 0.0
         )
         x = self.proj(x.transpose(1, 2).reshape(batch, windows, tokens, channels))
         x = window_merge(x, window, padded)
@@ -309,6 +314,8 @@ class SwinBlock(MetaFormerBlock):
         act: any activation MONAI names.
         dropout: probability of dropping an attention weight or an activation.
         drop_path: probability that a sample skips a branch (Huang et al. 2016).
+        qkv_bias, attention_dropout: as of :class:`WindowAttention`.
+        norm: as of :class:`.MetaFormerBlock`.
     """
 
     def __init__(
@@ -318,10 +325,15 @@ class SwinBlock(MetaFormerBlock):
         num_heads: int,
         window_size: Sequence[int],
         shift: bool = False,
-        mlp_ratio: float = 4.0,
+        mlp_ratio: float | Sequence[float] = 4.0,
         act: str | tuple = "gelu",
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        qkv_bias: bool = True,
+        attention_dropout: float | None = None,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
     ) -> None:
-        attention = WindowAttention(spatial_dims, channels, num_heads, window_size, shift, dropout)
-        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path)
+        attention = WindowAttention(
+            spatial_dims, channels, num_heads, window_size, shift, dropout, qkv_bias, attention_dropout
+        )
+        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path, norm)

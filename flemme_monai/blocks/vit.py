@@ -5,6 +5,8 @@ Glossary: B batch, C channels, s size of the feature along each axis, L tokens (
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
@@ -24,22 +26,32 @@ class SpatialReductionAttention(nn.Module):
         spatial_reduction: keys and values come from the feature shrunk by this factor along each axis, by a strided
             convolution; 1 keeps all.
         dropout: probability of dropping an attention weight and an output.
+        qkv_bias: whether the maps to queries, keys and values have a bias.
+        attention_dropout: of attention weights alone; None takes ``dropout``.
 
     Raises:
         ValueError: If the heads do not divide the channels.
     """
 
     def __init__(
-        self, spatial_dims: int, channels: int, num_heads: int, spatial_reduction: int = 1, dropout: float = 0.0
+        self,
+        spatial_dims: int,
+        channels: int,
+        num_heads: int,
+        spatial_reduction: int = 1,
+        dropout: float = 0.0,
+        qkv_bias: bool = True,
+        attention_dropout: float | None = None,
     ) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f"attention: num_heads is {num_heads}; expected a divisor of the {channels} channels.")
         self.num_heads = num_heads
         self.dropout = dropout
+        self.attention_dropout = dropout if attention_dropout is None else attention_dropout
         self.reduction = spatial_reduction
-        self.query = Linear(channels, channels)
-        self.key_value = Linear(channels, 2 * channels)
+        self.query = Linear(channels, channels, qkv_bias)
+        self.key_value = Linear(channels, 2 * channels, qkv_bias)
         self.proj = Linear(channels, channels)
         if spatial_reduction > 1:
             self.reduce: nn.Module = Conv["conv", spatial_dims](
@@ -63,7 +75,7 @@ class SpatialReductionAttention(nn.Module):
         q = self.query(x).reshape(batch, -1, self.num_heads, channels // self.num_heads).transpose(1, 2)
         kv = self.key_value(source).reshape(batch, -1, 2, self.num_heads, channels // self.num_heads)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=self.attention_dropout if self.training else 0.0)
         return F.dropout(self.proj(out.transpose(1, 2).reshape(x.shape)), self.dropout, self.training)
 
 
@@ -79,6 +91,8 @@ class ViTBlock(MetaFormerBlock):
         act: any activation MONAI names.
         dropout: probability of dropping an attention weight or an activation.
         drop_path: probability that a sample skips a branch (Huang et al. 2016).
+        qkv_bias, attention_dropout: as of :class:`SpatialReductionAttention`.
+        norm: as of :class:`.MetaFormerBlock`.
     """
 
     def __init__(
@@ -87,10 +101,15 @@ class ViTBlock(MetaFormerBlock):
         channels: int,
         num_heads: int,
         spatial_reduction: int = 1,
-        mlp_ratio: float = 4.0,
+        mlp_ratio: float | Sequence[float] = 4.0,
         act: str | tuple = "gelu",
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        qkv_bias: bool = True,
+        attention_dropout: float | None = None,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
     ) -> None:
-        attention = SpatialReductionAttention(spatial_dims, channels, num_heads, spatial_reduction, dropout)
-        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path)
+        attention = SpatialReductionAttention(
+            spatial_dims, channels, num_heads, spatial_reduction, dropout, qkv_bias, attention_dropout
+        )
+        super().__init__(channels, attention, mlp_ratio, act, dropout, drop_path, norm)

@@ -4,6 +4,7 @@ flemme-monai benchmark networks --output networks.md
 flemme-monai benchmark encoders --output encoders.md
 flemme-monai benchmark diffusion --output diffusion.md
 flemme-monai benchmark scan --output scan.md
+flemme-monai benchmark mamba --output mamba.md
 flemme-monai benchmark linear --output linear.md
 flemme-monai benchmark loader sem_unet --set dataset_dir=DIR batch_size=4
 flemme-monai benchmark imports
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from . import benchmark_diffusion, benchmark_linear, benchmark_scans
+from . import benchmark_diffusion, benchmark_linear, benchmark_mamba, benchmark_scans
 from .benchmark_networks import GROUPS, compare, compare_encoders
 from .bundle_files import find_bundle
 from .measure import machine
@@ -48,6 +49,11 @@ def diffusion(args: argparse.Namespace) -> None:
 def scan(args: argparse.Namespace) -> None:
     """Our selective scans beside others'."""
     report(*benchmark_scans.compare(args), args.output)
+
+
+def mamba(args: argparse.Namespace) -> None:
+    """What stands in for mamba_ssm's blocks beside what others run on a CPU."""
+    report(*benchmark_mamba.compare(args), args.output)
 
 
 def linear(args: argparse.Namespace) -> None:
@@ -132,7 +138,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the measurement named on the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(
-        required=True, metavar="networks | encoders | diffusion | scan | linear | loader | imports"
+        required=True, metavar="networks | encoders | diffusion | scan | mamba | linear | loader | imports"
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -160,6 +166,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     command.add_argument("--longest", type=int, default=4096, help="steps up to which the recurrence is measured")
     timed(command, repeats=5, warmup=1)
     command.set_defaults(run=scan)
+
+    command = commands.add_parser("mamba", help=mamba.__doc__)
+    command.add_argument("--longest", type=int, default=4096, help="steps up to which scans step by step are measured")
+    timed(command, repeats=7, warmup=1)
+    command.set_defaults(run=mamba)
 
     command = commands.add_parser("linear", help=linear.__doc__)
     timed(command, repeats=60, warmup=3)

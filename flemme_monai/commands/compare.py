@@ -1,39 +1,47 @@
 """Train bundles on the same data with the same budget, and put what they reach beside what they cost.
 
-    flemme-monai compare --output comparison --epochs 20 --set dataset_dir=DIR num_classes=2 \
+    flemme-monai compare --output comparison --seeds 0 1 2 --epochs 20 --set dataset_dir=DIR num_classes=2 \
         "image_size=[128,128]" --pair_set "*_vit*:network_def#backbone#family#spatial_reduction=[4,2,1]"
+    flemme-monai compare "*sem_unet" "*sem_swinu" res=sem_unet --output DIR --data nuclei=DIR --steps 2000 --jobs 2
     flemme-monai compare --output leaderboard --architectures sem --encoders networks \
         --at_most --parameters 2000000 --epochs 20 --jobs 2 --set dataset_dir=DIR num_classes=2 "image_size=[128,128]"
 
-The channels of every network are scaled to one number of parameters, or only of those that have more. Each bundle
-trains and is evaluated in processes of its own, some at a time with `--jobs`. A bundle that has its `result.json` is
-not run again, so a comparison may be stopped and continued; one that fails is named at the end, and the others go on.
-What a training step and an image cost is measured when all trainings have ended, one network after the other in rounds.
-It ends with `comparison.csv`, `comparison.md` and `comparison.png` in the output folder.
+Every bundle is trained and evaluated with every seed and fold on every data set, in processes of its own. Channels are
+scaled to one number of parameters (or operations, or time of a step: `--match`). A run with its `result.json` is not
+run again and a training that was stopped goes on, so a comparison may be stopped and continued with the same command; a
+run that fails is named at the end, and the others go on. What a training step and an image cost is measured apart, one
+network after the other in rounds. Tables, statistics and figures are in the output folder; docs/compare.md says which.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import shlex
+import sys
+import time
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..recipes import make_bundle, write
-from ..registry import ARCHITECTURES, CONNECTIONS, ENCODERS, FAMILIES, NETWORKS, pairs
+from ..comparison.analysis import named
+from ..comparison.entries import NETWORK_ROWS, Entry, entries
+from ..comparison.figures import write_figures
+from ..comparison.launchers import Outcome, launch_local, launch_ray, write_slurm
+from ..comparison.plan import Budget, Comparison, Run
+from ..comparison.record import environment_record
+from ..comparison.results import collect
+from ..comparison.tables import write_tables
+from ..registry import ARCHITECTURES, ENCODERS, NETWORKS
+from ..statistics import TESTS
 from .benchmark import setting
-from .costs import costs
-from .matched import matched_settings
-from .measure import machine, markdown_table
-from .train_runs import METRICS, parsed, run_jobs, train_and_evaluate
+from .costs import measured_costs
+from .matched import MEASURES, Match
+from .train_runs import METRICS
 
-NETWORK_ROWS = "networks"  # the word for all networks from elsewhere
-COLORS = {family: f"C{i}" for i, family in enumerate(FAMILIES)}
-MARKERS = dict(zip(CONNECTIONS, "osD"))
+LAUNCHERS = ("local", "ray", "slurm")
+COST = "cost.json"
+EPOCHS, PARAMETERS = 20, 1_000_000
 
 
 def pair_setting(text: str) -> tuple[str, str, str]:
@@ -44,128 +52,40 @@ def pair_setting(text: str) -> tuple[str, str, str]:
     return (pattern, *setting(rest))
 
 
-def settings_of(pair: str, args: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a pair, values as the command line of ``monai.bundle run`` reads them."""
-    pairs = [(name, value) for name, value in args.set]
-    pairs += [(name, value) for pattern, name, value in args.pair_set if fnmatch(pair, pattern)]
-    return {name: parsed(value) for name, value in pairs}
-
-
-def compare_pair(pair: str, budget: dict[str, Any], folder: Path, threads: int | None = None) -> dict[str, Any]:
-    """Train and evaluate one bundle, or read what was found before.
-
-    Args:
-        pair: ``<architecture>_<backbone>``.
-        budget: its settings, its parameters and the factor of its channels.
-        folder: of its runs.
-        threads: of each process.
-
-    Returns:
-        The row of the comparison, without costs.
-    """
-    result = folder / "result.json"
-    if result.exists():
-        found = json.loads(result.read_text(encoding="utf-8"))
-        if found["budget"] != budget:
-            raise ValueError(f"{result} was found with other settings; name another --output or remove {folder}.")
-        return found["row"]
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = budget["settings"]
-    write(folder, make_bundle(pair))
-    metrics, seconds = train_and_evaluate(folder, settings, threads)
-    row = {
-        "bundle": pair,
-        "channels": f"x {budget['factor']:g}",
-        "parameters": budget["parameters"],
-        **{name: metrics.get(name) for name in METRICS[ARCHITECTURES[pair.partition("_")[0]].task]},
-        "seconds an epoch": seconds,
-    }
-    result.write_text(json.dumps({"budget": budget, "row": row}, indent=1) + "\n", encoding="utf-8")
-    return row
-
-
-def compare_pairs(
-    budgets: Mapping[str, dict[str, Any]], output: Path, jobs: int
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Train and evaluate bundles, some at a time, and then measure what they cost.
-
-    Args:
-        budgets: of pairs.
-        output: folder of their folders.
-        jobs: how many at a time; each computes with its share of the threads.
-
-    Returns:
-        A row a bundle, and the messages of those that failed.
-    """
-    jobs_of = {pair: partial(compare_pair, pair, budget, output / pair) for pair, budget in budgets.items()}
-    rows, failed = run_jobs(jobs_of, jobs, lambda pair, row: str(_rounded(row)))
-    files = {pair: output / pair / "cost.json" for pair in budgets if pair in rows}
-    missing = [pair for pair, path in files.items() if not path.exists()]
-    for pair, found in costs({pair: budgets[pair]["settings"] for pair in missing}).items():
-        files[pair].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return [rows[pair] | json.loads(path.read_text(encoding="utf-8")) for pair, path in files.items()], failed
-
-
-def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
-
-
-def plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
-    """A metric over the time of a training step.
-
-    A color a family, a marker a connection, filled and joined where hierarchical. Networks from elsewhere are grey,
-    with their names.
-    """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    encoders: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        encoders.setdefault(row["bundle"].partition("_")[2], []).append(row)
-    for encoder, found in encoders.items():
-        of = ENCODERS.get(encoder)
-        color, marker = ("0.4", ".") if of is None else (COLORS[of.family], MARKERS[of.connection])
-        axes.plot([r["step ms"] for r in found], [r[metric] for r in found], color=color, linewidth=0.8)
-        for row in found:
-            axes.plot(
-                row["step ms"],
-                row[metric],
-                marker,
-                color=color,
-                markersize=7,
-                markerfacecolor=color if ARCHITECTURES[row["bundle"].partition("_")[0]].hierarchical else "white",
-            )
-        if of is None:
-            best = max(found, key=lambda row: row[metric])
-            axes.annotate(encoder, (best["step ms"], best[metric]), fontsize=7, color=color)
-        else:
-            axes.plot([], [], marker, color=color, label=of.name)
-    axes.set(xlabel="training step in ms", ylabel=f"test {metric}", title="filled: hierarchical", xlim=(0, None))
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Compare the bundles named on the command line."""
+def parser_of(prog: str | None) -> argparse.ArgumentParser:
+    """What the command line takes."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="pairs, bundles, patterns of them, or NAME=PAIR")
     parser.add_argument("--output", type=Path, required=True, help="folder of all runs and of the comparison")
-    parser.add_argument("--architectures", nargs="+", choices=tuple(ARCHITECTURES), default=["sem", "hsem"])
+    parser.add_argument("--architectures", nargs="+", choices=tuple(ARCHITECTURES), help="default: sem hsem")
     parser.add_argument(
         "--encoders",
         nargs="+",
         choices=(*ENCODERS, *NETWORKS, NETWORK_ROWS),
         help=f"encoders and networks, {NETWORK_ROWS!r} for all of the latter (default: all encoders)",
     )
-    parser.add_argument("--parameters", type=int, default=1_000_000, help="of every network, within 7.5%%")
+    parser.add_argument(
+        "--data", type=setting, nargs="+", metavar="NAME=DIR", help="data sets, in place of dataset_dir"
+    )
+    parser.add_argument(
+        "--match", choices=(*MEASURES, "none"), default="parameters", help="what channels are scaled to"
+    )
+    parser.add_argument("--parameters", type=int, default=PARAMETERS, help="of every network, within 7.5%%")
+    parser.add_argument("--gflop", type=float, help="of an image, for --match flops, within 7.5%%")
+    parser.add_argument("--step_ms", type=float, help="of a training step, for --match step_time, within 15%%")
     parser.add_argument(
         "--at_most",
         action="store_true",
         help="only of networks that have more, as close as their channels come; others stay as they are",
     )
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--epochs", type=int, help=f"of each training (default: {EPOCHS})")
+    budget.add_argument("--steps", type=int, help="of each training, in place of epochs")
+    budget.add_argument("--minutes", type=float, help="of training steps, by their measured time, in place of epochs")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", type=int, nargs="+", help="of the trainings (default: 0)")
+    seeds.add_argument("--seed", type=int, help="the only one")
+    parser.add_argument("--folds", type=int, nargs="+", default=[], help="of num_folds; default: the usual split")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each with its share of the threads")
     parser.add_argument("--set", type=setting, nargs="+", default=[], metavar="NAME=VALUE", help="for all bundles")
     parser.add_argument(
@@ -174,33 +94,140 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         nargs="+",
         default=[],
         metavar="PATTERN:NAME=VALUE",
-        help="for bundles whose name matches",
+        help="for bundles whose name, or data/name, matches",
     )
+    parser.add_argument("--baseline", help="compare all with this bundle, not hierarchical ones with plain ones")
+    parser.add_argument("--test", choices=tuple(TESTS), default="permutation", help="of differences, over cases")
+    parser.add_argument("--finished", action="store_true", help="run nothing: tables and figures of what is finished")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where runs run")
+    parser.add_argument("--address", help="of the Ray cluster; default: this machine")
+    parser.add_argument("--task_cpus", type=float, default=1, help="of each task of Ray")
+    parser.add_argument("--task_gpus", type=float, default=0, help="of each task of Ray; fractions share one")
+    parser.add_argument(
+        "--slurm_option", nargs="+", default=[], metavar="OPTION", help="of sbatch, such as time=2:00:00"
+    )
+    return parser
+
+
+def planned(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Comparison:
+    """What the command line asks for."""
+    architectures = args.architectures or ["sem", "hsem"]
+    wanted = args.encoders is not None or args.architectures is not None or not args.names
+    found = entries(args.names, architectures if wanted else (), args.encoders)
+    tasks = {entry.name: entry.task for entry in found}
+    if not args.names:
+        tasks = {architecture: ARCHITECTURES[architecture].task for architecture in architectures}
+    if len(set(tasks.values())) != 1 or not set(tasks.values()) <= METRICS.keys():
+        said = ", ".join(f"{name} is for {task}" for name, task in tasks.items())
+        parser.error(f"{said}: name architectures of one task, which is {' or '.join(METRICS)}.")
+    targets = {"parameters": args.parameters, "flops": args.gflop, "step_time": args.step_ms}
+    if args.match != "none" and targets[args.match] is None:
+        target = "--gflop" if args.match == "flops" else "--step_ms"
+        parser.error(f"--match {args.match} has no target; expected {target} too: name it")
+    match = None if args.match == "none" else Match(args.match, targets[args.match], args.at_most)
+    units = {"steps": args.steps, "minutes": args.minutes}
+    unit = next((name for name, amount in units.items() if amount is not None), "epochs")
+    amount = units.get(unit) or args.epochs or EPOCHS
+    seeds = args.seeds or [args.seed or 0]
+    data: dict[str, str | None] = {name: str(Path(folder).resolve()) for name, folder in args.data or ()}
+    budget = Budget(unit, amount)
+    return Comparison(found, data or {"": None}, args.folds, seeds, budget, match, args.set, args.pair_set, args.output)
+
+
+def launched(runs: Sequence[Run], args: argparse.Namespace) -> Outcome:
+    """Run what has not been run before."""
+    done = {todo: content for todo in runs if (content := todo.found()) is not None}
+    todo = [each for each in runs if each not in done]
+    if done:
+        print(f"{len(done)} of {len(runs)} runs are finished", flush=True)
+    if not todo or args.finished:
+        return done, []
+    if args.launcher == "ray":
+        found, failed = launch_ray(todo, args.address, args.task_cpus, args.task_gpus)
+    else:
+        found, failed = launch_local(todo, args.jobs)
+    both = {**done, **found}
+    return {each: both[each] for each in runs if each in both}, failed
+
+
+def cost_rows(comparison: Comparison, found: Mapping[Run, Any], measure: bool) -> list[dict[str, Any]]:
+    """The costs of all bundles that have a run.
+
+    Args:
+        comparison: whose bundles.
+        found: the finished runs.
+        measure: measure those that are not known, one network after the other; else they are left out.
+    """
+    first: dict[tuple[str, Entry], Run] = {}
+    for run in found:
+        first.setdefault((run.data, run.entry), run)
+    files = {key: comparison.folder(*key) / COST for key in first}
+    missing = {"\n".join((data, entry.name)): (data, entry) for data, entry in files if not files[data, entry].exists()}
+    networks = {name: (entry.source, first[data, entry].budget["settings"]) for name, (data, entry) in missing.items()}
+    for name, cost in measured_costs(networks if measure else {}).items():
+        files[missing[name]].write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+    rows = []
+    for (data, entry), path in files.items():
+        if path.exists():
+            rows.append({"data": data, "bundle": entry.name, **json.loads(path.read_text(encoding="utf-8"))})
+    return rows
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Compare the bundles named on the command line.
+
+    Returns:
+        1 if a run failed or nothing is finished, else 0.
+    """
+    parser = parser_of(prog)
     args = parser.parse_args(argv)
     args.output = args.output.resolve()
-    tasks = {architecture: ARCHITECTURES[architecture].task for architecture in args.architectures}
-    if len(set(tasks.values())) > 1 or not set(tasks.values()) <= METRICS.keys():
-        found = ", ".join(f"{architecture} is for {task}" for architecture, task in tasks.items())
-        parser.error(f"{found}: name architectures of one task, which is {' or '.join(METRICS)}.")
-    chosen = [k for key in args.encoders or ENCODERS for k in (NETWORKS if key == NETWORK_ROWS else [key])]
-    shipped = set(pairs(shipped=True))
-    todo = [(e, a) for e in chosen for a in tasks if e in (args.encoders or ()) or f"{a}_{e}" in shipped]
-    budgets = {}
-    for encoder, architecture in todo:
-        pair = f"{architecture}_{encoder}"
-        settings, factor, parameters = matched_settings(pair, settings_of(pair, args), args.parameters, args.at_most)
-        settings = {**settings, "epochs": args.epochs, "seed": args.seed}
-        budgets[pair] = {"settings": settings, "factor": factor, "parameters": parameters}
+    comparison = planned(args, parser)
+    baseline = named([entry.name for entry in comparison.entries], args.baseline)
     args.output.mkdir(parents=True, exist_ok=True)
-    rows, failed = compare_pairs(budgets, args.output, args.jobs)
-    if not rows:
+    runs = comparison.runs()
+    if args.launcher == "slurm" and not args.finished:
+        todo = [run for run in runs if run.found() is None]
+        if todo:
+            script = write_slurm(todo, args.output, args.jobs, [f"--{option}" for option in args.slurm_option])
+            print(f"written: {script}, {len(todo)} runs; after `sbatch {script}` the same command with --finished")
+            return 0
+    found, failed = launched(runs, args)
+    if not found:
+        print(*failed, "no run is finished", sep="\n")
         return 1
-    with (args.output / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    (args.output / "comparison.md").write_text(f"{machine()}\n\n{markdown_table(rows)}\n", encoding="utf-8")
-    plot(rows, METRICS[tasks[architecture]][0], args.output / "comparison.png")
-    print(f"written: {args.output}/comparison.csv, comparison.md, comparison.png")
+    words = ["flemme-monai", "compare", *(sys.argv[1:] if argv is None else argv)]
+    about = {
+        "command": shlex.join(map(str, words)),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "environment": environment_record(),
+        "hierarchical": [entry.name for entry in comparison.entries if entry.hierarchical],
+        "encoders": {entry.name: entry.encoder for entry in comparison.entries},
+        "backbones": {entry.name: entry.backbone for entry in comparison.entries},
+        "settings": {f"{run.data}/{run.entry.name}".strip("/"): run.budget["settings"] for run in reversed(found)},
+        "splits": splits(found),
+        "runs": [len(found), len(runs)],
+        "failed": failed,
+        "baseline": baseline,
+        "test": args.test,
+    }
+    results = collect(found, cost_rows(comparison, found, not args.finished), about)
+    results.write(args.output)
+    write_tables(results, args.output, baseline, args.test)
+    pictures = write_figures(results, args.output, list(found))
+    files = ("comparison.csv", "comparison.md", "comparison.tex", "differences.csv", *pictures)
+    print(f"written: {args.output}/{', '.join(files)}")
     print(*failed, sep="\n", end="\n" if failed else "")
     return int(bool(failed))
+
+
+def splits(found: Mapping[Run, Mapping[str, Any]]) -> dict[str, Any]:
+    """How many cases the parts of each split have, and the fingerprint of its data, by data set, fold and seed."""
+    kept: dict[str, Any] = {}
+    for run, content in found.items():
+        split = content.get("split")
+        if split:
+            name = " ".join([run.data, *([] if run.fold is None else [f"fold {run.fold}"]), f"seed {run.seed}"]).strip()
+            parts = {part: len(split[part]) for part in ("train", "val", "test") if part in split}
+            kept.setdefault(name, {**parts, "data_set": split.get("data_set")})
+    return kept

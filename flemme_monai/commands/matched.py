@@ -1,4 +1,4 @@
-"""Settings of a bundle with which its network has a given number of parameters."""
+"""Settings of a bundle with which its network has a given number of parameters, operations or milliseconds a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from ..recipes import make_bundle
 from ..utils.network_config import config_of
+from .load import Load
 from .measure import count_parameters, matched_width
 
 SIZES = ("growth", "group_width", "init_filters", "feature_size", "hidden_size", "mlp_dim")  # channels by other names
@@ -36,62 +39,117 @@ def channel_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if ((k.endswith("channels") and k not in ends) or k in SIZES) and v}
 
 
-def matched_settings(
-    pair: str, settings: dict[str, Any], parameters: int, at_most: bool = False
-) -> tuple[dict[str, Any], float, int]:
-    """The settings of a pair with channels that give a number of parameters.
+@dataclass(frozen=True)
+class Match:
+    """What networks are made alike in by their channels.
 
     Args:
-        pair: ``<architecture>_<backbone>``.
+        kind: ``parameters``, ``flops`` of an image's forward pass, or ``step_time`` of a training step.
+        target: how many parameters, GFLOP or milliseconds.
+        at_most: leave a network that has less as it is, and take the closest that channels give.
+    """
+
+    kind: str
+    target: float
+    at_most: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How what networks are matched in is found.
+
+    Args:
+        unit: of the target.
+        of: a network and a ``train.json`` to the number.
+        tolerance: relative.
+    """
+
+    unit: str
+    of: Callable[[nn.Module, dict[str, Any]], float]
+    tolerance: float
+
+
+MEASURES = {
+    "parameters": Measure("parameters", lambda network, config: count_parameters(network), TOLERANCE),
+    "flops": Measure("GFLOP", lambda network, config: Load.of(network, config).gflop(), TOLERANCE),
+    "step_time": Measure("ms", lambda network, config: Load.of(network, config).step_milliseconds(), 2 * TOLERANCE),
+}
+
+
+def matched_settings(source: str, settings: dict[str, Any], match: Match | None) -> tuple[dict[str, Any], float, int]:
+    """The settings of a bundle with channels that give a number of parameters, operations or milliseconds.
+
+    Args:
+        source: ``<architecture>_<backbone>``, or the path of a bundle.
         settings: of the bundle.
-        parameters: the number.
-        at_most: leave a network that has fewer as it is, and take the closest number that channels give.
+        match: what it is scaled to; None leaves it as it is.
 
     Returns:
         The settings, the factor of the channels and the number of parameters that they give.
 
     Raises:
-        ValueError: If no factor gives it within 7.5%, or, with ``at_most``, none gives a network.
+        ValueError: If no factor gives it within 7.5% (15% of a time), or, with ``at_most``, none gives a network.
     """
-    config = training_config(pair, settings)
+    config = training_config(source, settings)
     network = built_network(config)
-    if at_most and (found := count_parameters(network)) <= parameters:
-        return settings, 1.0, found
+    if match is None:
+        return settings, 1.0, count_parameters(network)
+    measure = MEASURES[match.kind]
+    if match.at_most and measure.of(network, config) <= match.target:
+        return settings, 1.0, count_parameters(network)
     usual = channel_settings(config_of(network)["backbone"])
 
     def chosen(factor: float, multiple: int) -> dict[str, Any]:
         return {f"{BACKBONE}{name}": scaled(value, factor, multiple) for name, value in usual.items()}
 
-    tries, failures = [], []
+    tries: list[tuple[float, int, float]] = []
+    failures = []
     for multiple in MULTIPLES:
         build = partial(lambda factor, multiple: built_network(config, chosen(factor, multiple)), multiple=multiple)
         try:
-            factor, found = matched_width(build, parameters, tolerance=math.inf if at_most else TOLERANCE)
+            factor, found = matched_width(
+                build,
+                match.target,
+                tolerance=math.inf if match.at_most else measure.tolerance,
+                measure=lambda network: measure.of(network, config),
+                unit=measure.unit,
+            )
         except (RuntimeError, ValueError) as error:  # groups or heads that do not divide the channels, or no factor
             failures.append(str(error.__cause__ or error))
             continue
-        tries.append((abs(found / parameters - 1), multiple, factor, found))
-        if tries[-1][0] <= TOLERANCE:
+        tries.append((abs(found / match.target - 1), multiple, factor))
+        if tries[-1][0] <= measure.tolerance:
             break
-    if at_most and not tries:  # channels that all depend on each other
-        tries = _halves(lambda factor: built_network(config, chosen(factor, 1)), parameters)
+    if match.at_most and not tries:  # channels that all depend on each other
+        tries = _halves(lambda factor: measure.of(built_network(config, chosen(factor, 1)), config), match.target)
     if not tries:
-        raise ValueError(f"{pair} cannot be scaled to {parameters:,} parameters ({failures[0]}): name another number.")
-    _, multiple, factor, found = min(tries)
-    return {**settings, **chosen(factor, multiple)}, factor, found
+        raise ValueError(
+            f"{source} cannot be scaled to {match.target:,} {measure.unit} ({failures[0]}): name another number."
+        )
+    _, multiple, factor = min(tries)
+    changes = chosen(factor, multiple)
+    return {**settings, **changes}, factor, count_parameters(built_network(config, changes))
 
 
-def _halves(build: Callable[[float], nn.Module], parameters: int) -> list[tuple[float, int, float, int]]:
-    """The first of a network's halves, quarters, ... that has no more than a number of parameters."""
+def _halves(measured: Callable[[float], float], target: float) -> list[tuple[float, int, float]]:
+    """The first of a network's halves, quarters, ... that has no more than a target."""
     for factor in (0.5, 0.25, 0.125):
-        if (found := count_parameters(build(factor))) <= parameters:
-            return [(1 - found / parameters, 1, factor, found)]
+        if (found := measured(factor)) <= target:
+            return [(1 - found / target, 1, factor)]
     return []
 
 
-def training_config(pair: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The ``train.json`` of a pair's bundle with settings."""
-    return json.loads(make_bundle(pair, settings=settings)["configs/train.json"])
+def training_config(source: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The ``train.json`` of a pair's bundle, or of a bundle in a folder, with settings."""
+    folder = Path(source)
+    if not folder.is_absolute():
+        return json.loads(make_bundle(source, settings=settings)["configs/train.json"])
+    parser = ConfigParser(json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8")))
+    unknown = [name for name in settings if name.partition("#")[0] not in parser.get()]
+    if unknown:
+        raise ValueError(f"{folder.name} has no setting {', '.join(unknown)}; expected some of train.json: name others")
+    parser.update(settings)
+    return parser.get()
 
 
 def built_network(config: dict[str, Any], changes: Mapping[str, Any] = MappingProxyType({})) -> Any:

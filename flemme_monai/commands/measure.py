@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,8 +45,13 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def matched_width(
-    build: Callable[[float], nn.Module], target: int, step: float = 0.005, tolerance: float = 0.045
-) -> tuple[float, int]:
+    build: Callable[[float], nn.Module],
+    target: float,
+    step: float = 0.005,
+    tolerance: float = 0.045,
+    measure: Callable[[nn.Module], float] = count_parameters,
+    unit: str = "parameters",
+) -> tuple[float, Any]:
     """The width at which a network comes closest to a number of parameters, which grows with the width's square.
 
     Args:
@@ -53,24 +59,26 @@ def matched_width(
         target: number of parameters to match.
         step: widths are multiples of it.
         tolerance: largest accepted relative difference; two networks within 4.5% of a target are within 10%.
+        measure: what is matched in place of the parameters, which grows with the width too.
+        unit: its name.
 
     Returns:
-        The width and its number of parameters.
+        The width and its number of parameters, or what is matched.
 
     Raises:
         ValueError: If the closest is not close enough.
     """
-    counts: dict[float, int] = {}
+    counts: dict[float, float] = {}
     width, low, high = 1.0, 0.0, math.inf  # the width between has the number
     while width not in counts and len(counts) < MOST_TRIES:
-        counts[width] = count_parameters(build(width))
+        counts[width] = measure(build(width))
         low, high = (max(low, width), high) if counts[width] < target else (low, min(high, width))
         width = step * max(1, round(width * (target / counts[width]) ** 0.5 / step))
         if not low < width < high:
             width = step * round((low + min(high, 2 * low)) / 2 / step)
     width = min(counts, key=lambda w: abs(counts[w] - target))
     if abs(counts[width] - target) > tolerance * target:
-        raise ValueError(f"no width gives {target:,} parameters: the closest, {width:g}, has {counts[width]:,}.")
+        raise ValueError(f"no width gives {target:,} {unit}: the closest, {width:g}, has {counts[width]:,}.")
     return width, counts[width]
 
 

@@ -25,7 +25,7 @@ from ..metrics import OverlapMetric
 from ..recipes import make_bundle
 from ..registry import ENCODERS, NETWORKS
 from .compare import NETWORK_ROWS as ALL
-from .matched import matched_settings
+from .matched import Match, matched_settings
 from .measure import count_parameters, machine, markdown_table
 
 AIM = 0.95
@@ -61,7 +61,7 @@ def overfit(key: str, steps: int, parameters: int, learning_rate: float = 2e-3, 
         learning_rate: of AdamW.
         seed: of weights.
     """
-    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, parameters, at_most=True)
+    settings, _, _ = matched_settings(f"sem_{key}", {"num_classes": 2}, Match("parameters", parameters, at_most=True))
     config = ConfigParser(json.loads(make_bundle(f"sem_{key}", settings=settings)["configs/train.json"]))
     torch.manual_seed(seed)
     network, loss = config.get_parsed_content("network_def"), config.get_parsed_content("loss")

@@ -19,12 +19,15 @@ import numpy as np
 from fire.parser import DefaultParseValue
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
+from monai.utils import ensure_tuple
 from torch.utils.data import Dataset
 
 from ..io import cell, write_csv, write_figure, write_png
 from ..transforms import CheckCased
 from ..transforms.corruptions import CORRUPTIONS, Corruptd
+from ..utils import paths_in
 from ..utils.files import text_file
+from ..utils.weights import BEST
 from .benchmark import setting
 from .bundle_files import find_bundle
 from .bundle_runs import read_stack
@@ -63,12 +66,16 @@ def trained_evaluator(bundle: Path, settings: dict[str, Any]) -> tuple[Supervise
         settings: over those of ``evaluate.json``.
 
     Raises:
+        FileNotFoundError: If it has no weights.
         ValueError: If it does not segment.
     """
     parser = read_stack(bundle, ("train", "evaluate"))
     if "dice" not in parser["validate"]["key_metric"]:
         raise ValueError(f"{bundle.name} has no Dice; expected a bundle that segments: name sem_* or hsem_* bundles")
     parser.update(settings)
+    for weights in ensure_tuple(paths_in(parser.get_parsed_content("ckpt_dir"), BEST)):
+        if not Path(weights).is_file():
+            raise FileNotFoundError(f"{bundle.name} has no {weights}: train it first")
     parser["validate#additional_metrics"] = {}
     parser["validate#handlers"] = [h for h in parser["validate#handlers"] if h["_target_"].endswith(LOADER)]
     load: Compose = parser.get_parsed_content("validate#preprocessing").flatten()

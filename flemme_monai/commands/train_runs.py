@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any, TypeVar
 
 import torch
 
 from ..utils.weights import LAST
+from .clock import Clock
 from .places import environment, run_command
 
 K = TypeVar("K")
 V = TypeVar("V")
+# a training whose parent was killed would hold its folder against the one that goes on with it
+DIE_WITH_PARENT = (
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGKILL); os.execvp(sys.argv[1], sys.argv[1:])"
+)
+_running: set[subprocess.Popen] = set()
 METRICS = {  # task: the means to compare, of which the first is plotted
     "segmentation": ("dice", "iou", "surface_distance"),
     "classification": ("accuracy", "f1"),
@@ -35,7 +45,11 @@ def parsed(value: str) -> Any:
 
 
 def train_and_evaluate(
-    bundle: Path, settings: Mapping[str, Any], threads: int | None = None, evaluation: Mapping[str, Any] | None = None
+    bundle: Path,
+    settings: Mapping[str, Any],
+    threads: int | None = None,
+    overlays: Sequence[Path] = (),
+    evaluation: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, float], float]:
     """Train a bundle, or go on where that was stopped, and evaluate its best weights on the test cases.
 
@@ -43,6 +57,7 @@ def train_and_evaluate(
         bundle: its folder, which takes all that the runs write; what is left of earlier ones without a checkpoint goes.
         settings: of the bundle.
         threads: of each process; None for PyTorch's default.
+        overlays: configs over those of the evaluation.
         evaluation: settings that the evaluation has besides.
 
     Returns:
@@ -58,8 +73,8 @@ def train_and_evaluate(
         shutil.rmtree(bundle / name, ignore_errors=True)
     training = {**settings, **places, "output_dir": bundle / "train", "resume": resume}
     run(configs[:1], training, bundle / "train.log", threads)
-    evaluating = {**settings, **(evaluation or {}), **places, "output_dir": bundle / "evaluate"}
-    run(configs, evaluating, bundle / "evaluate.log", threads)
+    testing = {**settings, **(evaluation or {}), **places, "output_dir": bundle / "evaluate"}
+    run([*configs, *overlays], testing, bundle / "evaluate.log", threads)
     with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))
     with (bundle / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:
@@ -89,40 +104,83 @@ def run_logged(command: Sequence[str], log: Path, threads: int | None = None) ->
         ChildProcessError: If it fails; its own messages are in the log.
     """
     variables = environment() if threads is None else environment(OMP_NUM_THREADS=str(threads))
+    bound = [sys.executable, "-c", DIE_WITH_PARENT, *command] if sys.platform == "linux" else command
     with log.open("w", encoding="utf-8") as file:
-        failed = subprocess.run(command, env=variables, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+        process = subprocess.Popen(bound, env=variables, stdout=file, stderr=subprocess.STDOUT)
+        _running.add(process)
+        try:
+            failed = process.wait()
+        finally:
+            _running.discard(process)
     if failed:
         raise ChildProcessError(f"{' '.join(command)} failed: see {log}.")
 
 
 def run_jobs(
-    jobs: Mapping[K, Callable[[int | None], V]], at_a_time: int, say: Callable[[K, V], str]
+    jobs: Mapping[K, Callable[[int | None], V]],
+    at_a_time: int,
+    say: Callable[[K, V], str],
+    kind: Callable[[K], Any] = lambda key: None,
 ) -> tuple[dict[K, V], list[str]]:
     """Call functions that run processes, some at a time; one that fails is named and the others go on.
+
+    With several at a time each keeps to processors of its own, where the system can say so.
 
     Args:
         jobs: functions of the number of threads that each of their processes has, None for PyTorch's default.
         at_a_time: how many; each computes with its share of the threads.
-        say: the line that is printed when one has ended.
+        say: the line that is printed when one has ended, before the time that is left.
+        kind: of a job; those of one kind take about as long.
 
     Returns:
         What those that succeeded returned, and the messages of those that failed.
     """
     found: dict[K, V] = {}
-    failed = []
+    failed: list[str] = []
     threads = None if at_a_time == 1 else max(1, torch.get_num_threads() // at_a_time)
-    with ThreadPoolExecutor(at_a_time) as executor:
-        runs = {executor.submit(job, threads): key for key, job in jobs.items()}
+    clock = Clock({key: kind(key) for key in jobs}, at_a_time)
+
+    def timed(key: K) -> V:
+        clock.start(key)
+        return jobs[key](threads)
+
+    executor = ThreadPoolExecutor(at_a_time, initializer=_pin, initargs=(processors(at_a_time),))
+    try:
+        runs = {executor.submit(timed, key): key for key in jobs}
         for done in as_completed(runs):
             key = runs[done]
+            clock.end(key)
             try:
                 found[key] = done.result()
             except ChildProcessError as error:
                 failed.append(str(error))
                 print(error, flush=True)
             else:
-                print(f"{len(found)} of {len(jobs)}: {say(key, found[key])}", flush=True)
+                print(f"{len(found)} of {len(jobs)}: {say(key, found[key])}{clock.left()}", flush=True)
+    except BaseException:  # such as an interruption: no job begins any more, and those that run end
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in list(_running):
+            process.terminate()
+        raise
+    finally:
+        executor.shutdown()
     return found, failed
+
+
+def processors(at_a_time: int) -> Queue[set[int]]:
+    """The processors of each of several jobs; none where they share all."""
+    groups: Queue[set[int]] = Queue()
+    if at_a_time > 1 and hasattr(os, "sched_getaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        for job in range(at_a_time):
+            groups.put(set(mine[job::at_a_time]) or {mine[job % len(mine)]})
+    return groups
+
+
+def _pin(groups: Queue[set[int]]) -> None:
+    """Give this thread, and with it the processes that it starts, processors of its own."""
+    with suppress(Empty):
+        os.sched_setaffinity(0, groups.get_nowait())  # of the thread alone
 
 
 def summary(lines: Iterable[str]) -> dict[str, float]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .files import image_suffix, is_junk, list_images
+from .groups import few, top_folder
 from .layouts import DataSet, by_part_folders, contents, data_folder, part_folders
 from .matching import image_cases, mask_files
 
@@ -72,3 +75,28 @@ def _cases(folder: Path, label: int, in_channels: int) -> list[dict]:
         )
     cases = image_cases(paths, folder.parent, in_channels).values()
     return [{**case, "class_label": label, "class_name": folder.name} for case in cases]
+
+
+def name_classes(cases: Sequence[dict[str, Any]], num_classes: int) -> None:
+    """Give cases of a segmentation the class of their first sub-folder; phantoms take turns.
+
+    Args:
+        cases: which get ``class_label`` and ``class_name``.
+        num_classes: number of classes of whole images.
+
+    Raises:
+        ValueError: If there are more or fewer sub-folders.
+    """
+    if cases and not isinstance(cases[0]["image"], str | os.PathLike | list):  # in memory
+        for i, case in enumerate(cases):
+            case |= {"class_label": i % num_classes, "class_name": f"class {i % num_classes}"}
+        return
+    names = sorted({top_folder(case["case"]) for case in cases})
+    if len(names) != num_classes or "" in names:
+        raise ValueError(
+            f"the images lie in {len(names)} sub-folders ({few(names)}) while condition_classes is {num_classes}; "
+            "expected one per class, as images/<class>/a.png with masks/<class>/a.png: set condition_classes"
+        )
+    for case in cases:
+        case["class_name"] = top_folder(case["case"])
+        case["class_label"] = names.index(case["class_name"])

@@ -14,11 +14,12 @@ import numpy as np
 from ..utils import user_path
 from ..utils.files import each_path
 from ..utils.weights import beside
-from .class_folders import find_classes
+from .class_folders import find_classes, name_classes
 from .class_masks import check_class_names
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
 from .files import image_kind
+from .folder_names import folder_names
 from .groups import check_parts, group_names, propose_group_by
 from .layouts import DataSet, find_cases
 from .listing import LISTING
@@ -31,8 +32,9 @@ from .recorded_split import (
     check_pretrained_split,
     recorded_split,
 )
+from .several_folders import Folders, find_in
 from .split_record import SPLIT_FILE, Part, Source, read_split
-from .splits import by_fold, by_share, for_validation, split_by_file, split_by_slab
+from .splits import by_fold, by_share, check_shares, for_validation, split_by_file, split_by_slab
 
 Case = dict[str, Any]
 TASKS = ("segmentation", "reconstruction", "classification", "generation", "pretraining")
@@ -41,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 
 def split_datalist(
-    dataset_dir: str | os.PathLike | None,
+    dataset_dir: Folders | None,
     task: str,
     spatial_dims: int,
     in_channels: int,
@@ -61,6 +63,11 @@ def split_datalist(
     multi_label: bool = False,
     neighbour_slices: int = 0,
     class_names: Sequence[str] | None = None,
+    split: Sequence[float] | None = None,
+    image_folders: str | Sequence[str] | None = None,
+    label_folder: str | None = None,
+    pairs: bool = False,
+    condition_classes: int | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
@@ -69,7 +76,8 @@ def split_datalist(
     ``split_file`` says so. Shares and folds are those of each class, or sub-folder, see ``divide``.
 
     Args:
-        dataset_dir: the data set's folder; None or "" makes phantoms.
+        dataset_dir: the data set's folder; several; or some for "train", "val" and "test", see ``find_in``; None or ""
+            makes phantoms.
         task: "segmentation" (every case needs a label), "reconstruction" (labels are not used), "classification" (the
             folder holds a folder per class), "generation" (the same, or any images) or "pretraining" (of a
             segmentation: labels are kept where they are found and fit).
@@ -97,6 +105,11 @@ def split_datalist(
             a mask of each, which may overlap.
         neighbour_slices: slices on each side of a slice that are channels of its image too.
         class_names: the names that the classes of multi-label masks must have, in order; None: those that they have.
+        split: the shares of training, validation and test in the place of 60/20/20.
+        image_folders, label_folder: how the folders of images and labels are called, see ``folder_names``.
+        pairs: for reconstruction, every case has its ``target`` in a folder beside that of the inputs.
+        condition_classes: for segmentation, the number of classes of whole images, by their first sub-folders, of
+            which a network is told; None: not used.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
@@ -108,33 +121,41 @@ def split_datalist(
         ValueError: If a setting is unknown, the layout is not recognised, the cases cannot be divided, or training
             cases would test.
     """
-    _check_task(task, in_channels, out_channels, multi_label)
+    _check_task(task, in_channels, out_channels, multi_label, pairs)
     channels = own_channels(in_channels, neighbour_slices, spatial_dims)
+    names = folder_names(image_folders, label_folder, pairs)
     if split_by not in ("case", "slab"):
         raise ValueError(f"split_by is {split_by!r}; expected 'case' or 'slab'")
     size = _size(image_size, spatial_dims)
     if not _is_given(dataset_dir):
         data_set = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label)
     elif _has_classes(out_channels, task):
-        data_set = find_classes(dataset_dir, channels, out_channels)
+        classes = out_channels
+        data_set = find_in(dataset_dir, lambda folder: find_classes(folder, channels, classes))
         _check_dims(data_set, spatial_dims)
     else:
-        data_set = find_cases(dataset_dir, channels, task == "segmentation", multi_label)
+        needs = pairs or task == "segmentation"
+        data_set = find_in(dataset_dir, lambda folder: find_cases(folder, channels, needs, multi_label, names))
         _check_dims(data_set, spatial_dims)
+        if pairs:
+            _name_targets(data_set)
         if task == "pretraining":
             _fit_found_labels(data_set, out_channels)
         else:
             fit_labels(data_set, out_channels if task == "segmentation" else None)
     check_class_names(data_set.cases, class_names)
+    if condition_classes:
+        name_classes(data_set.cases, condition_classes)
     with_neighbours(data_set.cases, neighbour_slices)
     settings = {
         "seed": seed,
         "shuffle_split": shuffle_split,
         "split_by": split_by,
-        "split_file": str(user_path(split_file)) if _is_given(split_file) else None,
+        "split_file": str(user_path(split_file)) if split_file is not None and split_file != "" else None,
         "fold": fold,
         "num_folds": num_folds,
         "group_by": group_by or None,
+        **({} if split is None else {"split": list(check_shares(split))}),
     }
     # pretraining divides a folder as the training that follows, where one can follow
     labelled = task == "segmentation" or (task == "pretraining" and any("label" in c for c in data_set.training))
@@ -150,25 +171,25 @@ def split_datalist(
         return _split(data_set, **settings)
 
     records = [found for path in each_path(record or ()) if (found := read_split(path)) is not None]
-    split = recorded_split(records[0], source, make, resume) if records else make(settings)
+    parts = recorded_split(records[0], source, make, resume) if records else make(settings)
     for other in records[1:]:
-        check_ensemble_split(other, split, source)
+        check_ensemble_split(other, parts, source)
     autoencoder = read_split(autoencoder_record) if autoencoder_record else None
     if autoencoder is not None:
-        check_autoencoder_split(autoencoder, split, source)
+        check_autoencoder_split(autoencoder, parts, source)
     pretrained = read_split(beside(pretrained_weights, SPLIT_FILE)) if pretrained_weights else None
     if pretrained is not None:
-        check_pretrained_split(pretrained, split, source)
+        check_pretrained_split(pretrained, parts, source)
         source = replace(source, pretrained=pretrained.all_trained)
-    _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in split.items()))
-    classes = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
-    if classes:
-        _logger.info("classes: %s", ", ".join(f"{label} {name}" for label, name in classes))
-    return {part: Part(split[part], split, source) for part in PARTS}
+    _logger.info("cases: %s", ", ".join(f"{len(cases)} {part}" for part, cases in parts.items()))
+    named = sorted({(case["class_label"], case["class_name"]) for case in data_set.cases if "class_label" in case})
+    if named:
+        _logger.info("classes: %s", ", ".join(f"{label} {name}" for label, name in named))
+    return {part: Part(parts[part], parts, source) for part in PARTS}
 
 
 def inference_list(
-    dataset_dir: str | os.PathLike | None,
+    dataset_dir: Folders | None,
     task: str,
     spatial_dims: int,
     in_channels: int,
@@ -179,6 +200,10 @@ def inference_list(
     neighbour_slices: int = 0,
     part: str | None = None,
     record: str | Sequence[str] = (),
+    image_folders: str | Sequence[str] | None = None,
+    label_folder: str | None = None,
+    pairs: bool = False,
+    condition_classes: int | None = None,
 ) -> list[Case]:
     """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
@@ -191,7 +216,8 @@ def inference_list(
             None generates without classes.
         image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
-        multi_label, neighbour_slices: as of :func:`split_datalist`.
+        multi_label, neighbour_slices, image_folders, label_folder, pairs, condition_classes: as of
+            :func:`split_datalist`; a case needs no target.
         part: "train", "val" or "test" for the cases of that part of a training alone; None for all.
         record: the ``split.json`` of that training, or of several.
 
@@ -203,25 +229,33 @@ def inference_list(
         FileNotFoundError: If the folder or a named file is missing.
         ValueError: If a setting is unknown, the layout is not recognised, or a case of the part is missing.
     """
-    _check_task(task, in_channels, out_channels, multi_label)
+    _check_task(task, in_channels, out_channels, multi_label, pairs)
     channels = own_channels(in_channels, neighbour_slices, spatial_dims)
+    names = folder_names(image_folders, label_folder, pairs)
     size = _size(image_size, spatial_dims)
     if part is not None and not _is_given(dataset_dir):
         raise ValueError(f"part is {part!r} and there is no dataset_dir; expected that of the training: name it")
     if not _is_given(dataset_dir):
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label).cases
+        if condition_classes:
+            name_classes(cases, condition_classes)
         with_neighbours(cases, neighbour_slices)
         return [_with_noise(case) for case in divide(cases, by_share())["test"]]
     if _has_classes(out_channels, task):
         try:
-            data_set = find_classes(dataset_dir, channels, out_channels)
+            classes = out_channels
+            data_set = find_in(dataset_dir, lambda folder: find_classes(folder, channels, classes))
             _check_dims(data_set, spatial_dims)
             with_neighbours(data_set.cases, neighbour_slices)
             return data_set.cases
         except ValueError as error:
             _logger.info("the classes are left out: %s", error)
-    data_set = find_cases(dataset_dir, channels, labels=False, multi_label=multi_label)
+    data_set = find_in(dataset_dir, lambda folder: find_cases(folder, channels, False, multi_label, names))
     _check_dims(data_set, spatial_dims)
+    if pairs:
+        _name_targets(data_set)
+    if condition_classes:
+        name_classes(data_set.cases, condition_classes)
     _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
     with_neighbours(data_set.cases, neighbour_slices)
     return data_set.cases if part is None else cases_of_part(data_set.cases, part, record)
@@ -236,15 +270,22 @@ def _fit_found_labels(data_set: DataSet, num_classes: int | None) -> None:
         fit_labels(data_set, None)
 
 
-def _is_given(path: str | os.PathLike | None) -> TypeGuard[str | os.PathLike]:
+def _name_targets(data_set: DataSet) -> None:
+    """Call the labels of a reconstruction what they are."""
+    for case in data_set.cases:
+        if "label" in case:
+            case["target"] = case.pop("label")
+
+
+def _is_given(path: Folders | None) -> TypeGuard[Folders]:
     """Whether a path is set; the command line makes the number 0 of a folder that is called so."""
     return path is not None and path != ""
 
 
-def _check_task(task: str, in_channels: int, out_channels: int | None, multi_label: bool) -> None:
+def _check_task(task: str, in_channels: int, out_channels: int | None, multi_label: bool, pairs: bool) -> None:
     if task not in TASKS:
         raise ValueError(f"task is {task!r}; expected {', '.join(map(repr, TASKS[:-1]))} or {TASKS[-1]!r}")
-    if task == "reconstruction" and out_channels != in_channels:
+    if task == "reconstruction" and out_channels != in_channels and not pairs:
         raise ValueError(
             f"out_channels is {out_channels}; expected in_channels, {in_channels}, in reconstruction: set both to the "
             "channels of the images"
@@ -325,15 +366,16 @@ def _split(
     fold: int | None,
     num_folds: int,
     group_by: str | None,
+    split: Sequence[float] | None = None,
 ) -> Split:
     group_by = group_by or data_set.group_by
     groups = group_names(data_set.cases, group_by) if group_by else None
     if groups is None:
         propose_group_by(data_set.cases)
     if split_file:
-        split = split_by_file(data_set.cases, split_file)
-        check_parts(split, groups, split_file)
-        return split
+        parts = split_by_file(data_set.cases, split_file)
+        check_parts(parts, groups, split_file)
+        return parts
     test, listing = data_set.test, data_set.folder / LISTING
     source = str(listing if listing.is_file() else data_set.folder)
     if not data_set.training:
@@ -344,20 +386,21 @@ def _split(
     cases = sorted(data_set.training, key=lambda case: case["case"])
     if shuffle_split:
         cases = [cases[i] for i in np.random.RandomState(seed).permutation(len(cases))]
+    shares = check_shares(split)
     if fold is not None or split_by == "slab":
         every = cases + data_set.validation
         check_parts({"train": every, "val": [], "test": test}, groups, source)
         if fold is None:
-            return split_by_slab(every, test, groups)
-        split = divide(every, by_fold(fold, num_folds), groups)
-        return {"train": split["train"] + split["val"], "val": split["test"], "test": test} if test else split
+            return split_by_slab(every, test, groups, shares)
+        parts = divide(every, by_fold(fold, num_folds), groups)
+        return {"train": parts["train"] + parts["val"], "val": parts["test"], "test": test} if test else parts
     if data_set.validation and cases:
         if not test:
             _logger.info("%s names no labelled test cases: the validation cases serve as test", Path(source).name)
-        split = {"train": cases, "val": data_set.validation, "test": test or list(data_set.validation)}
-        check_parts(split, groups, source)
-        return split
+        parts = {"train": cases, "val": data_set.validation, "test": test or list(data_set.validation)}
+        check_parts(parts, groups, source)
+        return parts
     check_parts({"train": cases, "val": [], "test": test}, groups, source)
     if test and len(cases) > 1:
-        return {**divide(cases, for_validation(data_set.folder), groups), "test": test}
-    return divide(cases, by_share(data_set.folder), groups)
+        return {**divide(cases, for_validation(data_set.folder, shares), groups), "test": test}
+    return divide(cases, by_share(data_set.folder, shares), groups)

@@ -31,7 +31,7 @@ def fingerprint(case: Mapping[str, Any], made_by: str = "") -> str:
         return _digits(hashlib.sha256(f"{made_by} {case['case']}".encode(errors="surrogateescape")))
     found = hashlib.sha256()
     for path in map(Path, image if isinstance(image, list) else [image]):
-        files = _files(path)
+        files = image_files(path)
         _add(found, files, [files[len(files) // 2]] if path.is_dir() else files)
     return _digits(found)
 
@@ -47,7 +47,7 @@ def label_fingerprint(case: Mapping[str, Any]) -> str | None:
         return None
     found = hashlib.sha256()
     paths = [Path(path) for path in label] if isinstance(label, list) else [Path(label)]
-    files = [file for path in paths for file in _files(path)]
+    files = [file for path in paths for file in image_files(path)]
     _add(found, files, [files[len(files) // 2]] if len(paths) > 1 or paths[0].is_dir() else files)
     return _digits(found)
 
@@ -82,7 +82,7 @@ def _sample(file: Path) -> bytes:
     return b"".join(pieces)
 
 
-def _files(path: Path) -> list[Path]:
+def image_files(path: Path) -> list[Path]:
     """The files of an image: itself, its pair (.hdr and .img), or those in its folder, sorted."""
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not is_junk(file.name))

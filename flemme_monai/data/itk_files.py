@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from monai.data import ITKReader
@@ -55,6 +56,27 @@ def read_itk(path: str) -> tuple[np.ndarray, np.ndarray]:
     return array[None] if array.ndim == rank else np.moveaxis(array, -1, 0), affine
 
 
+def itk_geometry(path: str) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+    """The length of each axis of an NRRD or MetaImage file, in voxels and in mm per voxel, read from its header alone.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Both; None where ITK does not know the header.
+
+    Raises:
+        RefusalError: If header and file contradict each other.
+    """
+    (check_nrrd if path.lower().endswith("nrrd") else check_metaimage)(path)
+    with ITK_LOCK, quiet_itk():
+        header = _header(path)
+        if header is None:
+            return None
+        axes = range(header.GetNumberOfDimensions())
+        return tuple(header.GetDimensions(axis) for axis in axes), tuple(header.GetSpacing(axis) for axis in axes)
+
+
 def write_deep_png(path: str | os.PathLike, array: np.ndarray) -> None:
     """Writes a picture of several channels with 16 bits each.
 
@@ -68,15 +90,24 @@ def write_deep_png(path: str | os.PathLike, array: np.ndarray) -> None:
         itk.imwrite(itk.image_view_from_array(array, is_vector=True), os.fspath(path))
 
 
+def _header(path: str) -> Any:
+    """What reads the file in ITK, after it has read the header; None where ITK does not know it."""
+    import itk
+
+    header = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
+    if header is not None:
+        header.SetFileName(path)
+        header.ReadImageInformation()
+    return header
+
+
 def _read(path: str) -> tuple[np.ndarray, dict]:
     """The array (X, Y, Z, C) and meta as MONAI's ITKReader gives them, also of types that ITK's package lacks."""
     import itk
 
-    header = itk.ImageIOFactory.CreateImageIO(path, itk.CommonEnums.IOFileMode_ReadMode)
+    header = _header(path)
     if header is None:
         raise RefusalError("cannot be read: ITK does not know its header; it is damaged: replace it")
-    header.SetFileName(path)
-    header.ReadImageInformation()
     if "complex" in header.GetPixelTypeAsString(header.GetPixelType()):
         raise RefusalError("voxels are complex; expected real numbers")
     component = header.GetComponentTypeAsString(header.GetComponentType())

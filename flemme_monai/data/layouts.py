@@ -12,6 +12,7 @@ from pathlib import Path
 from ..utils import user_path
 from .class_masks import match_class_masks
 from .files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
+from .folder_names import FolderNames, modality_cases
 from .gi_tract import BY_CASE, gi_tract_cases, is_gi_tract
 from .groups import PART_FOLDERS, first_folder
 from .listing import PARTS, listed_cases, read_listing
@@ -28,8 +29,6 @@ from .matching import (
     relative_stem,
 )
 
-IMAGE_FOLDERS = ("images", "imagesTr")
-MASK_FOLDERS = ("masks", "labels", "labelsTr")
 TEST_FOLDERS = ("imagesTs",)
 TEST_MASK_FOLDERS = ("labelsTs",)
 _LOOKED_FOR = (
@@ -64,7 +63,13 @@ class DataSet:
         return self.training + self.validation + self.test
 
 
-def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool, multi_label: bool = False) -> DataSet:
+def find_cases(
+    dataset_dir: str | os.PathLike,
+    in_channels: int,
+    labels: bool,
+    multi_label: bool = False,
+    names: FolderNames | None = None,
+) -> DataSet:
     """Recognises the layout of a folder and lists its cases, sorted by name.
 
     Args:
@@ -72,6 +77,7 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool, m
         in_channels: number of image channels; files NAME_0000, NAME_0001, ... are one case when they are as many.
         labels: every case needs a label; without, labels are kept where they are found.
         multi_label: labels are a mask of each class, ``masks/<class>/`` or the run-length codes of train.csv.
+        names: how the folders of images and labels are called; the usual names by default.
 
     Returns:
         The cases.
@@ -80,19 +86,20 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool, m
         FileNotFoundError: If the folder or a file named in dataset.json is missing.
         ValueError: If no layout is recognised or a file does not fit in it.
     """
-    folder = data_folder(dataset_dir, _LOOKED_FOR)
+    folder, names = data_folder(dataset_dir, _LOOKED_FOR), names or FolderNames()
     if is_gi_tract(folder):
         return _gi_tract(folder, labels, multi_label)
     listing = read_listing(folder)
     if listing is not None and any(key in listing for keys in PARTS.values() for key in keys):
         return DataSet(folder, *listed_cases(folder, listing, labels))
-    images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
+    images, masks = _image_folder(folder, names), _subfolder(folder, names.labels)
     if images is not None:
         if masks is None and labels:
-            raise ValueError(f"{folder}: {images.name}/ has no masks/ or labels/ beside it; found {contents(folder)}")
+            lacks = f"{images.name}/ has no {' or '.join(_slashed(names.labels))} beside it"
+            raise ValueError(f"{folder}: {lacks}; found {contents(folder)}")
         test_images, test_masks = _subfolder(folder, TEST_FOLDERS), _subfolder(folder, TEST_MASK_FOLDERS)
         test = {} if test_images is None else _paired_cases(test_images, test_masks, in_channels, False, multi_label)
-        named = _paired_cases(images, masks, in_channels, labels, multi_label)
+        named = _paired_cases(images, masks, in_channels, labels, multi_label, names)
         twice = named.keys() & test.keys()
         if twice:
             raise ValueError(
@@ -104,9 +111,15 @@ def find_cases(dataset_dir: str | os.PathLike, in_channels: int, labels: bool, m
             f"{folder}: is no data set of multi_label; expected images/ beside masks/<class>/, or train.csv beside "
             f"train/case*/case*_day*/scans/: found {contents(folder)}; set multi_label to false for label maps"
         )
-    cases = _case_folders(folder, in_channels, labels and not multi_label) or _loose_cases(folder, in_channels, labels)
+    cases = _case_folders(folder, in_channels, labels and not multi_label, names)
+    other = names.modalities or (names.images if names.images != FolderNames.images else ())
+    if not cases and not (other and labels):
+        cases = _loose_cases(folder, in_channels, labels)
+        if other and cases:
+            _logger.info("%s: has no %s; all its images are taken", folder, ", ".join(_slashed(other)))
     if not cases:
-        raise ValueError(f"{folder}: no data set is recognised; looked for {_LOOKED_FOR}; found {contents(folder)}")
+        looked_for = ", ".join(_slashed(other)) if other else _LOOKED_FOR
+        raise ValueError(f"{folder}: no data set is recognised; looked for {looked_for}; found {contents(folder)}")
     return by_part_folders(DataSet(folder, cases, [], []))
 
 
@@ -179,14 +192,40 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     return found[0] if found else None
 
 
+def _image_folder(folder: Path, names: FolderNames) -> Path | None:
+    """The folder of images, or of the first modality."""
+    if not names.modalities:
+        return _subfolder(folder, names.images)
+    found = [(folder / name).is_dir() for name in names.modalities]
+    if any(found) and not all(found):
+        raise ValueError(
+            f"{folder}: has no {names.modalities[found.index(False)]}/, which image_folders names; found "
+            f"{contents(folder)}"
+        )
+    return folder / names.modalities[0] if all(found) else None
+
+
+def _slashed(names: Iterable[str]) -> list[str]:
+    return [f"{name}/" for name in names if name not in ("imagesTr", "labelsTr")]
+
+
 def _paired_cases(
-    images: Path, masks: Path | None, in_channels: int, labels: bool, multi_label: bool = False
+    images: Path,
+    masks: Path | None,
+    in_channels: int,
+    labels: bool,
+    multi_label: bool = False,
+    names: FolderNames | None = None,
 ) -> dict[str, Case]:
     """Cases by name of a folder of images and, where there is one, a folder of masks under the images' names."""
     paths = list_images(images)
     cases = image_cases(paths, images, in_channels)
+    modalities = names.modalities if names is not None else ()
+    if modalities:
+        cases = modality_cases([images.parent / name for name in modalities], in_channels)
     if masks is not None:
-        cases = cases_of(by_stem(paths, images, "image"), in_channels)
+        if not modalities:
+            cases = cases_of(by_stem(paths, images, "image"), in_channels)
         if multi_label:
             match_class_masks(cases, masks, labels)
         else:
@@ -196,16 +235,14 @@ def _paired_cases(
     return cases
 
 
-def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
+def _case_folders(folder: Path, in_channels: int, labels: bool, names: FolderNames) -> list[Case]:
     """Cases of a folder of folders, each with images/ and masks/: one picture and a mask an instance, or several.
 
     Raises:
         ValueError: If some folders are like that and others are not.
     """
     entries = sorted(path for path in folder.iterdir() if not is_junk(path.name))
-    pairs = {
-        path: (_subfolder(path, IMAGE_FOLDERS), _subfolder(path, MASK_FOLDERS)) for path in entries if path.is_dir()
-    }
+    pairs = {path: (_image_folder(path, names), _subfolder(path, names.labels)) for path in entries if path.is_dir()}
     if not any(images and masks for images, masks in pairs.values()):
         return []
     cases: list[Case] = []
@@ -215,7 +252,7 @@ def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
         if images is None or (masks is None and labels):
             raise ValueError(f"{path}: lacks images/ or masks/, which other folders in {folder} have; add or remove it")
         paths = [] if masks is None else list_images(masks)
-        found = image_cases(list_images(images), images, in_channels)
+        found = {} if names.modalities else image_cases(list_images(images), images, in_channels)
         if len(found) == 1 and path.name.lower() not in PART_FOLDERS:
             case = {**next(iter(found.values())), "case": composed(path.name)}
             if paths:
@@ -224,7 +261,7 @@ def _case_folders(folder: Path, in_channels: int, labels: bool) -> list[Case]:
                 raise ValueError(f"{masks}: holds no mask; add it, or remove {path}")
             cases.append(case)
             continue
-        found = _paired_cases(images, masks, in_channels, labels)
+        found = _paired_cases(images, masks, in_channels, labels, names=names)
         cases += [{**case, "case": f"{composed(path.name)}/{name}"} for name, case in found.items()]
     stray = next((path for path in entries if path not in pairs and image_suffix(path)), None)
     if stray:

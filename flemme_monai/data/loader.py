@@ -14,7 +14,8 @@ class CaseLoader(ThreadDataLoader):
     """MONAI's ThreadDataLoader, except that an error in its thread is raised where the batches are used.
 
     That of MONAI 1.6.1 ends the epoch early instead, as if there were no more data: its ``ThreadBuffer`` stops when the
-    thread has died, for whatever reason. The arguments are the same.
+    thread has died, for whatever reason. An error in a worker process has its own words here, without the worker's
+    traceback. The arguments are the same.
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, as MONAI's own is
@@ -43,4 +44,13 @@ def _with_error(batches: Iterable[Any]) -> Iterator[Any]:
     try:
         yield from batches
     except Exception as error:
-        yield _Failure(error)
+        yield _Failure(_of_worker(error))
+
+
+def _of_worker(error: Exception) -> Exception:
+    """An error of a worker process, of which PyTorch makes one whose words are a traceback, as it was raised there."""
+    text = str(error).rstrip()
+    if "DataLoader worker process" not in text.partition("\n")[0]:
+        return error
+    _, found, words = text.rpartition(f"{type(error).__name__}: ")
+    return type(error)(words) if found else error

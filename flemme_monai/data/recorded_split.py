@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "fold": None,
     "num_folds": 5,
     "group_by": None,
+    "split": None,
 }
 _logger = logging.getLogger(__name__)
 
@@ -221,7 +222,7 @@ def _given(settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str
 def _merged(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The training's settings under those that are given, without those that would hide a given one."""
     merged = {**DEFAULTS, **recorded, **given}
-    if "split_file" not in given and given.keys() & {"fold", "split_by", "shuffle_split", "seed"}:
+    if "split_file" not in given and given.keys() & {"fold", "split_by", "shuffle_split", "seed", "split"}:
         merged["split_file"] = None
     if given.get("split_by", "case") != "case" and "fold" not in given:
         merged["fold"] = None

@@ -14,21 +14,40 @@ from .divide import PARTS, Case, Division, Split
 from .groups import few
 from .reading import read_image
 
-_SHARES = (0.6, 0.2, 0.2)
+SHARES = (0.6, 0.2, 0.2)
 _CONTENT_LEVEL = 0.5
 _CONTENT_SHARE = 0.02
 _logger = logging.getLogger(__name__)
 
 
-def by_share(folder: str | os.PathLike | None = None) -> Division:
+def check_shares(split: Sequence[float] | None) -> tuple[float, ...]:
+    """The shares of training, validation and test; 60/20/20 where none are set.
+
+    Raises:
+        ValueError: If they are no three numbers above 0 that add up to 1.
+    """
+    if split is None:
+        return SHARES
+    shares = tuple(split) if isinstance(split, Sequence) and not isinstance(split, str) else ()
+    numbers = all(isinstance(share, int | float) and share > 0 for share in shares)
+    if len(shares) != len(PARTS) or not numbers or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(
+            f"split is {split!r}; expected the shares of training, validation and test, all above 0, which add up to "
+            "1: such as [0.8,0.1,0.1]"
+        )
+    return shares
+
+
+def by_share(folder: str | os.PathLike | None = None, shares: Sequence[float] = SHARES) -> Division:
     """The first 60% of the cases train, the next 20% validate, the last 20% test; none is left empty.
 
     Args:
         folder: the data set's folder, for messages.
+        shares: other shares of the three.
     """
 
     def pieces(count: int) -> list[int]:
-        first, last = _bounds(count)
+        first, last = _bounds(count, shares)
         return [0] * first + [1] * (last - first) + [2] * (count - last)
 
     def too_few(words: str) -> str:
@@ -38,7 +57,7 @@ def by_share(folder: str | os.PathLike | None = None) -> Division:
             "the parts in split_file"
         )
 
-    return Division(_SHARES, PARTS, pieces, len(PARTS), too_few)
+    return Division(shares, PARTS, pieces, len(PARTS), too_few)
 
 
 def by_fold(fold: int, num_folds: int) -> Division:
@@ -73,19 +92,21 @@ def by_fold(fold: int, num_folds: int) -> Division:
     )
 
 
-def for_validation(folder: str | os.PathLike) -> Division:
+def for_validation(folder: str | os.PathLike, shares: Sequence[float] = SHARES) -> Division:
     """The last 25% of the cases validate, where others are kept for test; the others train.
 
     Args:
         folder: the data set's folder, for messages.
+        shares: of training, validation and test; the first two are brought to 1.
     """
+    share = 0.75 if tuple(shares) == SHARES else shares[0] / (shares[0] + shares[1])
 
     def pieces(count: int) -> list[int]:
-        train = min(max(round(0.75 * count), 1), count - 1)
+        train = min(max(round(share * count), 1), count - 1)
         return [0] * train + [1] * (count - train)
 
     return Division(
-        (0.75, 0.25),
+        (share, 1 - share),
         ("train", "val"),
         pieces,
         2,
@@ -163,7 +184,12 @@ def split_by_name(cases: Sequence[Case], named: Mapping[str, Sequence[str]], sou
     return split
 
 
-def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapping[str, str] | None = None) -> Split:
+def split_by_slab(
+    cases: Sequence[Case],
+    test: Sequence[Case] = (),
+    groups: Mapping[str, str] | None = None,
+    shares: Sequence[float] = SHARES,
+) -> Split:
     """Divides each volume along its axial axis: the first 60% of its slices with content train, 20% validate, 20% test.
 
     Where other cases are kept for test, the last 40% validate. A slice has content when at least 2% of its voxels
@@ -174,6 +200,7 @@ def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapp
         cases: volumes; each is read once.
         test: cases that are kept for test, whole.
         groups: groups by the cases' names, or none.
+        shares: other shares of training, validation and test than 60/20/20.
 
     Returns:
         The cases by "train", "val" and "test"; those of ``cases`` with ``slab`` = [first, last) along the last RAS
@@ -196,7 +223,7 @@ def split_by_slab(cases: Sequence[Case], test: Sequence[Case] = (), groups: Mapp
                 "divide at the same slices; set split_by to case"
             )
         low, high = min(first for first, _, _ in found), max(last for _, last, _ in found)
-        first, last = _bounds(high - low)
+        first, last = _bounds(high - low, shares)
         edges = (low, low + first, high) if test else (low, low + first, low + last, high)
         for case in members:
             for part, start, end in zip(PARTS, edges, edges[1:]):
@@ -220,8 +247,8 @@ def _content(case: Case) -> tuple[int, int, int]:
     return int(filled[0]), int(filled[-1]) + 1, volume.shape[-1]
 
 
-def _bounds(count: int) -> tuple[int, int]:
+def _bounds(count: int, shares: Sequence[float]) -> tuple[int, int]:
     """Where validation and test begin among ``count`` (at least 3) things in order."""
-    train = min(max(round(_SHARES[0] * count), 1), count - 2)
-    val = min(max(round(_SHARES[1] * count), 1), count - train - 1)
+    train = min(max(round(shares[0] * count), 1), count - 2)
+    val = min(max(round(shares[1] * count), 1), count - train - 1)
     return train, train + val

@@ -65,6 +65,10 @@ def find_weights(
         if path.suffix not in (".pt", ".pth", SAFETENSORS):
             raise ValueError(f"pretrained is {path}; expected a file .pt or {SAFETENSORS}, or a bundle")
         return path
+    if path.name == PRETRAINED and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is not there: run train.json with pretrain.json over it first, which writes it"
+        )
     bundle = next((b for b in (path, root.resolve().parent / path) if find_config(b / "configs", "metadata")), None)
     if bundle is None:
         found_there = "a folder that is no bundle" if path.is_dir() else "neither a file nor a bundle"

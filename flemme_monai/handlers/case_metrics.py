@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Sequence
 
 import ignite.distributed as idist
+import numpy as np
 from ignite.engine import Events
 from monai.engines import Workflow
 from monai.utils import string_list_all_gather
 
+from ..data.groups import top_folder
 from ..io import cell, write_csv
 from ..metrics import per_case, summarise
 from ..utils import user_path, writable_dir
@@ -18,6 +20,8 @@ from ..utils import user_path, writable_dir
 
 class SaveCaseMetrics:
     """Writes ``cases.csv`` (a row per case and class) and ``summary.csv`` (mean, std and n of each metric and class).
+
+    Where cases lie in several sub-folders, ``folders.csv`` has the summary of each, by the first folder in their names.
 
     MONAI's ``MetricsSaver`` writes two files per metric, names classes by number and cases by path (slices of one
     volume alike), leaves the counts of confusion matrices as counts, and half a file where it dies.
@@ -91,8 +95,23 @@ class SaveCaseMetrics:
         summary = [(name, *row) for name, table in tables.items() for row in summarise(table)]
         cells = ([name, c, cell(mean), cell(std), n] for name, c, mean, std, n in summary)
         write_csv(self.output_dir / "summary.csv", ["metric", "class", "mean", "std", "n"], cells)
+        self._write_folders(cases, tables)
         # a metric's last row is its only class, or the mean over them
         engine.state.metrics |= {name: float(mean) for name, _, mean, _, _ in summary}
+
+    def _write_folders(self, cases: Sequence[str], tables: dict[str, dict[str, np.ndarray]]) -> None:
+        """The summary of each sub-folder, where there are several."""
+        folders = [top_folder(case) for case in cases]
+        names = sorted(set(folders))
+        if len(names) < 2:
+            return
+        rows = []
+        for folder in names:
+            chosen = np.array([other == folder for other in folders])
+            for metric, table in tables.items():
+                found = summarise({column: np.asarray(values)[chosen] for column, values in table.items()})
+                rows += [[folder, metric, c, cell(mean), cell(std), n] for c, mean, std, n in found]
+        write_csv(self.output_dir / "folders.csv", ["folder", "metric", "class", "mean", "std", "n"], rows)
 
     def _columns(self, name: str, count: int) -> list[str]:
         names = self.class_names

@@ -79,7 +79,19 @@ class ClassReport(ClassifiedCases):
     Args:
         output_dir: folder of the files.
         class_names: one name per class; by default the ones that the cases know (``class_name``), else numbers.
+        top_k: the share of cases whose class is among the k most probable ones is reported too; None: not.
+
+    Raises:
+        ValueError: If k is below 1.
     """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None, top_k: int | None = None
+    ) -> None:
+        super().__init__(output_dir, class_names)
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; expected 1 or more, or none")
+        self.top_k = top_k
 
     def write(self, engine: Workflow, cases: list[ClassifiedCase], names: list[str]) -> None:
         """Write the files.
@@ -101,6 +113,11 @@ class ClassReport(ClassifiedCases):
         scores = class_scores(truth, probabilities)
         means = {"accuracy": float(np.trace(matrix) / len(truth))}
         rows = [["accuracy", "all", cell(means["accuracy"]), len(truth)]]
+        if self.top_k is not None:
+            best = np.argsort(-probabilities, axis=1, kind="stable")[:, : self.top_k]  # (N, k)
+            name = f"top_{self.top_k}_accuracy"
+            means[name] = float((best == truth[:, None]).any(1).mean())
+            rows.append([name, "all", cell(means[name]), len(truth)])
         for metric, values in scores.items():
             means[metric] = float(values[counts > 0].mean())
             rows += [[metric, name, cell(value), n] for name, value, n in zip(names, values, counts)]

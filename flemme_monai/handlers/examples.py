@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,9 @@ class Examples:
     """Base of what draws ``examples.png`` at the best validation, on the first process alone.
 
     The cases are always the same: spread evenly over the validation set, of a distributed run over the part of the
-    first process. A training draws at its end, and before that now and then, so that a killed one has its examples too.
-    No random number is drawn, and processes do not wait for each other.
+    first process; in the place of one without foreground the next that has some. A training draws at its end, and
+    before that now and then, so that a killed one has its examples too. No random number is drawn, and processes do not
+    wait for each other.
 
     With an interval each of its epochs has a picture, whether it was the best or not, in the folder ``pictures``, and
     the training ends with all of them as ``evolution.gif``.
@@ -67,7 +69,8 @@ class Examples:
         self.num_cases = num_cases
         self.interval = interval
         self._last = 0  # epoch of the last picture of the interval
-        self._seen: list[Any] = []  # of the last validation
+        self._seen: list[Any] = []  # cases of the last validation
+        self._found: dict[int, tuple[bool, Any]] = {}  # these, and whether they have foreground
         self._index = 0
         self._epoch = 0  # of the best validation that was seen, 0 without any
         self._drawn = 0  # that of the picture
@@ -88,6 +91,10 @@ class Examples:
             number: which of the cases, from 0.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what it keeps of a case")
+
+    def has_foreground(self, output: Mapping[str, Any]) -> bool:
+        """Whether there is something to see in the label of a case."""
+        return True
 
     def draw(self, engine: Workflow) -> None:
         """Write the picture of the best validation; ``engine`` is the trainer."""
@@ -120,16 +127,20 @@ class Examples:
         return sorted((int(path.stem), path) for path in (self.output_dir / PICTURES).glob("[0-9]*.png"))
 
     def _first(self, evaluator: Workflow) -> None:
-        self._seen, self._index = [], 0
+        self._seen, self._found, self._index = [], {}, 0
         sampler = getattr(evaluator.data_loader, "sampler", None)
         count = evaluator.state.epoch_length if sampler is None else len(sampler)
         shown = min(self.num_cases, count)
-        self._shown = {int((i + 0.5) * count / shown): i for i in range(shown)}
+        self._firsts = [int((i + 0.5) * count / shown) for i in range(shown)]
 
     def _add(self, evaluator: Workflow) -> None:
         for item, output in zip(evaluator.state.batch, evaluator.state.output, strict=True):
-            if self._index in self._shown:
-                self._seen.append(self.keep(item, output, self._shown[self._index]))
+            number = bisect_right(self._firsts, self._index) - 1
+            if number >= 0 and not self._found.get(number, (False, None))[0]:
+                full = self.has_foreground(output)
+                if full or number not in self._found:
+                    self._found[number] = full, self.keep(item, output, number)
+                    self._seen = [case for _, case in self._found.values()]
             self._index += 1
 
     def _end_epoch(self, engine: Workflow) -> None:
@@ -190,13 +201,12 @@ class SaveExamples(Examples):
         super().__init__(output_dir, evaluator, NUM_CLASSIFIED if task == "classification" else NUM_CASES, interval)
         self.task = task
         self._best: list[Any] = []
-        self._slices: dict[int, int] = {}
         self._written = time.monotonic()
 
     def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
         """The example, with what is known of its class."""
         image, pred, label = output["image"], output["pred"], output.get("label")
-        index = self._slice(number, image, label)
+        index = self._slice(image, label)
         name = str(item.get("case", f"case {number + 1}")) + (
             f", slice {int(item['slice'])}" if "slice" in item else ""
         )
@@ -209,18 +219,22 @@ class SaveExamples(Examples):
     def _prediction(self, image: np.ndarray) -> np.ndarray:
         return label_map(image)[None] if self.task == "segmentation" else image
 
-    def _slice(self, number: int, image: torch.Tensor, label: Any) -> int | None:
-        """The slice to show, which is found once per case."""
+    def has_foreground(self, output: Mapping[str, Any]) -> bool:
+        """Whether the label has any, of a segmentation."""
+        label = output.get("label")
+        if label is None or self.task not in ("segmentation", "multi_label"):
+            return True
+        return bool((label_map(label) if self.task == "segmentation" else plain_masks(label)).any())
+
+    def _slice(self, image: torch.Tensor, label: Any) -> int | None:
+        """The slice to show."""
         if image.ndim != 4:
             return None
-        if number not in self._slices:
-            if self.task == "segmentation" and label is not None:
-                self._slices[number] = fullest_slice(label_map(label))
-            elif self.task == "multi_label" and label is not None:
-                self._slices[number] = fullest_slice(np.asarray(plain_masks(label).any(0)))
-            else:
-                self._slices[number] = image.shape[-1] // 2
-        return self._slices[number]
+        if self.task == "segmentation" and label is not None:
+            return fullest_slice(label_map(label))
+        if self.task == "multi_label" and label is not None:
+            return fullest_slice(np.asarray(plain_masks(label).any(0)))
+        return image.shape[-1] // 2
 
     def due(self) -> bool:
         """Every half minute."""

@@ -18,9 +18,9 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import DataLoader
 
 from ..inferers import latents_of
-from ..io import write_figure, write_gif, write_image, write_nifti, write_png
-from ..metrics import NO_CLASS
-from ..utils import unwrap_model, user_path, writable_dir
+from ..io import cell, write_csv, write_figure, write_gif, write_image, write_nifti, write_png
+from ..metrics import NO_CLASS, cluster_scores
+from ..utils import atomic_write, unwrap_model, user_path, writable_dir
 from ..visualize import (
     captioned_rows,
     denoising_frames,
@@ -165,7 +165,8 @@ class SaveInterpolation(SaveSamples):
 class SaveLatentTSNE:
     """Writes ``latents.png``, scikit-learn's t-SNE of the latents of images, with a colour per class where known.
 
-    Fewer than 5 images make no picture, which is logged.
+    Fewer than 5 images make no picture, which is logged. Where every image has a class, of two or more,
+    ``clusters.csv`` says how well k-means finds them, see :func:`.cluster_scores`.
 
     Args:
         output_dir: folder of the picture.
@@ -173,6 +174,8 @@ class SaveLatentTSNE:
         autoencoder: has ``encode``; of a variational one the means are shown.
         condition_key: the autoencoder's context in an item; None for none.
         class_names: names of the classes 0, 1, ... for the legend; by default the ones that the items know.
+        dims: 2 or 3, of the picture.
+        save: whether ``latents.npz`` is written too: ``latents`` (N, F), the cases' names and their classes (-1: none).
     """
 
     def __init__(
@@ -182,10 +185,13 @@ class SaveLatentTSNE:
         autoencoder: AE | VAE,
         condition_key: str | None = None,
         class_names: Sequence[str] | None = None,
+        dims: int = 2,
+        save: bool = False,
     ) -> None:
         self.output_dir = user_path(output_dir)
         self.dataset, self.autoencoder = dataset, autoencoder
         self.condition_key, self.class_names = condition_key, class_names
+        self.dims, self.save = dims, save
 
     def attach(self, engine: Workflow) -> None:
         """Draw when ``engine``, an evaluator, is done."""
@@ -196,7 +202,7 @@ class SaveLatentTSNE:
             return
         autoencoder = unwrap_model(self.autoencoder)
         device = next(autoencoder.parameters()).device
-        latents, classes = [], []
+        latents, classes, cases = [], [], []
         known: dict[int, str] = {}
         with eval_mode(autoencoder):
             for batch in DataLoader(self.dataset, BATCH_SIZE):
@@ -205,8 +211,18 @@ class SaveLatentTSNE:
                 latents.append(latents_of(autoencoder, images, context).flatten(1).float().cpu())
                 classes.append(batch.get("class_label", torch.full((len(images),), NO_CLASS)))
                 known |= dict(zip(classes[-1].tolist(), batch.get("class_name", [])))
+                cases += [str(case) for case in batch.get("case", [""] * len(images))]
         names = self.class_names
         if names is None and known:
             names = [known.get(label, str(label)) for label in range(max(known) + 1)]
-        figure = plot_tsne(torch.cat(latents), torch.cat(classes), class_names=names)
-        write_figure(writable_dir(self.output_dir) / "latents.png", figure)
+        points, labels = torch.cat(latents), torch.cat(classes)
+        folder = writable_dir(self.output_dir)
+        if self.save:
+            with atomic_write(folder / "latents.npz") as part, part.open("wb") as file:
+                np.savez(file, latents=points.numpy(), cases=np.array(cases), classes=labels.numpy())
+        if int(labels.min()) != NO_CLASS and len(labels.unique()) > 1:
+            scores = cluster_scores(points, labels)
+            rows = ([name, cell(value), len(labels)] for name, value in scores.items())
+            write_csv(folder / "clusters.csv", ["metric", "value", "n"], rows)
+        figure = plot_tsne(points, labels, class_names=names, dims=self.dims)
+        write_figure(folder / "latents.png", figure)

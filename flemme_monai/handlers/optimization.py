@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 
 import ignite.distributed as idist
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..diffusion import LatentSpace
 from ..losses import VAELoss
+from ..named_schedules import NamedSchedule
 from ..optim import WarmupLR
 from .events import before_epochs
 
@@ -103,15 +105,17 @@ class LearningRate(LrScheduleHandler):
 
     Args:
         lr_scheduler: any schedule that is stepped once per batch.
+        evaluator: its key metric is that of a schedule which waits for a plateau.
     """
 
-    def __init__(self, lr_scheduler: LRScheduler) -> None:
+    def __init__(self, lr_scheduler: LRScheduler | NamedSchedule, evaluator: Workflow | None = None) -> None:
         super().__init__(
             lr_scheduler,  # type: ignore[arg-type]  # MONAI names the private class that PyTorch's schedules had
             print_lr=False,
             epoch_level=False,
         )
         self.planned_steps = getattr(lr_scheduler, "total_steps", 0)
+        self.evaluator = evaluator
         self._runs = 0
 
     def attach(self, engine: Engine) -> None:
@@ -120,6 +124,13 @@ class LearningRate(LrScheduleHandler):
         if isinstance(self.lr_scheduler, WarmupLR):
             engine.add_event_handler(Events.STARTED, self._start)
             engine.add_event_handler(Events.EPOCH_STARTED, self._follow, self.lr_scheduler)
+        if isinstance(self.lr_scheduler, NamedSchedule) and self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._validated, self.lr_scheduler)
+
+    def _validated(self, evaluator: Workflow, schedule: NamedSchedule) -> None:
+        name = evaluator.state.key_metric_name
+        if name is not None and not math.isnan(value := float(evaluator.state.metrics[name])):
+            schedule.validated(value, better=evaluator.metric_cmp_fn(1.0, 0.0))
 
     def _start(self, engine: Workflow) -> None:
         self._runs += 1
@@ -128,7 +139,8 @@ class LearningRate(LrScheduleHandler):
     def _follow(self, engine: Workflow, schedule: WarmupLR) -> None:
         # at an epoch's start, when a run that is taken up again has its state
         epochs, length = engine.state.max_epochs, engine.state.epoch_length
-        schedule.stretch(epochs * length if self._runs == 1 else self.planned_steps)
+        as_planned = self._runs > 1 or -(-self.planned_steps // length) == epochs  # the last epoch may be cut short
+        schedule.stretch(self.planned_steps if as_planned else epochs * length)
         total = schedule.total_steps
         if self._logged or idist.get_rank() != 0:
             return
@@ -139,6 +151,29 @@ class LearningRate(LrScheduleHandler):
         elif total != self.planned_steps:
             self._logged = True
             _logger.info("the learning rate follows the trainer's %d epochs", epochs)
+
+
+class StopAfterSteps:
+    """Ends the epoch in which a number of batches is reached; the run's last epoch is then that one.
+
+    Ignite's ``TerminateOnNan`` and ``TimeLimit`` end a run without the rest of the epoch's handlers, which write what
+    it has reached.
+
+    Args:
+        max_steps: batches in all; None for no end but that of the epochs.
+    """
+
+    def __init__(self, max_steps: int | None) -> None:
+        self.max_steps = max_steps
+
+    def attach(self, engine: Workflow) -> None:
+        """Watch ``engine``, the trainer."""
+        if self.max_steps is not None:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Workflow) -> None:
+        if engine.state.iteration == self.max_steps:
+            engine.terminate_epoch()
 
 
 class UpdateEMA:

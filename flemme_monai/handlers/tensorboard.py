@@ -8,12 +8,15 @@ from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
+import torch
 from ignite.engine import Events
-from monai.engines import Workflow
+from monai.data import MetaTensor
+from monai.engines import SupervisedEvaluator, Workflow
+from monai.transforms import ResizeWithPadOrCrop
 
 from ..metrics import classified_case
-from ..utils import naming, user_path
-from ..visualize import PICTURES, ClassSheet, is_volume
+from ..utils import naming, unwrap_model, user_path
+from ..visualize import PICTURES, ClassSheet, is_volume, level_picture
 from .events import EpochEnd, at_epoch_end
 
 
@@ -90,13 +93,30 @@ class TensorBoard:
         if self._writer is not None:
             self._add_image("cases", self._sheet.picture(), evaluator)
 
-    def _write_pictures(self, evaluator: Workflow, draw: Callable[..., np.ndarray]) -> None:
+    def _write_pictures(self, evaluator: SupervisedEvaluator, draw: Callable[..., np.ndarray]) -> None:
         for item in evaluator.state.output:
             if self._shown >= self.num_images or self._writer is None:
                 return
             picture = draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
             self._add_image(f"case_{self._shown}", picture, evaluator)
+            if self._shown == 0:
+                self._write_levels(evaluator, item["image"])
             self._shown += 1
+
+    def _write_levels(self, evaluator: SupervisedEvaluator, image: torch.Tensor) -> None:
+        """What every level of a hierarchical network makes of the middle of an image (C, *S)."""
+        network: Any = unwrap_model(evaluator.network)
+        if not getattr(network, "num_levels", 0) or not hasattr(network, "level_predictions"):
+            return
+        size, backbone = getattr(evaluator.inferer, "sizes", None), network.backbone
+        if backbone.conditioning is not None or size is None:
+            return
+        if image.ndim - 1 > len(size):  # of a volume that is seen slice by slice
+            image = image[..., image.shape[-1] // 2]
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        window = ResizeWithPadOrCrop(size)(plain.cpu()).to(next(network.parameters()).device)
+        levels = network.level_predictions(window[None])
+        self._add_image("levels", level_picture(window.cpu(), [level[0].float().cpu() for level in levels]), evaluator)
 
     def _add_image(self, name: str, picture: np.ndarray, evaluator: Workflow) -> None:
         with naming(self.log_dir / "events.out.tfevents"):

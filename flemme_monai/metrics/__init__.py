@@ -9,30 +9,33 @@ from .classification import (
     classifier_outputs,
     names_of_classes,
 )
+from .clustering import cluster_scores
 from .comparison import NO_CLASS, ImageSet, Score, compare_samples, image_set
 from .cross_entropy import BinaryCrossEntropy
 from .distribution import fid, kid, mmd
-from .manifold import PrecisionRecall, precision_recall
+from .instances import AdjustedRandIndex, SoftDice
+from .manifold import DensityCoverage, PrecisionRecall, density_coverage, one_neighbour_accuracy, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
-from .resampling import Interval, hierarchical_interval
 from .surface import HausdorffDistance, SurfaceDice, SurfaceDistance
 from .time_saved import Minutes, TimeSaved, minutes_of
 
 __all__ = [
     "NO_CLASS",
     "AbsentClassVolume",
+    "AdjustedRandIndex",
     "BinaryCrossEntropy",
     "ClassifiedCase",
+    "DensityCoverage",
     "HausdorffDistance",
     "ImageSet",
-    "Interval",
     "Minutes",
     "Neighbours",
     "OverlapMetric",
     "PrecisionRecall",
     "Score",
+    "SoftDice",
     "SurfaceDice",
     "SurfaceDistance",
     "TimeSaved",
@@ -41,10 +44,11 @@ __all__ = [
     "class_scores",
     "classified_case",
     "classifier_outputs",
+    "cluster_scores",
     "compare_samples",
+    "density_coverage",
     "feature_spread",
     "fid",
-    "hierarchical_interval",
     "image_set",
     "kid",
     "minutes_of",
@@ -52,6 +56,7 @@ __all__ = [
     "names_of_classes",
     "nearest_neighbours",
     "neighbour_recall",
+    "one_neighbour_accuracy",
     "per_case",
     "precision_recall",
     "standardised",

@@ -9,7 +9,7 @@ import torch
 
 from .classification import class_accuracy, classifier_outputs
 from .distribution import fid, kid, mmd
-from .manifold import precision_recall
+from .manifold import density_coverage, one_neighbour_accuracy, precision_recall
 from .neighbours import Neighbours, nearest_neighbours, standardised
 
 NO_CLASS = -1
@@ -84,8 +84,8 @@ def compare_samples(
         classifier: names whose features the sets have; None without one, then only pixels are compared.
 
     Returns:
-        FID (and its floor: that of as many training images, from all over their list), KID, MMD, precision and recall
-        against the test images and the share of samples of the right class, where
+        FID (and its floor: that of as many training images, from all over their list), KID, MMD, precision, recall,
+        density, coverage and 1-NN accuracy against the test images and the share of samples of the right class, where
         there is a classifier; ratio and copies of the nearest neighbours in pixels and features. And the neighbours by
         the space they were found in, "pixel" and "feature".
 
@@ -106,6 +106,7 @@ def compare_samples(
         neighbours["feature"] = nearest_neighbours(samples.features, training.features, test.features)
         pair = test.features, samples.features
         values = {"fid": fid(*pair), "kid": kid(*pair), "mmd": mmd(*pair), **precision_recall(*pair)._asdict()}
+        values |= {**density_coverage(*pair)._asdict(), "one_nn_accuracy": one_neighbour_accuracy(*pair)}
         scores = [Score(metric, value, n, against, classifier) for metric, value in values.items()]
         some = torch.linspace(0, len(training.images) - 1, min(n, len(training.images))).round().long()
         floor = fid(test.features, training.features[some])

@@ -14,7 +14,7 @@ from torch.library import CustomOpDef
 
 from .reference import SelectiveScanInputs, SSDInputs
 
-BACKENDS = ("reference", "torch", "numba", "cuda")
+BACKENDS = ("reference", "torch", "numba", "c", "cuda")
 ENVIRONMENT = "FLEMME_MONAI_SCAN"
 logger = logging.getLogger(__name__)
 

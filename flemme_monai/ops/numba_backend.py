@@ -55,7 +55,8 @@ def numba_available() -> bool:
 
 
 @lru_cache(maxsize=1)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+def thread_pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """As many threads as PyTorch uses, of one process."""
     return ThreadPoolExecutor(threads, thread_name_prefix="flemme_monai-scan")
 
 
@@ -88,7 +89,7 @@ def _run(task: Callable[..., None], blocks: list[tuple[int, int, int, int, int]]
         for block in blocks:
             task(*block)
     else:
-        list(_pool(torch.get_num_threads(), os.getpid()).map(lambda block: task(*block), blocks))
+        list(thread_pool(torch.get_num_threads(), os.getpid()).map(lambda block: task(*block), blocks))
 
 
 def _check(inputs: SelectiveScanInputs) -> None:

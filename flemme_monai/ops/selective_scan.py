@@ -19,6 +19,7 @@ from .backends import (
     no_autocast,
     scan_operator,
 )
+from .image_scan import image_scan_available
 from .reference import SelectiveScanInputs
 
 
@@ -41,7 +42,10 @@ _numba = _operator("numba", numba_backend, lambda A: numba_backend.CHUNK)
 
 def prepare_scans() -> None:
     """Compile or load what scans on the CPU will need, so that the first of them does not wait for it."""
-    if os.environ.get(ENVIRONMENT, "numba") == "numba":
+    requested = os.environ.get(ENVIRONMENT)
+    if requested in (None, "c") and image_scan_available():
+        return
+    if requested in (None, "numba"):
         numba_backend.kernels()
 
 
@@ -85,6 +89,32 @@ def _cuda(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, to
         u.flatten(1, 2), delta.flatten(1, 2), A, B, C, D, None, bias, softplus, return_last_state=True
     )
     return y.view(u.shape).transpose(2, 3), last.unflatten(1, u.shape[1:3])
+
+
+def _passes(u: torch.Tensor) -> ModuleType:
+    """The backend whose passes :func:`scan_with_states` and :func:`scan_gradients` call."""
+    available = {
+        "numba": lambda: u.device.type == "cpu" and u.dtype == torch.float32 and numba_backend.numba_available(),
+        "torch": lambda: True,
+    }
+    return numba_backend if choose_backend("selective scan", available, u, None) == "numba" else torch_backend
+
+
+def scan_with_states(inputs: SelectiveScanInputs, softplus: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """A scan for who writes the backward pass: its output (Z, G, L, W), and the states before each chunk and at last.
+
+    The inputs are contiguous, the states (Z, G, chunks + 1, N, W).
+    """
+    with torch.no_grad(), no_autocast(inputs.u):
+        return _passes(inputs.u).forward(inputs, softplus)
+
+
+def scan_gradients(
+    inputs: SelectiveScanInputs, softplus: bool, chunk_states: torch.Tensor, dy: torch.Tensor
+) -> SelectiveScanInputs:
+    """The inputs' gradients, from those of the output, and the states of :func:`scan_with_states`."""
+    with torch.no_grad(), no_autocast(inputs.u):
+        return _passes(inputs.u).backward(inputs, softplus, chunk_states.contiguous(), dy)
 
 
 def grouped_selective_scan(inputs: SelectiveScanInputs, softplus: bool) -> torch.Tensor:

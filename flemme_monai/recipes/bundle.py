@@ -19,13 +19,19 @@ from .trained_files import data_license, trained_metadata, trained_page
 OF_A_RUN = ("seed", "amp", "device", "batch_size")  # settings that training and inference share and weights do not
 
 
-def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | None = None) -> dict[str, str]:
+def make_bundle(
+    pair: str,
+    name: str | None = None,
+    settings: dict[str, Any] | None = None,
+    of_workflows: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, str]:
     """The files of one bundle.
 
     Args:
         pair: ``<architecture>_<backbone>``, by their keys in the registry.
         name: the bundle's name; the pair's by default.
         settings: values of settings, keys written as on the command line of ``monai.bundle run``.
+        of_workflows: values that one workflow alone has, by its name, such as those of an autoencoder's training.
 
     Returns:
         The text of each file by its path inside the bundle.
@@ -34,7 +40,7 @@ def make_bundle(pair: str, name: str | None = None, settings: dict[str, Any] | N
         ValueError: If there is no such pair or setting.
     """
     name = pair if name is None else name
-    recipe, content = _settled(pair, name, settings or {})
+    recipe, content = _settled(pair, name, settings or {}, of_workflows)
     return {**_files(recipe, content), "docs/README.md": _page(name, pair, recipe)}
 
 
@@ -49,7 +55,9 @@ def make_trained(bundle: TrainedBundle) -> dict[str, str]:
     }
 
 
-def _settled(pair: str, name: str, settings: dict[str, Any]) -> tuple[Recipe, Config]:
+def _settled(
+    pair: str, name: str, settings: dict[str, Any], of_workflows: dict[str, dict[str, Any]] | None = None
+) -> tuple[Recipe, Config]:
     """A pair's recipe with these settings, and its ``metadata.json``."""
     from ..utils.errors import did_you_mean  # imports torch, as listing the pairs need not
 
@@ -67,9 +75,12 @@ def _settled(pair: str, name: str, settings: dict[str, Any]) -> tuple[Recipe, Co
     if isinstance(row, Network):
         settings = {**row.settings, **settings}
     workflows = {workflow: content.copy() for workflow, content in recipe.workflows.items()}
-    for setting, value in settings.items():
-        if not _set(workflows, setting, value):
-            raise ValueError(f"unknown setting {setting!r}; {_similar(workflows, setting)}")
+    every = [(workflows, settings)]
+    every += [({one: workflows[one]}, values) for one, values in (of_workflows or {}).items()]
+    for parts, values in every:
+        for setting, value in values.items():
+            if not _set(parts, setting, value):
+                raise ValueError(f"unknown setting {setting!r}; {_similar(parts, setting)}")
     content = metadata(name, pair, recipe, workflows["inference"].config())
     _keep_settings(workflows)
     return replace(recipe, workflows=workflows), content
@@ -155,7 +166,7 @@ def _is_kept(name: str, value: Any) -> bool:
     plain = all(
         v is None or isinstance(v, int | float) or (isinstance(v, str) and v[:1] not in ("$", "@")) for v in values
     )
-    return plain and name not in ("dataset_dir", *OF_A_RUN)
+    return plain and name not in ("dataset_dir", "image_folders", "label_folder", *OF_A_RUN)
 
 
 def _page(name: str, pair: str, recipe: Recipe) -> str:

@@ -95,9 +95,11 @@ def training(name: str, network_def: Config) -> Workflow:
 
 def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: metrics of each class and the confusion matrix."""
-    class_report = component("flemme_monai.handlers.ClassReport", output_dir="@output_dir", class_names="@class_names")
+    class_report = component(
+        "flemme_monai.handlers.ClassReport", output_dir="@output_dir", class_names="@class_names", top_k="@top_k"
+    )
     return Workflow(
-        settings={**evaluation_settings(), "class_names": None},
+        settings={**evaluation_settings(), "class_names": None, "top_k": None},
         components=evaluation_components(evaluation_handlers(save_classes(), class_report)),
         steps=evaluation_steps(),
     )

@@ -30,7 +30,8 @@ def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | 
     handlers = [
         component("flemme_monai.handlers.EpochSeed", seed="@seed"),
         component("flemme_monai.handlers.ClipGradients", max_norm="@max_gradient_norm"),
-        component("flemme_monai.handlers.LearningRate", lr_scheduler="@lr_scheduler"),
+        component("flemme_monai.handlers.LearningRate", lr_scheduler="@lr_scheduler", evaluator=EVALUATOR),
+        component("flemme_monai.handlers.StopAfterSteps", max_steps="@max_steps"),
         component("monai.handlers.ValidationHandler", validator=EVALUATOR, interval="@val_interval"),
         component("flemme_monai.handlers.EarlyStop", evaluator=EVALUATOR, patience="@patience"),
         component("flemme_monai.handlers.History", output_dir="@output_dir", evaluator=EVALUATOR),
@@ -121,7 +122,8 @@ def evaluation_handlers(*reports: Config, load: Config | None = None) -> list[Co
         reports: what write the metrics.
         load: what loads the weights, where it is not the network that has them.
     """
-    return [load or load_weights(), component("flemme_monai.handlers.Progress"), *reports, run_summary()]
+    seconds = component("flemme_monai.handlers.SaveSeconds", output_dir="@output_dir")
+    return [load or load_weights(), component("flemme_monai.handlers.Progress"), *reports, seconds, run_summary()]
 
 
 def inference_handlers(save: Config, *more: Config, **name: str) -> list[Config | str]:
@@ -147,6 +149,11 @@ def save_predictions(task: str, postfix: str, **more: str) -> Config:
     )
 
 
+def save_outputs() -> Config:
+    """Write what goes into the network and what comes out of it, as asked for."""
+    return component("flemme_monai.handlers.SaveOutputs", output_dir="@output_dir", outputs="@save_outputs")
+
+
 def save_latent_tsne(autoencoder: str, condition_key: str | None) -> Config:
     """A picture of the latents of ``latent_images``."""
     return component(
@@ -156,4 +163,6 @@ def save_latent_tsne(autoencoder: str, condition_key: str | None) -> Config:
         autoencoder=autoencoder,
         condition_key=condition_key,
         class_names="@class_names",
+        dims="@tsne_dims",
+        save="$flemme_monai.utils.as_bool(@save_latents)",
     )

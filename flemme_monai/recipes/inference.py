@@ -6,10 +6,11 @@ from typing import Any
 
 from .base import AMP, BEST_WEIGHTS, DEVICE, Config, Workflow, component
 from .handlers import load_weights
-from .training import folders, imports, ordered_loader, window_inferer
+from .training import FOLDERS, folders, imports, ordered_loader, window_inferer
 
 TRAINED = f"$flemme_monai.utils.trained_settings({BEST_WEIGHTS})"
 TRAINED_NETWORK = f"$flemme_monai.utils.trained_network(@network_def, {BEST_WEIGHTS}, @bundle_root).to({DEVICE[1:]})"
+LATENTS = {"tsne_dims": 2, "save_latents": False}  # of an evaluation with a picture of latents
 
 
 def evaluation_settings() -> Config:
@@ -29,7 +30,7 @@ def evaluation_components(handlers: list[Config], data: bool = True) -> Config:
         "datalist#record": "$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
         "datalist#resume": False,
         "datalist#pretrained_weights": None,
-        **({"validate#dataset#data": "$@datalist['test']"} if data else {}),
+        **({"validate#dataset#data": "$@datalist['test']", "validate#dataset#once": True} if data else {}),
         "validate#handlers": handlers,
     }
 
@@ -64,6 +65,7 @@ def inference_settings(name: str, outputs: Config, windows: bool = True) -> Conf
         **folders(name, "inference"),
         "trained": TRAINED,
         "dataset_dir": None,
+        **FOLDERS,
         "spatial_dims": 2,
         "in_channels": 1,
         "neighbour_slices": 0,
@@ -88,6 +90,8 @@ def inference_list(task: str, out_channels: str, **more: str) -> Config:
         image_size="@image_size",
         seed="@seed",
         neighbour_slices="@neighbour_slices",
+        image_folders="@image_folders",
+        label_folder="@label_folder",
         **more,
     )
 

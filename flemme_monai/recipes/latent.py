@@ -31,7 +31,7 @@ from .generation import (
     sampling_settings,
 )
 from .handlers import evaluation_handlers, example_samples, load_autoencoder, save_latent_tsne
-from .inference import evaluation_steps, inference_steps, multi_gpu_training
+from .inference import LATENTS, evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
 from .networks import backbone, is_conv, is_plain, network, smooth_backbone
 from .training import case_dataset, folders, imports, optimization, split_datalist, training_steps
@@ -155,7 +155,7 @@ def evaluation() -> Workflow:
         generation_report(), save_latent_tsne("@autoencoder", None), load_autoencoder(), load=load_average()
     )
     return Workflow(
-        settings={**generation_evaluation_settings(SAMPLE_SHAPE), **STEPS, **sampler_settings()},
+        settings={**generation_evaluation_settings(SAMPLE_SHAPE), **LATENTS, **STEPS, **sampler_settings()},
         components={
             **generation_evaluation(handlers),
             "sampling": schedule_sampler(),

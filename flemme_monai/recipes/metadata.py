@@ -84,7 +84,7 @@ def network_data_format(recipe: Recipe, inference: Config) -> Config:
                 "num_channels": channels,
                 "spatial_shape": shape,
                 "dtype": "float32",
-                "value_range": list(form.input_range),
+                "value_range": [0, 1] if inference.get("clip_share") else list(form.input_range),
                 "is_patch_data": True,
                 "channel_def": {str(i): "image" if channels == 1 else f"channel {i}" for i in range(channels)},
             }

@@ -91,6 +91,20 @@ def binary_cross_entropy() -> Config:
     return component("flemme_monai.handlers.LogitMetric", **disabled, metric_fn=metric)
 
 
+def optional_overlap(name: str, disabled: str, *keys: str) -> Config:
+    """A further metric of segmentations by its class's name, where it is asked for.
+
+    Args:
+        name: of the class.
+        disabled: whether it is not, an expression.
+        keys: of the prediction and the label; those of label maps by default.
+    """
+    switch = {"_disabled_": f"${disabled}"}
+    metric = component(f"flemme_monai.metrics.{name}", **switch, include_background=ALL_ARE_FOREGROUND)
+    of = f"$monai.handlers.from_engine({list(keys)})" if keys else FROM_BATCH
+    return {**_metric(metric, of), **switch}
+
+
 def time_saved(**total: bool) -> Config:
     """Minutes saved, where classes have names and minutes; ``total=`` sums them over the classes."""
     disabled = {"_disabled_": "$not flemme_monai.metrics.minutes_of(@names, @time_saved)"}
@@ -127,12 +141,15 @@ def mean_absolute_error() -> Config:
 
 
 def reconstruction_metrics() -> Config:
-    """Structural similarity, and what the degraded image itself reaches."""
-    undegraded = {"_disabled_": "$@degradation == 'none'"}
+    """Structural similarity, and what the degraded image itself, or the given input, reaches."""
+    whole = {"_disabled_": "$@degradation in ('none', 'given')"}
+    alone = {"_disabled_": "$@degradation != 'given' or @in_channels != @out_channels"}
     return {
         "ssim": ssim(1.0),
-        "zero_filled_psnr": psnr(1.0, FROM_INPUT, **undegraded),
-        "zero_filled_ssim": ssim(1.0, FROM_INPUT, **undegraded),
+        "zero_filled_psnr": psnr(1.0, FROM_INPUT, **whole),
+        "zero_filled_ssim": ssim(1.0, FROM_INPUT, **whole),
+        "input_psnr": psnr(1.0, FROM_INPUT, **alone),
+        "input_ssim": ssim(1.0, FROM_INPUT, **alone),
     }
 
 

@@ -82,13 +82,13 @@ def alignment() -> Config:
     )
 
 
-def class_conditioning() -> Config:
+def class_conditioning(classes: str = "@num_classes") -> Config:
     """The network receives the class of an image, where there are classes."""
     return component(
         "flemme_monai.backbones.ConditioningConfig",
-        _disabled_="$not @num_classes",
+        _disabled_=f"$not {classes}",
         context="class",
-        context_size="@num_classes",
+        context_size=classes,
     )
 
 

@@ -9,10 +9,12 @@ from .handlers import (
     inference_handlers,
     save_case_metrics,
     save_latent_tsne,
+    save_outputs,
     save_predictions,
     trainer_handlers,
 )
 from .inference import (
+    LATENTS,
     evaluation_components,
     evaluation_settings,
     evaluation_steps,
@@ -34,12 +36,13 @@ from .training import (
     training_steps,
     validation_part,
 )
-from .transforms import invert, reconstruction_images, reconstruction_transforms, resize, with_meta
+from .transforms import GIVEN, invert, reconstruction_images, reconstruction_transforms, resize, with_meta
 
 OUTPUTS = {"out_channels": 1}
 TASK = "$'generation' if @num_classes else 'reconstruction'"
 CASE_OUTPUTS = "$@num_classes or @out_channels"
-RESIDUAL = "$@degradation != 'none'"
+RESIDUAL = "$@degradation != 'none' and @in_channels == @out_channels"
+PAIRS: Config = {"target_scale": "input", "upscale": 1}  # of reconstruction from given pairs
 FORMAT = Format("image", "magnitude", ("image",), (0, 1), (0, 1), patches=True)
 
 # phantoms are few and alike: more and larger steps in fewer epochs show within a minute or two that a network learns
@@ -110,6 +113,7 @@ def reconstruction_settings(name: str, degradation: str) -> Config:
         "degradation": degradation,
         "acceleration": 4,
         "center_fraction": 0.08,
+        **PAIRS,
     }
 
 
@@ -118,7 +122,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
     return Workflow(
         settings={**reconstruction_settings(name, "none"), **FIRST_LOOK, "num_classes": None},
         components={
-            "datalist": split_datalist(TASK, CASE_OUTPUTS),
+            "datalist": split_datalist(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}"),
             **optimization(network_def, loss),
             "train": training_part(
                 preprocessing=reconstruction_transforms(train=True),
@@ -151,7 +155,7 @@ def evaluation(latents: bool) -> Workflow:
         transform = compose("@validate#preprocessing", resize())
         latent_images = {"latent_images": case_dataset("test", transform)}
     return Workflow(
-        settings={**evaluation_settings(), **({"class_names": None} if latents else {})},
+        settings={**evaluation_settings(), **({"class_names": None, **LATENTS} if latents else {})},
         components={
             **evaluation_components(evaluation_handlers(*reports)),
             "validate#additional_metrics#mae": mean_absolute_error(),
@@ -164,13 +168,19 @@ def evaluation(latents: bool) -> Workflow:
 def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: the images of a folder, restored."""
     return Workflow(
-        settings={**inference_settings(name, OUTPUTS), "degradation": "none", "num_classes": None},
+        settings={
+            **inference_settings(name, OUTPUTS),
+            "degradation": "none",
+            "upscale": PAIRS["upscale"],
+            "num_classes": None,
+            "save_outputs": [],
+        },
         components=inference_components(
-            datalist=inference_list(TASK, CASE_OUTPUTS),
+            datalist=inference_list(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}"),
             network_def=network_def,
             preprocessing=compose(*reconstruction_images()),
             postprocessing=compose(with_meta("pred"), invert()),
-            handlers=inference_handlers(save_predictions("reconstruction", "recon")),
+            handlers=inference_handlers(save_predictions("reconstruction", "recon"), save_outputs()),
             prepare_batch=tell_class(),
         ),
         steps=inference_steps(),

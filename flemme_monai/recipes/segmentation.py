@@ -11,6 +11,7 @@ from .handlers import (
     inference_handlers,
     load_weights,
     save_case_metrics,
+    save_outputs,
     save_predictions,
     trainer_handlers,
 )
@@ -30,6 +31,7 @@ from .metrics import (
     binary_cross_entropy,
     confusion,
     deeply_supervised,
+    optional_overlap,
     overlap,
     pyramid,
     segmentation_loss,
@@ -37,7 +39,7 @@ from .metrics import (
     time_saved,
     training_dice,
 )
-from .networks import alignment, backbone, network
+from .networks import alignment, backbone, class_conditioning, network
 from .pretrain import pretraining
 from .sas import sas
 from .training import (
@@ -66,7 +68,11 @@ ENSEMBLE = (
     f"flemme_monai.inferers.trained_ensemble(@network_def, {BEST_WEIGHTS}, @bundle_root, {MULTI_LABEL})"
     f".to({DEVICE[1:]})"
 )
-SAVE_PROBABILITIES = "flemme_monai.utils.as_bool(@save_probabilities)"
+SAVE_PROBABILITIES = "(flemme_monai.utils.as_bool(@save_probabilities) or 'probabilities' in @save_outputs)"
+SAVE_LOGITS = "('logits' in @save_outputs)"
+SOFT_DICE = "(flemme_monai.utils.as_bool(@soft_dice) and not @evaluate_folder)"
+ADJUSTED_RAND = "flemme_monai.utils.as_bool(@adjusted_rand)"
+CONDITION = {"condition_classes": None}  # classes of whole images, which the network receives
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
@@ -76,15 +82,21 @@ RESIZED_TO = "flemme_monai.transforms.whole_image_size(@image_size, @resize, @sp
 def sem(name: str, row: Encoder | Network) -> Recipe:
     """Segmentation; of a network with side outputs the loss is also theirs."""
     sides = isinstance(row, Network) and row.deep_supervision
-    network_def = network("sem", _backbone(row, **({"deep_supervision": True} if sides else {})), alignment=alignment())
+    more = {**({"deep_supervision": True} if sides else {}), **_class_condition(row)}
+    network_def = network("sem", _backbone(row, **more), alignment=alignment())
     loss = deeply_supervised(segmentation_loss()) if sides else segmentation_loss()
     return segmentation(name, network_def, loss, "segmentation")
 
 
 def hsem(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical segmentation: the loss is of the final output and of every level."""
-    network_def = network("hsem", _backbone(row), alignment=alignment())
+    network_def = network("hsem", _backbone(row, **_class_condition(row)), alignment=alignment())
     return segmentation(name, network_def, pyramid(segmentation_loss()), "hierarchical segmentation")
+
+
+def _class_condition(row: Encoder | Network) -> Config:
+    """An encoder's condition, the class of the whole image, where there are such classes."""
+    return {"conditioning": class_conditioning("@condition_classes")} if isinstance(row, Encoder) else {}
 
 
 def _backbone(row: Encoder | Network, **more: Any) -> Config:
@@ -125,6 +137,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
+    conditional = "conditioning" in network_def["backbone"]
+    prepare: Config = {"prepare_batch": "@train#prepare_batch"} if conditional else {}
+    if conditional:
+        train["trainer"]["prepare_batch"], train["prepare_batch"] = "@train#prepare_batch", tell_class()
     if aligns:
         train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
@@ -155,10 +171,15 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
+            **(CONDITION if conditional else {}),
         },
         components={
             "datalist": split_datalist(
-                "segmentation", "@num_classes", multi_label=f"${MULTI_LABEL}", class_names="@class_names"
+                "segmentation",
+                "@num_classes",
+                multi_label=f"${MULTI_LABEL}",
+                class_names="@class_names",
+                **({"condition_classes": "@condition_classes"} if conditional else {}),
             ),
             "resized_to": f"${RESIZED_TO}",
             **optimization(network_def, loss),
@@ -172,6 +193,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                     "iou": overlap(score="iou", empty_class="@empty_class"),
                 },
                 slices=False,
+                **prepare,
             ),
         },
         steps=training_steps(),
@@ -190,6 +212,8 @@ def evaluation() -> Workflow:
             "evaluate_folder": None,
             "time_saved": None,
             "time_absent": "ignore",
+            "soft_dice": False,
+            "adjusted_rand": False,
         },
         components={
             **evaluation_components(
@@ -201,7 +225,7 @@ def evaluation() -> Workflow:
             "validate#dataset#data": "$flemme_monai.data.with_predictions(@datalist, 'test', @evaluate_folder, "
             f"@names if {MULTI_LABEL} else None)",
             "validate#preprocessing": compose(*load_segmentations(own_grid=True, unless="bool(@evaluate_folder)")),
-            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED} and not {MULTI_LABEL}"),
+            "validate#inferer": label_windows(argmax=f"${NOT_RESAMPLED} and not ({MULTI_LABEL} or {SOFT_DICE})"),
             "validate#evaluator#inferer": "$monai.inferers.SimpleInferer() if @evaluate_folder else @validate#inferer",
             "validate#postprocessing": one_hot(
                 component(
@@ -211,7 +235,12 @@ def evaluation() -> Workflow:
                     num_classes="@num_classes",
                 ),
                 to_own_grid("@validate#preprocessing", "pred", "label"),
-                component("flemme_monai.transforms.LabelMapd", keys="pred", multi_label=f"${MULTI_LABEL}"),
+                component(
+                    "flemme_monai.transforms.LabelMapd",
+                    keys="pred",
+                    probabilities_key=f"$'probabilities' if {SOFT_DICE} else None",
+                    multi_label=f"${MULTI_LABEL}",
+                ),
                 keep_largest(),
             ),
             "validate#additional_metrics": {
@@ -223,6 +252,8 @@ def evaluation() -> Workflow:
                 "surface_distance": surface("SurfaceDistance", symmetric=True),
                 "hausdorff95": surface("HausdorffDistance", percentile=95),
                 "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
+                "soft_dice": optional_overlap("SoftDice", f"not {SOFT_DICE}", "probabilities", "label"),
+                "adjusted_rand": optional_overlap("AdjustedRandIndex", f"not {ADJUSTED_RAND}"),
                 "time_saved": time_saved(),
                 "time_saved_total": time_saved(total=True),
                 "bce": binary_cross_entropy(),
@@ -234,19 +265,22 @@ def evaluation() -> Workflow:
 
 def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: label maps of the images of a folder."""
-    probabilities = save_predictions(
-        "probabilities", "probabilities", key="probabilities", _disabled_=f"$not {SAVE_PROBABILITIES}"
-    )
+    asked = "flemme_monai.utils.as_bool(@save_probabilities)"
+    probabilities = save_predictions("probabilities", "probabilities", key="probabilities", _disabled_=f"$not {asked}")
+    conditional = "conditioning" in network_def["backbone"]
+    prepare: Config = {"prepare_batch": tell_class()} if conditional else {}
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
             **GRID,
             **INTENSITIES,
+            **(CONDITION if conditional else {}),
             **MASKS,
             **IMAGES,
             **WINDOWS,
             "part": None,
             "save_probabilities": False,
+            "save_outputs": [],
             **({"stn": False} if "alignment" in network_def else {}),
         },
         components={
@@ -257,12 +291,16 @@ def inference(name: str, network_def: Config) -> Workflow:
                     multi_label=f"${MULTI_LABEL}",
                     part="@part",
                     record="$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
+                    **({"condition_classes": "@condition_classes"} if conditional else {}),
                 ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
                 postprocessing=compose(
                     invert(),
                     to_own_grid("@preprocessing", "image", "label"),  # which pictures show
+                    component(
+                        "monai.transforms.CopyItemsd", _disabled_=f"$not {SAVE_LOGITS}", keys="pred", names="logits"
+                    ),
                     component(
                         "flemme_monai.transforms.LabelMapd",
                         keys="pred",
@@ -272,14 +310,28 @@ def inference(name: str, network_def: Config) -> Workflow:
                     keep_largest(),
                 ),
                 handlers=inference_handlers(
-                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"), save_masks(), probabilities
+                    save_predictions("segmentation", "seg", _disabled_=f"${MULTI_LABEL}"),
+                    save_masks(),
+                    probabilities,
+                    save_outputs(),
                 ),
-                inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES}) and {NOT_RESAMPLED}"),
+                **prepare,
+                inferer=label_windows(
+                    argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES} or {SAVE_LOGITS}) and {NOT_RESAMPLED}"
+                ),
             ),
             "resized_to": f"${RESIZED_TO}",
             "network": f"${ENSEMBLE}",
         },
         steps=inference_steps(),
+    )
+
+
+def tell_class() -> Config:
+    """The network receives the class of the whole image, where there are such classes."""
+    return component(
+        "flemme_monai.data.ContextPrepareBatch",
+        extra_keys="$dict(context='class_label') if @condition_classes else dict()",
     )
 
 

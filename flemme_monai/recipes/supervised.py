@@ -33,10 +33,11 @@ from .inference import (
 )
 from .metrics import mean_absolute_error, psnr, reconstruction_metrics
 from .networks import network
-from .reconstruction import OUTPUTS, reconstruction_settings
+from .reconstruction import OUTPUTS, PAIRS, reconstruction_settings
 from .training import optimization, split_datalist, training_steps, window_inferer
 from .transforms import (
     BOTH,
+    GIVEN,
     degrade,
     invert,
     pad_to_size,
@@ -71,7 +72,7 @@ def sdm(name: str, row: Encoder | Network) -> Recipe:
 def training(name: str, network_def: Config) -> Workflow:
     """``train.json``: crops of images, noised, under the degraded ones."""
     cropped = compose(
-        *reconstruction_images(),
+        *reconstruction_images(targets=True),
         *degrade(seed="@seed"),
         pad_to_size(),
         component("monai.transforms.CenterSpatialCropd", keys=BOTH, roi_size="@image_size"),
@@ -83,7 +84,7 @@ def training(name: str, network_def: Config) -> Workflow:
             **schedule_settings(PREDICTION),
         },
         components={
-            "datalist": split_datalist("reconstruction", "@out_channels"),
+            "datalist": split_datalist("reconstruction", "@out_channels", pairs=f"${GIVEN}"),
             **optimization(network_def, squared_error()),
             **denoiser_training(
                 reconstruction_transforms(train=True),
@@ -141,6 +142,7 @@ def inference(name: str, network_def: Config) -> Workflow:
         settings={
             **inference_settings(name, OUTPUTS),
             "degradation": DEGRADATION,
+            "upscale": PAIRS["upscale"],
             "num_inference_steps": 50,
             **schedule_settings(PREDICTION),
             **sampler_settings(),
@@ -148,7 +150,7 @@ def inference(name: str, network_def: Config) -> Workflow:
         },
         components={
             **inference_components(
-                datalist=inference_list("reconstruction", "@out_channels"),
+                datalist=inference_list("reconstruction", "@out_channels", pairs=f"${GIVEN}"),
                 network_def=network_def,
                 preprocessing=compose(*reconstruction_images()),
                 postprocessing=compose(split_mean_std(), with_meta(both), invert(both)),

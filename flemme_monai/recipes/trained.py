@@ -135,6 +135,18 @@ DATASETS: dict[str, Dataset] = {
         label_classes="0: AbdomenCT, 1: BreastMRI, 2: CXR, 3: ChestCT, 4: Hand, 5: HeadCT",
         channels=("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"),
     ),
+    "gi_phantom": Dataset(
+        title="phantoms of the GI tract",
+        description="360 made slices of 96x80 pixels of 20 cases with overlapping ellipses in the place of organs, in "
+        "the layout of Kaggle's UW-Madison GI tract challenge: `flemme-monai gi-sample DIR --cases 20 --slices 12`",
+        split="by case, the first 12 to train, the next 4 to validate, the last 4 to test",
+        license="CC0 1.0",
+        attribution="Made by flemme_monai, of no patient.",
+        data_type="PNG, 16 bit",
+        image_classes="slice of a phantom, one channel",
+        label_classes="masks of large bowel, small bowel and stomach, which may overlap",
+        channels=("large_bowel", "small_bowel", "stomach"),
+    ),
 }
 
 _FINE = {  # a patch of one pixel, for structures are small
@@ -192,6 +204,7 @@ _MEDNIST = {
 
 _OVERLAP_METRICS = ("dice", "iou", "recall", "precision", "surface_distance", "hausdorff95")
 _IMAGE_METRICS = ("psnr", "ssim", "mae")
+_ORGAN_METRICS = ("dice", "iou", "recall", "precision", "surface_distance", "hausdorff95", "bce", "time_saved_total")
 _SAMPLE_METRICS = ("fid", "fid_floor", "kid", "precision", "recall", "class_accuracy", "pixel_copies")
 
 _OTHER_MICROSCOPES = (
@@ -205,6 +218,10 @@ _OTHER_SCANNERS = (
 _ONE_BRAIN = (
     "Trained on slices of a single head at 7 tesla: it shows the method and knows no other anatomy, contrast or "
     "pathology. Undersampling is simulated from magnitude images, without coils and phase."
+)
+_PHANTOMS = (
+    "Trained on made images with ellipses in the place of organs: it shows masks that overlap, minutes saved and the "
+    "demo, and knows nothing of patients. For these, train it on the challenge's images."
 )
 _THUMBNAILS = (
     "Pictures of 64x64 pixels of six kinds that are easy to tell apart; the training images are of few patients. "
@@ -266,6 +283,29 @@ TRAINED: dict[str, TrainedBundle] = _table(
         {**_NUCLEI, "epochs": 60, "warmup_epochs": 2, **_COARSE},
         _OVERLAP_METRICS,
         _OTHER_MICROSCOPES,
+    ),
+    TrainedBundle(
+        "gi_phantom_sem_segformer",
+        "sem_segformer",
+        "gi_phantom",
+        "segmentation of organs that may overlap, in phantoms of the GI tract",
+        {
+            "multi_label": True,
+            "num_classes": 3,
+            "class_names": list(DATASETS["gi_phantom"].channels),
+            "clip_share": 0.0333,
+            "resize": True,
+            "image_size": [96, 96],
+            "batch_size": 8,
+            "epochs": 60,
+            "warmup_epochs": 2,
+            "val_interval": 5,
+            "network_def#backbone#channels": [16, 32, 80, 128],
+            "network_def#backbone#num_heads": [1, 1, 5, 8],
+            "network_def#backbone#head_channels": 128,
+        },
+        _ORGAN_METRICS,
+        _PHANTOMS,
     ),
     TrainedBundle(
         "hippocampus_hsem_unet",

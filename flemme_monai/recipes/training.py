@@ -6,6 +6,8 @@ from typing import Any
 
 from .base import AMP, DEVICE, Config, component, compose
 
+FOLDERS = {"image_folders": None, "label_folder": None}  # how folders inside of a data set are called
+
 
 def imports(*modules: str) -> list[str]:
     """The modules that expressions of a config may name."""
@@ -38,6 +40,8 @@ def training_settings(name: str, outputs: Config) -> Config:
         "imports": imports("torch", "monai", "flemme_monai"),
         **folders(name, "train"),
         "dataset_dir": None,
+        **FOLDERS,
+        "split": None,
         "split_file": None,
         "split_by": "case",
         "shuffle_split": False,
@@ -51,9 +55,11 @@ def training_settings(name: str, outputs: Config) -> Config:
         "image_size": [64, 64],
         "batch_size": 8,
         "epochs": 40,
+        "max_steps": None,
         "learning_rate": 0.001,
         "warmup_epochs": 1,
         "decay": "cosine",
+        "decay_options": {},
         "weight_decay": 0.0001,
         "accumulation_steps": 1,
         "max_gradient_norm": 1.0,
@@ -62,6 +68,9 @@ def training_settings(name: str, outputs: Config) -> Config:
         "picture_interval": 0,
         "keep_best": 1,
         "num_workers": 2,
+        "loader_workers": 0,
+        "cache": "auto",
+        "cache_dir": "$flemme_monai.utils.path_in(@bundle_root, 'cache')",
         "seed": 0,
         "amp": False,
         "compile": False,
@@ -94,6 +103,7 @@ def split_datalist(task: str, out_channels: str, **more: str) -> Config:
         seed="@seed",
         fold="@fold",
         num_folds="@num_folds",
+        split="@split",
         split_file="@split_file",
         split_by="@split_by",
         shuffle_split="$flemme_monai.utils.as_bool(@shuffle_split)",
@@ -102,6 +112,8 @@ def split_datalist(task: str, out_channels: str, **more: str) -> Config:
         resume="$flemme_monai.utils.as_bool(@resume)",
         pretrained_weights="@pretrained_weights",
         neighbour_slices="@neighbour_slices",
+        image_folders="@image_folders",
+        label_folder="@label_folder",
         **more,
     )
 
@@ -137,10 +149,12 @@ def optimization(network_def: Config, loss: Config) -> Config:
         "lr_scheduler": component(
             "flemme_monai.optim.warmup_schedule",
             optimizer="@optimizer",
-            total_steps="$@epochs * len(@train#dataloader)",
+            total_steps="$@max_steps or @epochs * len(@train#dataloader)",
             warmup_steps="$@warmup_epochs * len(@train#dataloader)",
             decay="@decay",
             floor=0.01,
+            steps_per_epoch="$len(@train#dataloader)",
+            options="@decay_options",
         ),
     }
 
@@ -177,6 +191,8 @@ def case_dataset(part: str, transform: Config | str, slices: bool | str = "$@spa
         transform=transform,
         slices=slices,
         num_workers="@num_workers",
+        cache="@cache",
+        cache_dir="@cache_dir",
         **more,
     )
 
@@ -216,7 +232,7 @@ def training_part(
             batch_size="@batch_size",
             shuffle=True,
             generator="$torch.Generator()",
-            num_workers=0,
+            num_workers="@loader_workers",
             buffer_size=4,
         ),
         "inferer": simple_inferer() if inferer is None else inferer,
@@ -225,7 +241,7 @@ def training_part(
         "handlers": handlers,
         "trainer": component(
             "monai.engines.SupervisedTrainer",
-            max_epochs="@epochs",
+            max_epochs="$flemme_monai.optim.run_length(@epochs, @max_steps, len(@train#dataloader))",
             device=DEVICE,
             train_data_loader="@train#dataloader",
             network="@network",

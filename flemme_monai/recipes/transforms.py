@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import MULTI_LABEL, Config, component, compose
 
 BOTH = ["image", "label"]
+GIVEN = "(@degradation == 'given')"  # a reconstruction from given pairs
 AS_VALIDATION = "%validate#preprocessing"  # a copy of validation's transforms, one among training's
 NOT_RESAMPLED = "@spacing is None"
 ON_OWN_GRID = f"{NOT_RESAMPLED} and not flemme_monai.utils.as_bool(@crop_foreground)"  # but turned to RAS
@@ -381,19 +382,41 @@ def unit_range() -> list[Config]:
     ]
 
 
-def reconstruction_images() -> list[Config]:
-    """From the file of a case to an image of values in [0, 1]."""
-    return [*load_images(), component("monai.transforms.ScaleIntensityd", keys="image")]
+def reconstruction_images(targets: bool = False) -> list[Config]:
+    """From the file of a case to an image of values in [0, 1], enlarged to the grid of what it is restored to.
+
+    Args:
+        targets: with the channels of a given target behind its own.
+    """
+    enlarge = component(
+        "flemme_monai.transforms.EnlargeImaged",
+        _disabled_="$@upscale == 1",
+        factor="@upscale",
+        spatial_dims="@spatial_dims",
+    )
+    join = component(
+        "flemme_monai.transforms.JoinTargetd",
+        _disabled_=f"$not {GIVEN}",
+        out_channels="@out_channels",
+        spatial_dims="@spatial_dims",
+        scale="@target_scale",
+    )
+    scale = component("monai.transforms.ScaleIntensityd", keys="image")
+    return [*load_images(), scale, enlarge, *([join] if targets else [])]
 
 
 def degrade(**seed: str) -> list[Config]:
-    """Keep the image as the label, add a phantom's noise, and undersample k-space; ``seed=`` fixes a case's mask."""
+    """Keep the image, or its given target, as the label, add a phantom's noise, and undersample k-space.
+
+    Args:
+        seed: ``seed=``, which fixes a case's mask.
+    """
     return [
-        component("monai.transforms.CopyItemsd", keys="image", names="label"),
+        component("flemme_monai.transforms.SplitTargetd", in_channels="@in_channels"),
         component("flemme_monai.transforms.AddNoised", keys="image"),
         component(
             "flemme_monai.transforms.UndersampleKspaced",
-            _disabled_="$@degradation == 'none'",
+            _disabled_="$@degradation in ('none', 'given')",
             mask="@degradation",
             acceleration="@acceleration",
             center_fraction="@center_fraction",
@@ -405,9 +428,9 @@ def degrade(**seed: str) -> list[Config]:
 def reconstruction_transforms(train: bool) -> Config:
     """From the file of a case to a degraded image and the image itself as its label; augmented crops for training."""
     if not train:
-        return compose(*reconstruction_images(), *degrade(seed="@seed"))
+        return compose(*reconstruction_images(targets=True), *degrade(seed="@seed"))
     return compose(
-        *reconstruction_images(),
+        *reconstruction_images(targets=True),
         plain_tensors(),
         *flips(),
         *rotate_and_zoom(),

@@ -14,7 +14,7 @@ from .generation import (
     sampling_settings,
 )
 from .handlers import evaluation_handlers, save_latent_tsne, trainer_handlers
-from .inference import evaluation_steps, inference_steps, multi_gpu_training
+from .inference import LATENTS, evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
 from .metrics import FROM_TRAINING, psnr, ssim
 from .networks import class_conditioning, is_plain, network, smooth_backbone
@@ -103,7 +103,7 @@ def evaluation() -> Workflow:
     """``evaluate.json``, over ``train.json``: samples beside real images, and a picture of the latents."""
     handlers = evaluation_handlers(generation_report(), save_latent_tsne("@network", "@condition_key"))
     return Workflow(
-        settings=generation_evaluation_settings(SAMPLE_SHAPE),
+        settings={**generation_evaluation_settings(SAMPLE_SHAPE), **LATENTS},
         components={
             **generation_evaluation(handlers),
             "validate#inferer": component("flemme_monai.inferers.DecodingInferer"),

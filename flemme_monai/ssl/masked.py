@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from monai.networks.layers.factories import Conv
 from monai.utils import ensure_tuple_rep
 from torch import nn
 
 from ..backbones.backbone import Backbone
 from ..backbones.sequence import heads_of_32
-from ..blocks import PositionEmbedding, Stage, TransposedConv, ViTBlock, linear_resize
+from ..blocks import PositionEmbedding, Stage, TransposedConv, ViTBlock
 from ..utils.network_config import ConfiguredModule
 from .features import LATENT, check_pretrainable, feature_map, freeze_unused, pooled_features
 
-HEADS = (LATENT, "decoder")
 LEAST_PATCH = 8
 HEAD_BLOCKS = 2
 
@@ -33,15 +31,13 @@ class MaskedImageModel(ConfiguredModule):
     out of it instead, and two transformer blocks put a learned token in their place before the head (MAE, He et al.,
     CVPR 2022), which saves the encoder their share of the work.
 
-    What the head does not sit on, such as the decoder behind a latent, is frozen: it would get no gradient.
+    The head sits on the latent. What it does not sit on, such as the decoder, is frozen: it would get no gradient.
 
     Args:
         backbone: a backbone without conditions.
         mask_ratio: share of the patches that are hidden, above 0 and below 1.
         patch_size: pixels of a patch along each axis, one number or one per axis; None takes the least multiple of the
             total stride from 8 on where patches are left out, else 8.
-        head: where the head sits: on the ``latent``, which pretrains the encoder, or on the output of the ``decoder``
-            and its finest feature, which pretrains both halves.
         level: which feature :meth:`features` gives: ``latent``, or the index of one that the encoder keeps.
 
     Attributes:
@@ -50,8 +46,7 @@ class MaskedImageModel(ConfiguredModule):
         patch_size: along each axis.
 
     Raises:
-        ValueError: If the ratio, the patch size or the head is no such value, or the network has no latent or takes
-            conditions.
+        ValueError: If the ratio or the patch size is no such value, or the network has no latent or takes conditions.
     """
 
     def __init__(
@@ -59,14 +54,11 @@ class MaskedImageModel(ConfiguredModule):
         backbone: Backbone,
         mask_ratio: float = 0.6,
         patch_size: int | Sequence[int] | None = None,
-        head: str = LATENT,
         level: int | str = LATENT,
     ) -> None:
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio is {mask_ratio}; expected a share above 0 and below 1.")
-        if head not in HEADS:
-            raise ValueError(f"head is {head!r}; expected one of {', '.join(HEADS)}.")
         check_pretrainable(backbone, type(self).__name__)
         dims, channels = backbone.spatial_dims, backbone.latent_channels
         self.backbone, self.mask_ratio, self.level = backbone, mask_ratio, level
@@ -74,14 +66,8 @@ class MaskedImageModel(ConfiguredModule):
         self.patch_size = self._fitting(patch_size)
         self.mask_value = nn.Parameter(torch.zeros([1, backbone.in_channels] + [1] * dims))
         self.completion = Completion(dims, channels) if self.drops_patches else None
-        self.on_decoder = head == "decoder"
-        if self.on_decoder:
-            channels = backbone.out_channels + backbone.feature_channels[-1]
-            self.head: nn.Module = Conv["conv", dims](channels, backbone.in_channels, 1)
-        else:
-            stride = backbone.size_divisor
-            self.head = TransposedConv(dims, channels, backbone.in_channels, stride, overlap=False)
-        freeze_unused(backbone, lambda image: self._on_features(*backbone.encode(image), list(image.shape[2:])))
+        self.head = TransposedConv(dims, channels, backbone.in_channels, backbone.size_divisor, overlap=False)
+        freeze_unused(backbone, lambda image: self.head(backbone.encode(image)[0]))
 
     def _fitting(self, patch_size: int | Sequence[int] | None) -> list[int]:
         stride = self.backbone.size_divisor
@@ -121,22 +107,12 @@ class MaskedImageModel(ConfiguredModule):
         mask = random_mask(image, self.patch_size, self.mask_ratio) if mask is None else mask
         hidden = _at_pixels(mask, image)
         filled = torch.where(hidden, self.mask_value.to(image.dtype), image)
-        if self.drops_patches:
-            latent, skips = self._encode_visible(filled, mask)
-        else:
-            latent, skips = self.backbone.encode(filled)
-        return [self._on_features(latent, skips, list(image.shape[2:])), image, mask]
+        latent = self._encode_visible(filled, mask) if self.drops_patches else self.backbone.encode(filled)[0]
+        return [self.head(latent), image, mask]
 
-    def _on_features(self, latent: torch.Tensor, skips: list[torch.Tensor], size: list[int]) -> torch.Tensor:
-        """What the head makes (B, in_channels, *size) of a latent and skips."""
-        if not self.on_decoder:
-            return self.head(latent)
-        out = self.backbone.decode(latent, skips)
-        return self.head(torch.cat([out.output, linear_resize(out.features[-1], size)], 1))
-
-    def _encode_visible(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Latent and skips of the visible patches, with a token or 0 in the place of hidden ones."""
-        size, grid = image.shape[2:], list(mask.shape[2:])
+    def _encode_visible(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Latent of the visible patches, with a token in the place of hidden ones."""
+        grid = list(mask.shape[2:])
         order = mask.flatten(1).to(torch.uint8).argsort(stable=True)  # (B, N), visible patches first
         visible = order.shape[1] - int(mask[0].sum())
         strip = [visible] + [1] * (len(grid) - 1)
@@ -147,19 +123,14 @@ class MaskedImageModel(ConfiguredModule):
             lambda module, args, tokens: from_units(_chosen(to_units(tokens, grid), order[:, :visible]), strip)
         )
         try:
-            latent, skips = self.backbone.encode(image)
+            latent = self.backbone.encode(image)[0]
         finally:
             handle.remove()
-
-        def complete(packed: torch.Tensor, filling: torch.Tensor | None = None) -> torch.Tensor:
-            units = to_units(packed, strip)  # (B, K, C, *u)
-            empty = units.new_zeros(1) if filling is None else filling.to(units.dtype)
-            rest = empty.expand(units.shape[0], order.shape[1] - visible, *units.shape[2:])
-            return from_units(_chosen(torch.cat([units, rest], 1), order.argsort()), grid)
-
-        latent = self.completion(complete(latent, self.completion.mask_token))
-        # a skip of the image's size was made beside the tokens, of the filled image
-        return latent, [skip if skip.shape[2:] == size else complete(skip) for skip in skips]
+        units = to_units(latent, strip)  # (B, K, C, *u)
+        rest = self.completion.mask_token.to(units.dtype).expand(
+            units.shape[0], order.shape[1] - visible, *units.shape[2:]
+        )
+        return self.completion(from_units(_chosen(torch.cat([units, rest], 1), order.argsort()), grid))
 
 
 class Completion(nn.Module):

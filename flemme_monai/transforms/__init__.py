@@ -15,6 +15,7 @@ from .output import FirstOutputd
 from .resize import ResizeCased, ResizeImaged, whole_image_size
 from .screen_photo import RandScreenPhotod, ScreenPhoto
 from .spacing import ResampleSpacingd
+from .targets import EnlargeImaged, JoinTargetd, SplitTargetd
 from .undersample import UndersampleKspaced
 
 # their names in bundles of version 0.4.0
@@ -26,8 +27,10 @@ __all__ = [
     "AddNoised",
     "CheckCased",
     "Content",
+    "EnlargeImaged",
     "EnsureChannelAxisd",
     "FirstOutputd",
+    "JoinTargetd",
     "KeepLargestd",
     "LabelMapd",
     "LoadImageAndLabeld",
@@ -43,6 +46,7 @@ __all__ = [
     "ResizeImaged",
     "ScreenPhoto",
     "SplitMeanStdd",
+    "SplitTargetd",
     "UndersampleKspaced",
     "whole_image_size",
 ]

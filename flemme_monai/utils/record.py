@@ -20,7 +20,7 @@ from .weights import beside, unwrap_model
 
 RECORD = "network.json"
 # settings that evaluation and inference take from the record and may change: the weights mean the same under any
-CHANGEABLE = ("image_size", "degradation", "acceleration", "center_fraction", "class_names")
+CHANGEABLE = ("image_size", "degradation", "acceleration", "center_fraction", "target_scale", "class_names")
 SHOWN = 3
 _logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 ``flemme_monai.io`` writes them.
 """
 
-from .cases import ERROR_GAIN, reconstruction_picture, segmentation_picture
+from .cases import ERROR_GAIN, level_picture, reconstruction_picture, segmentation_picture
 from .classes import ClassSheet, classification_picture, confusion_picture
 from .curves import plot_curves
 from .examples import (
@@ -17,7 +17,7 @@ from .examples import (
 )
 from .grids import captioned_rows, denoising_frames, image_grid, sample_tile, there_and_back
 from .masks import multi_label_picture, multi_label_row, overlay_masks, plain_masks
-from .slices import fullest_slice, is_volume, label_map, middle_slice, overlay_labels, plain_image
+from .slices import fullest_slice, is_volume, label_map, middle_slice, overlay_errors, overlay_labels, plain_image
 from .tsne import enough_points, plot_tsne
 
 PICTURES = {
@@ -43,9 +43,11 @@ __all__ = [
     "image_grid",
     "is_volume",
     "label_map",
+    "level_picture",
     "middle_slice",
     "multi_label_picture",
     "multi_label_row",
+    "overlay_errors",
     "overlay_labels",
     "overlay_masks",
     "plain_image",

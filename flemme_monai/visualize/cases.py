@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from .grids import image_grid
-from .slices import axial_slice, enlarge, fullest_slice, label_map, middle_slice, overlay_labels, to_gray_rgb
+from .slices import (
+    axial_slice,
+    enlarge,
+    fullest_slice,
+    label_map,
+    middle_slice,
+    overlay_errors,
+    overlay_labels,
+    to_gray_rgb,
+)
 
 ERROR_GAIN = 5.0
 
@@ -14,7 +26,7 @@ ERROR_GAIN = 5.0
 def segmentation_picture(
     image: torch.Tensor, pred: torch.Tensor, label: torch.Tensor | None = None, volume: bool = False
 ) -> np.ndarray:
-    """Image, true labels where given, and predicted labels with the outline of the true ones.
+    """Image, true labels where given, predicted labels with the outline of the true ones, and errors in red.
 
     Args:
         image: (C, *S); its first channel is shown.
@@ -37,6 +49,7 @@ def segmentation_picture(
             "image": gray,
             "label": overlay_labels(gray, truth),
             "prediction (label in white)": overlay_labels(gray, labels, truth),
+            "errors in red": overlay_errors(gray, labels, truth),
         }
     )
 
@@ -63,3 +76,25 @@ def reconstruction_picture(
         error = np.abs(slices["output"] - slices["target"])
         pictures[f"error x {ERROR_GAIN:g}"] = to_gray_rgb(error * ERROR_GAIN, 0.0, high - low)
     return image_grid(pictures)
+
+
+def level_picture(image: torch.Tensor, levels: Sequence[torch.Tensor]) -> np.ndarray:
+    """An image and the predictions of a hierarchical network's levels, coarse to fine, of a volume the middle slice.
+
+    Args:
+        image: (C, *S); its first channel is shown.
+        levels: logits of classes or images (C, *s_i) each; of several channels the class of the largest is shown.
+
+    Returns:
+        An RGB picture (H, W, 3), uint8.
+    """
+    shown = {"image": to_gray_rgb(enlarge(middle_slice(image)))}
+    for i, level in enumerate(levels):
+        whole = interpolate(level[None].float(), image.shape[1:], mode="nearest-exact")[0]
+        if len(whole) == 1:
+            picture = to_gray_rgb(enlarge(middle_slice(whole)))
+        else:
+            labels = enlarge(axial_slice(np.asarray(whole.argmax(0)), image.shape[-1] // 2, False))
+            picture = overlay_labels(np.zeros((*labels.shape, 3), np.float32), labels)
+        shown[f"level {i}"] = picture
+    return image_grid(shown)

@@ -25,6 +25,7 @@ COLOURS = np.array(
     ],
     dtype=np.float32,
 )
+ERROR_COLOUR, ERROR_OPACITY = (255, 0, 0), 0.7
 SMALLEST = 256
 OPACITY = 0.35
 
@@ -135,3 +136,20 @@ def overlay_labels(
     if truth is not None:
         overlay[outline(truth)] = 255
     return overlay
+
+
+def overlay_errors(picture: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A picture with red where the labels are not the true ones, and the outline of the true labels in white.
+
+    Args:
+        picture: (H, W, 3), 0 to 255.
+        labels, truth: label maps (H, W).
+
+    Returns:
+        A new picture (H, W, 3).
+    """
+    marked = picture.astype(np.float32).copy()
+    wrong = labels != truth
+    marked[wrong] = (1 - ERROR_OPACITY) * marked[wrong] + ERROR_OPACITY * np.array(ERROR_COLOUR, np.float32)
+    marked[outline(truth) & ~wrong] = 255
+    return marked

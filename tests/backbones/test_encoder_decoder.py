@@ -121,7 +121,7 @@ def test_a_condition_is_refused_that_the_network_was_not_built_for(name):
     ("settings", "message"),
     [
         ({"spatial_dims": 1}, "spatial_dims is 1; expected 2 or 3"),
-        ({"channels": ()}, "need at least one width"),
+        ({"middle_channels": ()}, "expected at least one width"),
         ({"patch_size": [2, 2, 2]}, "patch_size is [2, 2, 2]; expected a positive number, or 2 of them"),
         ({"strides": [2, 2, 2]}, "one entry for each of the 2 stages"),
         ({"strides": [[2, 2, 1], 2]}, "strides is [2, 2, 1]; expected a positive number, or 2 of them"),

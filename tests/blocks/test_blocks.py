@@ -89,7 +89,7 @@ def test_every_setting_of_the_swin_family_trains(settings, dims):
         (lambda: SwinFamily(block="vit"), "block is 'vit'; expected one of swin, double_swin, res_swin"),
         (lambda: SwinFamily(up_mode="max"), "up_mode is 'max'"),
         (lambda: backbone("UNet", 2, family=ConvFamily(channel_attention="se")), "channel_attention is 'se'"),
-        (lambda: backbone("UNet", 2, family=ConvFamily(norm="rms")), "norm is 'rms'; expected one of"),
+        (lambda: backbone("UNet", 2, family=ConvFamily(norm="spectral")), "norm is 'spectral'; expected one of"),
         (
             lambda: backbone("UNet", 2, family=ConvFamily(norm="group", num_groups=3)),
             "num_groups is 3; expected a divisor of the 8",

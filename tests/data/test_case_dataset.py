@@ -156,7 +156,7 @@ def test_without_cache_a_broken_case_is_named_before_the_first_is_asked_for(tmp_
 
 
 def test_slices_need_the_cache(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="set cache to true"):
+    with pytest.raises(ValueError, match="expected auto, memory or disk"):
         dataset(volumes(tmp_path), slices=True, cache=False)
 
 

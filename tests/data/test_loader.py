@@ -37,6 +37,22 @@ def test_an_error_in_the_thread_is_raised_after_the_batches_before_it() -> None:
     assert str(error.value.__cause__) == "case 3 is broken"
 
 
+class Named(Dataset):
+    """Items that name a broken one as bundles do."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index == 3:
+            raise FileNotFoundError("/data/3.nii.gz: no such file")
+        return torch.tensor(index)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_has_its_own_words_also_from_a_worker_process(num_workers: int) -> None:
+    loader = CaseLoader(Named(list(range(5))), batch_size=1, num_workers=num_workers, buffer_size=4)
+    with pytest.raises(FileNotFoundError, match=r"^/data/3\.nii\.gz: no such file$"):
+        list(loader)
+
+
 def test_an_error_elsewhere_does_not_abort_the_process_while_batches_are_made() -> None:
     """The thread is inside PyTorch when the interpreter ends."""
     program = """

@@ -144,6 +144,18 @@ def test_opacity_and_the_switch_of_a_class_change_the_overlay(page: Any) -> None
     assert (pixels(page, "#panel_0") == pixels(page, "#panel_1")).all()
 
 
+def test_the_network_gets_a_photograph_of_the_screen(page: Any) -> None:
+    choose_case(page, "case_1")
+    run(page)
+    clean, source = pixels(page, "#panel_0"), page.locator("#panel_0 img").first.get_attribute("src")
+    page.locator("#photo input[type=number]").fill("0.8")
+    page.locator("#photo input[type=number]").press("Tab")
+    page.locator("#run").click()
+    page.wait_for_function("b => document.querySelector('#panel_0 img').getAttribute('src') != b", arg=source)
+    assert np.abs(pixels(page, "#panel_0").astype(int) - clean).mean() > 5
+    assert "Dice" in page.locator("#note").inner_text()
+
+
 def test_the_slider_moves_through_an_uploaded_volume(page: Any, tmp_path: Path) -> None:
     volume = np.stack([cells(seed)[0] for seed in range(4)], -1)
     upload(page, write_nifti(tmp_path / "volume.nii.gz", volume))

@@ -47,6 +47,12 @@ def test_true_is_what_the_bundle_came_with(word, tmp_path):
         find_weights(word, tmp_path / "empty", tmp_path / "new")
 
 
+def test_an_encoder_that_no_pretraining_has_written_yet(tmp_path):
+    path = bundle(tmp_path / "one") / "models" / "pretrained.pt"
+    with pytest.raises(FileNotFoundError, match=r"pretrained\.pt is not there: run train\.json with pretrain"):
+        find_weights(str(path), tmp_path / "one", tmp_path / "one")
+
+
 def test_a_file_and_a_bundle_by_its_folder_or_its_name(tmp_path, monkeypatch):
     root = bundle(tmp_path / "bundles" / "one")
     other = bundle(tmp_path / "bundles" / "two", "models/model.pt", "models/autoencoder/model.pt")

@@ -231,3 +231,17 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     wanted = {name: pytest.approx(expected(cases())[name]) for name in ("accuracy", "f1", "auc")}
     for rank in range(2):
         assert json.loads((tmp_path / f"{rank}.json").read_text()) == wanted
+
+
+def test_the_class_may_be_among_the_most_probable_ones(tmp_path: Path) -> None:
+    items = cases()
+    truth = np.array([item["class_label"] for item in items])
+    scores = torch.stack([item["image"].as_tensor()[0, 0, :3] * 4 for item in items]).numpy()
+    second = np.sort(scores, axis=1)[:, -2]
+    wanted = (scores[np.arange(len(truth)), truth] >= second).mean()  # not the least of three
+    run = evaluator(items, ClassReport(tmp_path, top_k=2))
+    run.run()
+    assert run.state.metrics["top_2_accuracy"] == pytest.approx(wanted)
+    assert run.state.metrics["accuracy"] < wanted < 1
+    with pytest.raises(ValueError, match="top_k is 0"):
+        ClassReport(tmp_path, top_k=0)

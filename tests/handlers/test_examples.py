@@ -62,6 +62,15 @@ def test_a_training_draws_three_cases_spread_over_the_validation(make_run, tmp_p
         assert np.ptp(np.asarray(picture)) > 200
 
 
+def test_cases_without_foreground_leave_their_place_to_the_next(make_run, tmp_path, drawings):
+    cases = discs(12, 1)
+    for i in (2, 3, 10, 11):
+        cases[i]["label"] = torch.zeros_like(cases[i]["label"])
+    with_examples(make_run, tmp_path, epochs=1, validation=cases).trainer.run()
+    ((_, rows),) = drawings
+    assert [row[0].caption for row in rows] == [f"case_{i}: image" for i in (4, 6, 10)]  # none after the tenth has some
+
+
 def test_the_picture_is_that_of_the_best_validation(make_run, tmp_path, drawings, monkeypatch):
     run = make_run(tmp_path, epochs=3)
     handler = SaveExamples(tmp_path / "out", run.evaluator, "segmentation")

@@ -38,8 +38,8 @@ class Means(nn.Module):
 def drawn(monkeypatch):
     found = {}
 
-    def plot(latents, classes, class_names):
-        found.update(latents=latents, classes=classes, class_names=class_names)
+    def plot(latents, classes, class_names, dims):
+        found.update(dims=dims, latents=latents, classes=classes, class_names=class_names)
         return "figure"
 
     monkeypatch.setattr("flemme_monai.handlers.generation.plot_tsne", plot)
@@ -107,3 +107,18 @@ def test_a_way_of_two_points_and_of_colours_is_written(tmp_path):
     with Image.open(tmp_path / "way.gif") as animation:
         assert animation.n_frames == 2
         assert np.ptp(np.asarray(animation.convert("RGB")), axis=-1).any()
+
+
+def test_latents_are_kept_and_clustered_where_every_image_has_a_class(drawn, tmp_path):
+    known = [{**item, "case": f"c{i}"} for i, item in enumerate(items(40, class_label=2))]
+    for item in known:
+        item["image"] = item["image"] * 0 + item["class_label"]  # a cluster per class
+    evaluate(SaveLatentTSNE(tmp_path, known, Means(), dims=3, save=True), items(2))
+    assert drawn["dims"] == 3
+    with np.load(tmp_path / "latents.npz") as kept:  # which refuses pickles
+        assert kept["latents"].shape == (40, 16)
+        assert kept["cases"].tolist() == [f"c{i}" for i in range(40)]
+        assert kept["classes"].tolist() == [0, 1] * 20
+    assert "accuracy,1,40" in (tmp_path / "clusters.csv").read_text()
+    evaluate(SaveLatentTSNE(tmp_path / "none", items(40), Means()), items(2))
+    assert not list((tmp_path / "none").glob("*.csv")) + list((tmp_path / "none").glob("*.npz"))

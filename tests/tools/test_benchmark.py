@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from flemme_monai.commands import benchmark, benchmark_diffusion, benchmark_networks, benchmark_scans
+from flemme_monai.commands import benchmark, benchmark_diffusion, benchmark_mamba, benchmark_networks, benchmark_scans
 from flemme_monai.commands.benchmark_diffusion import Denoising, Operations, Sampling, step_operations
 from flemme_monai.commands.benchmark_networks import GROUPS, Problem, Workload, build, matched_widths
 from flemme_monai.commands.measure import (
@@ -217,6 +218,24 @@ def test_the_report_of_scans_has_a_row_a_size(monkeypatch: pytest.MonkeyPatch, t
     assert len(rows["selective"]) == len(benchmark_scans.SELECTIVE)
     assert len(rows["ssd"]) == len(benchmark_scans.SSD)
     assert all(row["numba over limit"] > 0 and row["mambapy ms"] == "-" for row in rows["selective"])
+
+
+def test_the_report_of_mambas_blocks_has_a_row_for_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_mamba, "memory_in_process", lambda *args: 1.0)
+    monkeypatch.setattr(benchmark_mamba, "there", lambda name: name not in ("mambapy", "transformers"))
+    assert benchmark.main(["mamba", "--quick", "--repeats", "1", "--warmup", "0", "--output", str(tmp_path / "x")]) == 0
+    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert [row["block"] for row in rows] == list(benchmark_mamba.KINDS)
+    assert all(row["ours ms"] > 0 and row["recurrence / ours"] > 0 and row["mambapy ms"] == "-" for row in rows)
+
+
+def test_the_recurrence_of_a_block_is_the_same_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(benchmark_mamba.ENVIRONMENT, "torch")
+    for kind in benchmark_mamba.KINDS:
+        block, x = benchmark_mamba.made("ours", kind, benchmark_mamba.Size(1, 64, 32))
+        results = [benchmark_mamba.step(name, block, x) for name in ("ours", "recurrence")]
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+        assert os.environ[benchmark_mamba.ENVIRONMENT] == "torch"
 
 
 def test_memory_is_measured_in_a_process_of_its_own() -> None:

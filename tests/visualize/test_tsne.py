@@ -46,7 +46,9 @@ def test_five_points_are_enough_and_many_are_thinned_out(monkeypatch):
     plot_tsne(torch.randn(5, 2))
     monkeypatch.setattr("flemme_monai.visualize.tsne.MOST_POINTS", 20)
     seen = []
-    monkeypatch.setattr("flemme_monai.visualize.tsne._embed", lambda latents: seen.append(latents) or latents[:, :2])
+    monkeypatch.setattr(
+        "flemme_monai.visualize.tsne._embed", lambda latents, dims: seen.append(latents) or latents[:, :2]
+    )
     latents = torch.arange(300.0).reshape(100, 3)
     plot_tsne(latents)
     assert len(seen[0]) == 20
@@ -64,3 +66,10 @@ def test_labels_that_do_not_fit_are_refused():
         plot_tsne(torch.rand(9, 2), torch.zeros(8).long())
     with pytest.raises(ValueError, match="1 class names and a class label 1"):
         plot_tsne(torch.rand(9, 2), torch.ones(9).long(), class_names=["a"])
+
+
+def test_points_may_lie_in_space(clusters, tmp_path):
+    write_figure(tmp_path / "space.png", plot_tsne(*clusters, dims=3))
+    assert colours(tmp_path / "space.png") >= 3
+    with pytest.raises(ValueError, match="expected 2 or 3"):
+        plot_tsne(*clusters, dims=4)

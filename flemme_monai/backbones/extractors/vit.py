@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -96,8 +97,8 @@ class ViTTrunk(nn.Module):
         self.stages = nn.ModuleList()
         for i in range(depth):
             rate = drop_path * i / max(depth - 1, 1)
-            block = ViTBlock(spatial_dims, channels, num_heads, 1, mlp_ratio, act, dropout, rate)
-            block.norm1.eps = block.norm2.eps = EPS
+            norm = partial(nn.LayerNorm, eps=EPS)
+            block = ViTBlock(spatial_dims, channels, num_heads, 1, mlp_ratio, act, dropout, rate, norm=norm)
             self.stages.append(Stage([block], [channels], channel_last_view=True))
         self.norm = nn.LayerNorm(channels, eps=EPS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -49,9 +50,11 @@ def hierarchical_interval(values: np.ndarray, resamples: int = 2000, level: floa
         )
     random = np.random.default_rng(seed)
     trainings, cases = values.shape
-    means = [
-        np.nanmean(values[np.ix_(random.integers(trainings, size=trainings), random.integers(cases, size=cases))])
-        for _ in range(resamples)
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a draw of cases that have no value
+        means = [
+            np.nanmean(values[np.ix_(random.integers(trainings, size=trainings), random.integers(cases, size=cases))])
+            for _ in range(resamples)
+        ]
     low, high = np.nanquantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.nanmean(values)), float(low), float(high))

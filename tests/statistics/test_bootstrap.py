@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flemme_monai.metrics import hierarchical_interval
+from flemme_monai.statistics import hierarchical_interval
 
 
 def test_equal_values_have_no_spread():
