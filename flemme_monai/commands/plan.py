@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..planning import (
@@ -25,6 +26,7 @@ from ..planning import (
     write_report,
 )
 from .bundle_files import bundle_name
+from .costs import peak_mebibytes
 
 PLAN_FOLDER = "plan"
 
@@ -44,6 +46,11 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--dataset_dir", required=True, help="the data set's folder, in any layout of docs/data.md")
     parser.add_argument("--pair", default="hsem_unet", help="a segmentation, <architecture>_<backbone>")
     parser.add_argument("--memory", type=float, default=8.0, help="GiB that a training step may take")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="measure training steps on this machine's processor and correct the count",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the bundle's folder, whose name it takes")
     parser.add_argument("--spatial_dims", type=int, choices=(2, 3), help="2 takes volumes slice by slice")
     parser.add_argument("--neighbour_slices", type=int, help="on each side of a slice that are channels of it too")
@@ -63,7 +70,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         check_same_data(read_plan(args.check), data)
         print(f"{args.check} is a plan of {data.folder}")
         return 0
-    plan = make_plan(data, args.pair, args.memory, args.spatial_dims, args.spacing, args.neighbour_slices)
+    measure = partial(peak_mebibytes, args.pair) if args.dry_run else None
+    plan = make_plan(data, args.pair, args.memory, args.spatial_dims, args.spacing, args.neighbour_slices, measure)
     write_planned(plan, args.output)
     path = write_plan(plan, folder)
     report = write_report(plan, data, folder)

@@ -13,6 +13,8 @@ import pytest
 
 from flemme_monai.planning import check_same_data, make_plan, read_data_set, read_plan, write_plan
 from flemme_monai.planning import fingerprint as module
+from flemme_monai.planning.memory import network_bytes, patch_bytes
+from flemme_monai.planning.networks import meta_network
 from flemme_monai.planning.warnings import data_warnings
 
 
@@ -295,3 +297,24 @@ def test_masks_that_overlap_are_classes_each(tmp_path):
     plan = make_plan(found, "sem_unet", 1.0)
     assert (plan.settings["num_classes"], plan.settings["multi_label"]) == (2, True)
     assert plan.reasons["num_classes"] == "a mask each: 1 bone, 2 marrow"
+
+
+def test_a_dry_run_corrects_the_count(tmp_path):
+    data = read_data_set(volumes(tmp_path, 3, size=(64, 64, 64)))
+    asked = []
+
+    def measure(settings, ratio):
+        asked.append(settings)
+        built = meta_network("sem_unet", {name: value for name, value in settings.items() if name != "batch_size"})
+        return (12 / 16 * network_bytes(built) + ratio * 2 * patch_bytes(built, 1, settings["image_size"])) / 2**20
+
+    counted, as_much, half = (
+        make_plan(data, "sem_unet", 1.0, measure=run)
+        for run in (None, lambda settings: measure(settings, 1.0), lambda settings: measure(settings, 0.5))
+    )
+    assert asked[0]["batch_size"] == 2
+    assert max(asked[0]["image_size"]) <= 48
+    assert as_much.settings == counted.settings
+    assert np.prod(half.settings["image_size"]) > np.prod(counted.settings["image_size"])
+    assert half.memory["used"] <= 1
+    assert "a patch took 0.50 of what was counted" in half.reasons["batch_size"]
