@@ -1,12 +1,13 @@
 /* The selective scans of an image in all orders of its tokens, put back in place and added (VMamba's SS2D), float32.
  *
- * Along order k with tokens p_0, p_1, ...: dt = softplus(dt_proj_k^T r + bias_k), h = exp(dt A_k) h + dt B x, and C h is
- * added to y at p; r, B and C are the row of the token and the order. Channels are vector lanes, states an inner loop.
+ * Along order k with tokens p_0, p_1, ...: dt = softplus(dt_proj_k^T r + bias_k), h = exp(dt A_k) h + dt B x, and
+ * C h is added to y at p; r, B and C are the row of the token and the order. Channels are vector lanes, states an inner
+ * loop.
  *
- * One task is an image and some blocks of channels, in every order: no two tasks write to the same place of y or dx, and
- * nothing of the size of orders x tokens x channels is kept but the states before each chunk of STEPS tokens. What the
- * rows get in the backward pass is a sum over blocks: tasks of an image add to it chunk by chunk, one after the other, so
- * that results do not depend on the number of threads.
+ * One task is an image and some blocks of channels, in every order: no two tasks write to the same place of y or dx,
+ * and nothing of the size of orders x tokens x channels is kept but the states before each chunk of STEPS tokens. What
+ * the rows get in the backward pass is a sum over blocks: tasks of an image add to it chunk by chunk, one after the
+ * other, so that results do not depend on the number of threads.
  *
  * Decays are each state's own (Mamba), or one of all states of a channel (Mamba-2), whose exponential is taken once.
  *
@@ -144,6 +145,7 @@ INLINE lanes sums(lanes *v) {
   return v[0];
 }
 
+INLINE lanes *room(int64_t count) { return aligned_alloc(64, (sizeof(lanes) * count + 63) / 64 * 64); }
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* step sizes of a chunk in dt, their slopes, and the tokens' channels in x */
@@ -171,7 +173,7 @@ INLINE void decays_of(const Scan *s, const int M, int64_t k, int64_t e, int coun
 INLINE void forward_task(Scan *s, const int N, const int M, int64_t z, int64_t first_block, int64_t end_block) {
   int64_t E = s->channels, K = s->orders, L = s->tokens, width = s->rank + 2 * N, chunks = (L + STEPS - 1) / STEPS;
   int64_t blocks = end_block - first_block;
-  lanes *state = aligned_alloc(64, sizeof(lanes) * N * blocks);
+  lanes *state = room(N * blocks);
   lanes x[STEPS], dt[STEPS], slope[STEPS], a[M], h[N];
   for (int64_t k = 0; k < K; k++) {
     for (int64_t i = 0; i < N * blocks; i++) state[i] = all(0.0f);
@@ -210,18 +212,18 @@ INLINE void forward_task(Scan *s, const int N, const int M, int64_t z, int64_t f
   free(state);
 }
 
-INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t split, int64_t first_block, int64_t end_block) {
+INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t split, int64_t first_block,
+                          int64_t end_block) {
   int64_t E = s->channels, K = s->orders, L = s->tokens, R = s->rank, width = R + 2 * N;
   int64_t chunks = (L + STEPS - 1) / STEPS, blocks = end_block - first_block, per_block = N + M + R + 1;
-  /* of each block: gradients of state, A, dt_proj and bias; of a chunk: decays, states before, sums for the rows */
-  lanes *own = aligned_alloc(64, sizeof(lanes) * per_block * blocks);
-  lanes *decay = aligned_alloc(64, sizeof(lanes) * STEPS * M), *past = aligned_alloc(64, sizeof(lanes) * STEPS * N);
+  /* of each block: gradients of state, A, dt_proj and bias; of a chunk: decays and states before */
+  lanes *own = room(per_block * blocks);
+  lanes *decay = room(STEPS * M), *past = room(STEPS * N);
+  /* what a row gets is a sum over lanes: of B and C at each step where states fill vectors, else at a chunk's end */
   const int GROUP = N % W ? N : W;
-  int64_t kept = R + (GROUP == W ? 0 : 2 * N); /* of a row, whose terms are kept apart by lane until a chunk's end */
-  int64_t sums_of_rows = (STEPS * kept + W - 1) / W * W;
-  lanes *shared = aligned_alloc(64, sizeof(lanes) * sums_of_rows);
-  float *summed = malloc(sizeof(float) * (STEPS * width + W));
-  float *summed_terms = malloc(sizeof(float) * (sums_of_rows + W));
+  int64_t late = R + (GROUP == W ? 0 : 2 * N), late_terms = (STEPS * late + W - 1) / W * W;
+  lanes *terms = room(late_terms);
+  float *late_sums = malloc(sizeof(float) * late_terms), *sums_of_rows = malloc(sizeof(float) * (STEPS * width + W));
   lanes x[STEPS], dt[STEPS], slope[STEPS], a[M], h[N], g[N], dA[M];
   for (int64_t k = 0; k < K; k++) {
     for (int64_t i = 0; i < per_block * blocks; i++) own[i] = all(0.0f);
@@ -229,8 +231,8 @@ INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t 
       int64_t first = c * STEPS;
       int steps = (int)least(STEPS, L - first);
       const int32_t *order = s->order + k * L + first;
-      for (int64_t i = 0; i < sums_of_rows; i++) shared[i] = all(0.0f);
-      memset(summed, 0, sizeof(float) * STEPS * width);
+      for (int64_t i = 0; i < late_terms; i++) terms[i] = all(0.0f);
+      memset(sums_of_rows, 0, sizeof(float) * STEPS * width);
       for (int64_t j = first_block; j < end_block; j++) {
         int64_t e = j * W;
         int count = (int)least(W, E - e);
@@ -258,8 +260,8 @@ INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t 
           int64_t token = z * L + order[i];
           const float *row = s->rows + (token * K + k) * width, *b = row + R, *c_row = b + N;
           lanes dy = load_some(s->dy + token * E + e, count), dx = dt[i] * x[i];
-          lanes *dr = shared + i * kept, *terms_b = dr + R, *terms_c = terms_b + N;
-          float *db = summed + i * width + R, *dc = db + N;
+          lanes *dr = terms + i * late, *terms_b = dr + R, *terms_c = terms_b + N;
+          float *db = sums_of_rows + i * width + R, *dc = db + N;
           lanes s0 = all(0.0f), s1 = all(0.0f), q0 = all(0.0f), q1 = all(0.0f), decayed = decay[i * M];
           for (int first_n = 0; first_n < N; first_n += GROUP) {
             lanes for_b[GROUP], for_c[GROUP];
@@ -277,7 +279,7 @@ INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t 
               if (n & 1) { s1 += v * all(b[n]); q1 += change; } else { s0 += v * all(b[n]); q0 += change; }
               h[n] = before;
             }
-            if (GROUP == W) { /* the sums over lanes at once: of many states there is no room for their terms */
+            if (GROUP == W) {
               store(db + first_n, load(db + first_n) + sums(for_b));
               store(dc + first_n, load(dc + first_n) + sums(for_c));
             } else {
@@ -303,13 +305,13 @@ INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t 
         for (int n = 0; n < N; n++) dstate[n] = g[n];
         for (int m = 0; m < M; m++) dA_sum[m] += dA[m];
       }
-      for (int64_t v = 0; v < steps * kept; v += W) store(summed_terms + v, sums(shared + v));
-      for (int i = 0; i < steps; i++) memcpy(summed + i * width, summed_terms + i * kept, sizeof(float) * kept);
+      for (int64_t v = 0; v < steps * late; v += W) store(late_sums + v, sums(terms + v));
+      for (int i = 0; i < steps; i++) memcpy(sums_of_rows + i * width, late_sums + i * late, sizeof(float) * late);
       int64_t turn = k * chunks + chunks - 1 - c;
       if (split) while (atomic_load(s->done + z * s->splits + split - 1) <= turn) sched_yield();
       for (int i = 0; i < steps; i++) {
         float *out = s->drows + ((z * L + order[i]) * K + k) * width;
-        for (int64_t v = 0; v < width; v++) out[v] = (split ? out[v] : 0.0f) + summed[i * width + v];
+        for (int64_t v = 0; v < width; v++) out[v] = (split ? out[v] : 0.0f) + sums_of_rows[i * width + v];
       }
       atomic_store(s->done + z * s->splits + split, turn + 1);
     }
@@ -325,9 +327,9 @@ INLINE void backward_task(Scan *s, const int N, const int M, int64_t z, int64_t 
   free(own);
   free(decay);
   free(past);
-  free(shared);
-  free(summed);
-  free(summed_terms);
+  free(terms);
+  free(late_sums);
+  free(sums_of_rows);
 }
 
 /* a compiled loop for usual numbers of states and decays */
