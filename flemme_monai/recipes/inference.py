@@ -160,8 +160,8 @@ def inference_steps() -> Config:
     return trained_steps("$@evaluator.run()")
 
 
-def multi_gpu_training() -> Workflow:
-    """The overlay of training in several processes."""
+def multi_gpu_training(**num_draws: str) -> Workflow:
+    """The overlay of training in several processes; ``num_draws=`` cases of an epoch in each."""
     device = DEVICE[1:]
     return Workflow(
         settings={"device": "$flemme_monai.utils.select_device('auto')"},
@@ -172,7 +172,9 @@ def multi_gpu_training() -> Workflow:
                 device_ids="$[next(@network_def.parameters()).device] "
                 "if next(@network_def.parameters()).is_cuda else None",
             ),
-            "train#sampler": component("flemme_monai.data.rank_sampler", dataset="@train#dataset", part="train"),
+            "train#sampler": component(
+                "flemme_monai.data.rank_sampler", dataset="@train#dataset", part="train", **num_draws
+            ),
             "train#dataloader#sampler": "@train#sampler",
             "train#dataloader#shuffle": False,
             "validate#sampler": component("flemme_monai.data.rank_sampler", dataset="@validate#dataset", part="val"),
