@@ -33,7 +33,7 @@ def own_cases(data: Sequence[Any], part: str) -> Sequence[Any]:
     return Part(own, data.split, data.source) if isinstance(data, Part) else own
 
 
-def own_sampler(dataset: Dataset, generator: torch.Generator) -> RandomSampler:
+def own_sampler(dataset: Dataset, generator: torch.Generator, num_draws: int | None = None) -> RandomSampler:
     """This process's items in random order; a process with fewer than another draws some again.
 
     So every process makes as many steps an epoch, whatever its cases have become, such as slices.
@@ -41,9 +41,11 @@ def own_sampler(dataset: Dataset, generator: torch.Generator) -> RandomSampler:
     Args:
         dataset: this process's items.
         generator: of the order.
+        num_draws: items of an epoch in this process, all again and again; None for as many as the process with most has.
     """
-    longest = idist.all_reduce(len(dataset), "MAX")
-    return RandomSampler(dataset, num_samples=int(longest), generator=generator)
+    if num_draws is None:
+        num_draws = int(idist.all_reduce(len(dataset), "MAX"))
+    return RandomSampler(dataset, num_samples=num_draws, generator=generator)
 
 
 def rank_sampler(dataset: Dataset, part: str) -> DistributedSampler:

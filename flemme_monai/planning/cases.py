@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel
 import numpy as np
@@ -16,10 +16,12 @@ from monai.data import MetaTensor
 from monai.utils import ensure_tuple
 from scipy import ndimage
 
+from ..data.class_masks import ClassMasks
 from ..data.dicom_header import read_header
 from ..data.files import image_kind
 from ..data.reading import check_finite, displacement, read_image, read_masks
-from ..transforms.load import OrientVolumesd
+from ..transforms.case import fitting_masks
+from ..transforms.load import EnsureChannelAxisd, LoadImageFilesd, LoadLabeld, OrientVolumesd
 
 QUANTILES = 1000  # of the foreground's values in a case, evenly over their ranks
 GREY_LEVELS = (0, 255)  # a mask of two classes, as pictures store it
@@ -91,28 +93,27 @@ def read_case(case: Mapping[str, Any]) -> CaseRecord:
     """Reads a case and says what it is.
 
     Args:
-        case: ``case``, ``image`` (a path, or one per channel) and ``label`` (a path, or one per instance).
+        case: ``case``, ``image`` (a path, or one per channel) and ``label`` (a path, one per instance, or the masks of
+            classes that may overlap).
 
     Raises:
         ValueError: If a file is unreadable, has no spacing, or the label does not lie on its image; the message names
             the file.
     """
     placed = all(_is_placed(path) for path in ensure_tuple(case["image"]))
-    image = read_image(case["image"])  # (C, *S), RAS
+    image, masks = _read(case)
     values = image.as_tensor().numpy()
     check_finite(image.as_tensor(), str(case["case"]))
     volume = image.ndim == 4
     stored = np.asarray(image.meta["original_affine"], dtype=float)
     spacing = np.linalg.norm(image.affine.numpy()[:3, :3], axis=0).tolist() if volume else [1.0] * (image.ndim - 1)
-    labels = _labels(case, image) if "label" in case else None
     whole, lowest, highest = bool((values == np.rint(values)).all()), float(values.min()), float(values.max())
     body = np.any(values != 0, axis=0)
     dense = np.any(values > BODY_HU, axis=0) if looks_like_ct(whole, lowest, highest) else body
-    inside = labels > 0 if labels is not None and (labels > 0).any() else np.ones_like(body)
+    foreground = np.any(list(masks.values()), axis=0) if masks else np.zeros_like(body)
+    inside = foreground if foreground.any() else np.ones_like(body)
     ranks = np.linspace(0, 1, QUANTILES)
-    found = {} if labels is None else dict(zip(*(part.tolist() for part in np.unique(labels, return_counts=True))))
-    numbers = [label for label in found if label > 0]
-    centres = ndimage.center_of_mass(np.ones(body.shape, np.uint8), labels, numbers) if numbers else []
+    background = {0: int((~foreground).sum())} if "label" in case and not foreground.all() else {}
     return CaseRecord(
         case=str(case["case"]),
         shape=list(values.shape[1:]),
@@ -124,16 +125,33 @@ def read_case(case: Mapping[str, Any]) -> CaseRecord:
         whole=whole,
         content=_box(dense),
         nonzero=float(body.mean()),
-        labels=found,
-        centres={
-            label: [round((at + 0.5) / n, 4) for at, n in zip(centre, body.shape)]
-            for label, centre in zip(numbers, centres)
-        },
-        outside=float(1 - body[inside].mean()) if numbers else 0.0,
+        labels=background | {label: int(mask.sum()) for label, mask in masks.items()},
+        centres={label: _centre(mask) for label, mask in masks.items()},
+        outside=float(1 - body[inside].mean()) if masks else 0.0,
         placed=placed,
         foreground=[np.quantile(channel[inside], ranks).round(6).tolist() for channel in values],
         digest=hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:16],
     )
+
+
+def _read(case: Mapping[str, Any]) -> tuple[MetaTensor, dict[int, np.ndarray]]:
+    """The image (C, *S), RAS, and where each class is that the case has, (*S) of bool."""
+    if not isinstance(case.get("label"), ClassMasks):
+        image = read_image(case["image"])
+        labels = _labels(case, image) if "label" in case else np.zeros(0, np.int64)
+        return image, {int(label): labels == label for label in np.unique(labels) if label > 0}
+    keys = ("image", "label")
+    item: dict[Any, Any] = {key: case[key] for key in keys}
+    for step in (LoadImageFilesd("image"), LoadLabeld("label"), EnsureChannelAxisd(keys, 3), OrientVolumesd(keys)):
+        item = step(item)
+    image, label = (cast("MetaTensor", item[key]) for key in keys)
+    masks = fitting_masks(label, len(case["label"].names), image).as_tensor().numpy()
+    return image, {index + 1: mask > 0 for index, mask in enumerate(masks) if mask.any()}
+
+
+def _centre(mask: np.ndarray) -> list[float]:
+    """The middle of what is true along each axis, from 0 to 1."""
+    return [round((at + 0.5) / n, 4) for at, n in zip(ndimage.center_of_mass(mask), mask.shape)]
 
 
 def _labels(case: Mapping[str, Any], image: MetaTensor) -> np.ndarray:

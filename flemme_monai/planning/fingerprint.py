@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.class_masks import class_names
 from ..data.fingerprint import fingerprint, label_fingerprint
 from ..data.layouts import find_cases
 from ..data.listing import read_listing
@@ -39,6 +40,7 @@ class DataFingerprint:
         class_names: by label, as ``dataset.json`` has them, of the labels that it names.
         digest: hash of all cases, by which a plan knows its data set.
         items: the cases' files, in their order.
+        multi_label: whether classes have masks of their own, which may overlap.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class DataFingerprint:
     class_names: dict[int, str]
     digest: str
     items: Sequence[Mapping[str, Any]] = dataclasses.field(compare=False, repr=False)
+    multi_label: bool = False
 
     @property
     def spatial_dims(self) -> int:
@@ -55,8 +58,13 @@ class DataFingerprint:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, background included."""
-        return max(2, *(max(case.labels, default=0) + 1 for case in self.cases), max(self.class_names, default=0) + 1)
+        """Number of the network's outputs: of classes, the background included, or of masks."""
+        return self.highest_label + (not self.multi_label)
+
+    @property
+    def highest_label(self) -> int:
+        """The highest number of a class."""
+        return max(1, *(max(case.labels, default=0) for case in self.cases), max(self.class_names, default=0))
 
     @property
     def spacings(self) -> np.ndarray:
@@ -93,6 +101,7 @@ def read_data_set(
     modality: str | None = None,
     num_workers: int = 2,
     cache_dir: Path | None = None,
+    multi_label: bool = False,
 ) -> DataFingerprint:
     """Reads a data set once.
 
@@ -102,6 +111,7 @@ def read_data_set(
         modality: ``ct``, ``mr`` or ``other``; None: by ``dataset.json``, DICOM, or the values.
         num_workers: threads that read.
         cache_dir: where what was read is kept, so that only new and changed cases are read again; None keeps nothing.
+        multi_label: classes have masks of their own, which may overlap.
 
     Raises:
         FileNotFoundError: If the folder or a file is missing.
@@ -113,12 +123,14 @@ def read_data_set(
     folder = Path(dataset_dir)
     listing = (read_listing(folder) if folder.is_dir() else None) or {}
     channels = in_channels or len(listing.get("modality") or listing.get("channel_names") or "1")
-    data_set = find_cases(folder, channels, labels=True)
+    data_set = find_cases(folder, channels, labels=True, multi_label=multi_label)
     cases = [case for case in data_set.cases if "label" in case]
     records, digest = _records(cases, num_workers, None if cache_dir is None else cache_dir / CACHE)
     _check_alike(records, channels)
     modality = modality or _modality(listing, cases, records)
-    return DataFingerprint(data_set.folder, records, modality, _class_names(listing), digest, cases)
+    of_masks = class_names(cases) if multi_label else None
+    names = {0: "background"} | (dict(enumerate(of_masks, 1)) if of_masks else _given_names(listing))
+    return DataFingerprint(data_set.folder, records, modality, names, digest, cases, multi_label)
 
 
 def _records(cases: Sequence[Mapping[str, Any]], num_workers: int, cache: Path | None) -> tuple[list[CaseRecord], str]:
@@ -192,11 +204,11 @@ def _modality(listing: Mapping[str, Any], cases: Sequence[Mapping[str, Any]], re
     return "ct" if by_values[True] else "mr" if len(records[0].shape) == 3 else "other"
 
 
-def _class_names(listing: Mapping[str, Any]) -> dict[int, str]:
+def _given_names(listing: Mapping[str, Any]) -> dict[int, str]:
     """The classes' names, which Decathlon has by their numbers and nnU-Net the other way round."""
     given = {}
     for key, value in (listing.get("labels") or {}).items():
         number, name = (value, key) if isinstance(value, int) else (key, value)
         if str(number).isdigit():
             given[int(number)] = str(name)
-    return {0: "background", **given}
+    return given

@@ -21,7 +21,7 @@ MANY = 20  # classes, whose names are small
 
 def class_volumes(data: DataFingerprint) -> dict[int, list[int]]:
     """Voxels of each class in the cases that have it."""
-    found: dict[int, list[int]] = {label: [] for label in range(1, data.num_classes)}
+    found: dict[int, list[int]] = {label: [] for label in range(1, data.highest_label + 1)}
     for case in data.cases:
         for label, count in case.labels.items():
             if label:

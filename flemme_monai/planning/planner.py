@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .fingerprint import DataFingerprint
 from .memory import network_bytes, patch_bytes
 from .networks import has_planned_stages, meta_network, network_settings
 from .plan import Plan
-from .rules import Budget, coarse_axis, first_patch, fit_budget, median_shape, target_spacing
+from .rules import Budget, coarse_axis, first_patch, fit_budget, fitted, median_shape, target_spacing
 from .warnings import data_warnings
 
 EMPTY_BORDERS = 0.75  # share of an image that the box around its content leaves at most, of images with empty borders
@@ -27,6 +27,9 @@ STEPS_PER_EPOCH = 250
 FEW_NAMES = 12
 FLAT = 8  # slices below which a volume is taken as a pile of slices
 FAR = 10.0  # times the pixels' distance: slices that are so far apart show other structures
+DRY_RUN = {2: 128, 3: 48}  # the longest side of its patches
+STATE_SHARE = 12 / 16  # of a network's bytes that a training adds: gradients and moments, not the values
+LEAST_RATIO = 0.1  # a network too small to be measured
 OVERLAP = 0.5  # of windows
 NNUNET_AUGMENTATION = {  # probabilities, and ranges where they are settings
     "rotate": 0.2,
@@ -60,6 +63,7 @@ def make_plan(
     spatial_dims: int | None = None,
     spacing: Sequence[float] | None = None,
     neighbour_slices: int | None = None,
+    measure: Callable[[dict[str, Any]], float] | None = None,
 ) -> Plan:
     """Plans a bundle.
 
@@ -71,6 +75,8 @@ def make_plan(
         spacing: mm along each axis, in the place of the planned one.
         neighbour_slices: on each side of a slice that are channels of it too, where slices are taken; None: as
             proposed.
+        measure: the MiB that training steps of a bundle's settings add to a process at their peak, by which the count
+            is corrected; None: it is not.
 
     Raises:
         ValueError: If the pair segments nothing, the spacing is not positive, the smallest patch does not fit, or
@@ -117,13 +123,16 @@ def make_plan(
     plan.set("in_channels", channels * (2 * neighbours + 1), f"channels of every case{of_neighbours}")
     if dims < data.spatial_dims:
         plan.set("neighbour_slices", neighbours, "slices on each side that a slice has as channels too")
-    names = [data.name(label) for label in range(min(data.num_classes, FEW_NAMES))]
-    more = ", ..." * (data.num_classes > FEW_NAMES)
-    plan.set("num_classes", data.num_classes, f"the labels up to {data.num_classes - 1}: {', '.join(names)}{more}")
+    first = 1 if data.multi_label else 0
+    names = [data.name(label) for label in range(first, data.highest_label + 1)]
+    listed = ", ".join(names[:FEW_NAMES]) + ", ..." * (len(names) > FEW_NAMES)
+    plan.set("num_classes", data.num_classes, f"{'a mask each' if data.multi_label else 'the labels'}: {listed}")
+    if data.multi_label:
+        plan.set("multi_label", True, "classes may overlap")
     if data.spatial_dims == 3:
         _plan_spacing(plan, data, target, coarse, spacing is not None, dims)
     _plan_intensities(plan, data)
-    _plan_budget(plan, data, target[:dims], shape[:dims], memory)
+    _plan_budget(plan, data, target[:dims], shape[:dims], memory, measure)
     _plan_training(plan, data, target, coarse, dims)
     return plan
 
@@ -186,10 +195,16 @@ def _plan_intensities(plan: Plan, data: DataFingerprint) -> None:
 
 
 def _plan_budget(
-    plan: Plan, data: DataFingerprint, spacing: Sequence[float], shape: Sequence[int], memory: float
+    plan: Plan,
+    data: DataFingerprint,
+    spacing: Sequence[float],
+    shape: Sequence[int],
+    memory: float,
+    measure: Callable[[dict[str, Any]], float] | None,
 ) -> None:
     dims, pair, channels = len(spacing), plan.pair, plan.settings["in_channels"]
-    common = {name: plan.settings[name] for name in ("spatial_dims", "in_channels", "num_classes")}
+    shared = ("spatial_dims", "in_channels", "num_classes", "multi_label")
+    common = {name: plan.settings[name] for name in shared if name in plan.settings}
     networks: dict[str, Any] = {}
 
     def network(patch: Sequence[int]) -> Any:
@@ -199,12 +214,25 @@ def _plan_budget(
             networks[key] = meta_network(pair, {**common, **settings})
         return networks[key]
 
-    def cost(patch: Sequence[int]) -> tuple[int, int]:
+    def counted(patch: Sequence[int]) -> tuple[int, int]:
         built = network(patch)
         return network_bytes(built), patch_bytes(built, channels, patch)
 
+    first, ratio, how = first_patch(spacing, shape), 1.0, "by what the backward pass keeps"
+    if measure is not None:
+        small = np.minimum(first, DRY_RUN[dims]).tolist()
+        small = fitted(small, network(small).backbone.size_divisor)
+        settings = {**common, **network_settings(pair, spacing, small), "image_size": small, "batch_size": 2}
+        state, each = counted(small)
+        ratio = max((measure(settings) * 2**20 - state * STATE_SHARE) / (2 * each), LEAST_RATIO)
+        how = f"by a dry run here, in which a patch took {ratio:.2f} of what was counted"
+
+    def cost(patch: Sequence[int]) -> tuple[int, int]:
+        fixed, each = counted(patch)
+        return fixed, int(ratio * each)
+
     budget: Budget = fit_budget(
-        first_patch(spacing, shape),
+        first,
         shape,
         int(memory * 2**30),
         lambda patch: network(patch).backbone.size_divisor,
@@ -224,7 +252,7 @@ def _plan_budget(
     plan.set(
         "batch_size",
         budget.batch,
-        f"a training step takes {used:.2g} of {memory:g} GiB by what the backward pass keeps; a batch shows "
+        f"a training step takes {used:.2g} of {memory:g} GiB {how}; a batch shows "
         f"at most {SEEN:.0%} of the data set's voxels, and {FEWEST[dims]} patches at least",
     )
     for name, value in network_settings(pair, spacing, budget.patch).items():

@@ -74,11 +74,11 @@ def _copies(data: DataFingerprint) -> Iterator[str]:
 def _classes(data: DataFingerprint, target: Sequence[float]) -> Iterator[str]:
     voxel = np.prod(target)
     found = {label for case in data.cases for label in case.labels}
-    absent = [str(label) for label in range(1, data.num_classes) if label not in found]
+    absent = [str(label) for label in range(1, data.highest_label + 1) if label not in found]
     if absent:
         listed = ", ".join(absent[:5]) + ", ..." * (len(absent) > 5)
-        yield f"{len(absent)} of {data.num_classes - 1} classes are in no case ({listed}); each costs memory"
-    for label in range(1, data.num_classes):
+        yield f"{len(absent)} of {data.highest_label} classes are in no case ({listed}); each costs memory"
+    for label in range(1, data.highest_label + 1):
         name = data.name(label) if label in data.class_names else str(label)
         volumes = [case.labels[label] * np.prod(case.spacing) / voxel for case in data.cases if label in case.labels]
         if not volumes:

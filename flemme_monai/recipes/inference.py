@@ -160,8 +160,8 @@ def inference_steps() -> Config:
     return trained_steps("$@evaluator.run()")
 
 
-def multi_gpu_training() -> Workflow:
-    """The overlay of training in several processes."""
+def multi_gpu_training(**num_draws: str) -> Workflow:
+    """The overlay of training in several processes; ``num_draws=`` cases of an epoch in each."""
     device = DEVICE[1:]
     return Workflow(
         settings={"device": "$flemme_monai.utils.select_device('auto')"},
@@ -174,7 +174,10 @@ def multi_gpu_training() -> Workflow:
             ),
             "train#dataset#data": "$flemme_monai.data.own_cases(@datalist['train'], 'train')",
             "train#sampler": component(
-                "flemme_monai.data.own_sampler", dataset="@train#dataset", generator="@train#dataloader#generator"
+                "flemme_monai.data.own_sampler",
+                dataset="@train#dataset",
+                generator="@train#dataloader#generator",
+                **num_draws,
             ),
             "train#dataloader#sampler": "@train#sampler",
             "train#dataloader#shuffle": False,

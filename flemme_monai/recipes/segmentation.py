@@ -120,7 +120,9 @@ def segmentation(name: str, network_def: Config, loss: Config, title: str) -> Re
             **({"sas": sas()} if "alignment" in network_def else {}),
             "evaluate": evaluation(),
             "inference": inference(name, network_def),
-            "multi_gpu_train": multi_gpu_training(),
+            "multi_gpu_train": multi_gpu_training(
+                num_draws="$None if @steps_per_epoch is None else @steps_per_epoch * @batch_size"
+            ),
         },
         format=Format("image", "segmentation", ("background", "class {i}"), (-5, 5), (), patches=True),
         readme="segmentation",

@@ -133,3 +133,16 @@ def test_a_turn_about_one_axis_leaves_its_planes_in_place() -> None:
     assert (image[0].flatten(0, 1).std(0) < 1e-3).all()
     image = transform({"image": across, "label": torch.ones(1, 40, 40, 24)})["image"]
     assert image[0, 0, :, 0].std() > 0.01  # turned in the plane
+
+
+@pytest.mark.parametrize(("axes", "dims"), [([0, 1], 3), ([2], 3), ([1, 2], 3), ([0, 1, 2], 2)])
+def test_images_are_flipped_along_the_axes_that_are_set(axes: list[int], dims: int) -> None:
+    none = {f"augmentation#{other}": 0.0 for other in ("rotate", "scale", "elastic", "intensity", "noise")}
+    shape = {"spatial_dims": dims, "image_size": [8] * dims, "num_classes": 2}
+    transform = preprocessing(**none, **shape, **{"augmentation#flip": 1.0, "augmentation#flip_axes": axes})
+    image = torch.randn(1, *[8] * dims)
+    label = (image > 0).to(torch.uint8)
+    found = transform({"image": image, "label": label})
+    turned = [axis + 1 for axis in axes if axis < dims]
+    assert torch.equal(found["label"], label.flip(turned).float())
+    assert torch.allclose(found["image"], (image - image.mean()).flip(turned) / image.std(correction=0), atol=1e-5)

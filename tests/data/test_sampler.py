@@ -51,3 +51,12 @@ def test_a_process_with_fewer_items_draws_some_again(monkeypatch: pytest.MonkeyP
     assert first != second
     generator.manual_seed(0)
     assert list(sampler) == first
+
+
+def test_an_epoch_of_a_number_of_items_goes_through_all_again_and_again() -> None:
+    sampler = own_sampler(range(5), torch.Generator().manual_seed(0), 12)
+    drawn = list(sampler)
+    assert len(drawn) == len(sampler) == 12
+    assert set(drawn[:5]) == set(drawn[5:10]) == set(range(5))
+    assert drawn[:5] != drawn[5:10]
+    assert len(list(own_sampler(range(5), torch.Generator(), 3))) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import nibabel
@@ -12,6 +13,8 @@ import pytest
 
 from flemme_monai.planning import check_same_data, make_plan, read_data_set, read_plan, write_plan
 from flemme_monai.planning import fingerprint as module
+from flemme_monai.planning.memory import network_bytes, patch_bytes
+from flemme_monai.planning.networks import meta_network
 from flemme_monai.planning.warnings import data_warnings
 
 
@@ -275,3 +278,43 @@ def test_what_another_version_kept_is_read_again(tmp_path):
         record.pop("centres")
     path.write_text(json.dumps(known))
     assert read_data_set(data, cache_dir=cache) == first
+
+
+def test_masks_that_overlap_are_classes_each(tmp_path):
+    data = volumes(tmp_path, 3, flip=True)
+    maps = read_data_set(data)
+    for name, low in (("bone", 1), ("marrow", 2)):
+        (data / "masks" / name).mkdir(parents=True)
+        for path in sorted((data / "labels").iterdir()):
+            label = nibabel.load(path)
+            mask = (np.asarray(label.dataobj) >= low).astype(np.uint8)
+            nibabel.save(nibabel.Nifti1Image(mask, label.affine), data / "masks" / name / path.name)
+    shutil.rmtree(data / "labels")
+    found = read_data_set(data, multi_label=True)
+    assert found.cases[0].labels == {0: 960 - 144, 1: 144, 2: 12}
+    assert found.cases[0].centres[2] == maps.cases[0].centres[2]
+    assert found.cases[0].foreground == maps.cases[0].foreground
+    plan = make_plan(found, "sem_unet", 1.0)
+    assert (plan.settings["num_classes"], plan.settings["multi_label"]) == (2, True)
+    assert plan.reasons["num_classes"] == "a mask each: 1 bone, 2 marrow"
+
+
+def test_a_dry_run_corrects_the_count(tmp_path):
+    data = read_data_set(volumes(tmp_path, 3, size=(64, 64, 64)))
+    asked = []
+
+    def measure(settings, ratio):
+        asked.append(settings)
+        built = meta_network("sem_unet", {name: value for name, value in settings.items() if name != "batch_size"})
+        return (12 / 16 * network_bytes(built) + ratio * 2 * patch_bytes(built, 1, settings["image_size"])) / 2**20
+
+    counted, as_much, half = (
+        make_plan(data, "sem_unet", 1.0, measure=run)
+        for run in (None, lambda settings: measure(settings, 1.0), lambda settings: measure(settings, 0.5))
+    )
+    assert asked[0]["batch_size"] == 2
+    assert max(asked[0]["image_size"]) <= 48
+    assert as_much.settings == counted.settings
+    assert np.prod(half.settings["image_size"]) > np.prod(counted.settings["image_size"])
+    assert half.memory["used"] <= 1
+    assert "a patch took 0.50 of what was counted" in half.reasons["batch_size"]
