@@ -103,7 +103,7 @@ def test_modalities_and_blocks_of_mamba() -> None:
 def test_given_pairs_are_reconstructed() -> None:
     parser = parser_of(found("ae"))
     assert (parser["degradation"], parser["image_folders"], parser["label_folder"]) == ("given", "noisy", "clean")
-    assert parser["loss"]["_target_"] == "torch.nn.L1Loss"
+    assert parser["loss_terms"] == ["l1"]
     assert (parser["optimizer"]["_target_"], parser["optimizer"]["momentum"]) == ("torch.optim.SGD", 0.9)
     family = parser["network_def"]["backbone"]["family"]
     assert (family["qkv_bias"], family["attention_dropout"]) == (False, 0.1)
@@ -133,6 +133,8 @@ def test_steps_of_a_preconditioned_denoiser() -> None:
     assert sampling["rho"] == 5
     assert parser_of(conversion)["train"]["prepare_batch"]["mean"] == -1.0
     assert (conversion.settings["num_inference_steps"], conversion.settings["s_churn"]) == (24, 10)
+    more = found("edm", model__reconstruction_losses=[{"name": "SSIM", "weight": 0.5}])
+    assert parser_of(more)["loss_terms"] == ["mse", {"loss": "ssim", "weight": 0.5}]
 
 
 def test_the_halves_of_a_latent_diffusion_have_settings_of_their_own() -> None:
@@ -156,7 +158,7 @@ def test_the_halves_of_a_latent_diffusion_have_settings_of_their_own() -> None:
         ("sem", {"lr_scheduler": {"name": "LambdaLR"}}, "lr_scheduler.name: is 'LambdaLR'"),
         ("hsem", {"loader__dataset__data_combine": "mean"}, "modalities are channels here"),
         ("sem", {"loader__dataset__name": "MNIST"}, "is 'MNIST'; expected ImgSegDataset"),
-        ("sdm", {"model__diffusion__eps_loss": [{"name": "MSE"}, {"name": "L1"}]}, "is a further loss"),
+        ("ddpm", {"model__reconstruction_losses": [{"name": "L1"}]}, "has losses of noise alone here"),
     ],
 )
 def test_what_has_no_counterpart_is_named(name: str, changes: dict[str, Any], message: str) -> None:
