@@ -123,13 +123,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         preprocessing=segmentation_transforms(train=True),
         key_metric={"train_dice": training_dice()},
         handlers=[*trainer_handlers(PICTURE), check_foreground()],
+        prepare_batch=tell_class(),
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
-    conditional = "conditioning" in network_def["backbone"]
-    prepare: Config = {"prepare_batch": "@train#prepare_batch"} if conditional else {}
-    if conditional:
-        train["trainer"]["prepare_batch"], train["prepare_batch"] = "@train#prepare_batch", tell_class()
     if aligns:
         train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
@@ -150,7 +147,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
-            **(CONDITION if conditional else {}),
+            **CONDITION,
         },
         components={
             "datalist": split_datalist(
@@ -158,7 +155,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "@num_classes",
                 multi_label=f"${MULTI_LABEL}",
                 class_names="@class_names",
-                **({"condition_classes": "@condition_classes"} if conditional else {}),
+                condition_classes="@condition_classes",
             ),
             "resized_to": f"${RESIZED_TO}",
             **optimization(network_def, loss),
@@ -172,7 +169,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                     "iou": overlap(score="iou", empty_class="@empty_class"),
                 },
                 slices=False,
-                **prepare,
+                prepare_batch="@train#prepare_batch",
             ),
         },
         steps=training_steps(),
@@ -246,12 +243,10 @@ def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: label maps of the images of a folder."""
     asked = "flemme_monai.utils.as_bool(@save_probabilities)"
     probabilities = save_predictions("probabilities", "probabilities", key="probabilities", _disabled_=f"$not {asked}")
-    conditional = "conditioning" in network_def["backbone"]
-    prepare: Config = {"prepare_batch": tell_class()} if conditional else {}
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
-            **(CONDITION if conditional else {}),
+            **CONDITION,
             **MASKS,
             **IMAGES,
             **WINDOWS,
@@ -265,7 +260,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     "segmentation",
                     "@num_classes",
                     multi_label=f"${MULTI_LABEL}",
-                    **({"condition_classes": "@condition_classes"} if conditional else {}),
+                    condition_classes="@condition_classes",
                 ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False)),
@@ -288,7 +283,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     probabilities,
                     save_outputs(),
                 ),
-                **prepare,
+                prepare_batch=tell_class(),
                 inferer=label_windows(argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES} or {SAVE_LOGITS})"),
             ),
             "resized_to": f"${RESIZED_TO}",
