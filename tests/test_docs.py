@@ -85,6 +85,7 @@ def test_a_default_of_400_is_not_one_of_40() -> None:
         "docs/results.md",
         "docs/benchmark.md",
         "docs/finetuning.md",
+        "docs/flemme.md",
         "docs/generation.md",
         "docs/gi_tract.md",
         "docs/inference.md",

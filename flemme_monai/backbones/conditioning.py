@@ -21,11 +21,12 @@ from ..blocks import (
     PositionContext,
     Stage,
     TimestepEmbedding,
+    VectorContext,
     injection,
 )
 from .family import BlockFamily
 
-CONTEXTS = ("class", "image", "position")
+CONTEXTS = ("class", "image", "position", "vector")
 COMBINES = ("injection", "add", "cat")
 SIDES = ("both", "encoder", "decoder")
 SHIFTS = ("bias", "cross_attention", "add", "cat")  # a condition without extent adds a constant to each channel
@@ -39,8 +40,8 @@ class ConditioningConfig:
     Args:
         timesteps: whether the network takes time steps; they are injected into every block.
         time_injection: how; None takes ``gate_bias``.
-        context: what else it takes: ``class``, ``image``, ``position`` or None.
-        context_size: classes, channels of the image, or indices per sample.
+        context: what else it takes: ``class``, ``image``, ``position``, ``vector`` or None.
+        context_size: classes, channels of the image, or indices or numbers per sample.
         channels: width of the embeddings.
         combine: ``injection`` into every block (None), or ``add`` or ``cat`` once where a side begins.
         injection: ``gate_bias``, ``gate``, ``bias`` or ``cross_attention``; None takes ``gate_bias``.
@@ -80,7 +81,7 @@ class ConditioningConfig:
         if self.context and (self.context_size is None or self.context_size < 1):
             raise ValueError(
                 f"context_size is {self.context_size}; expected for a context '{self.context}' the number of classes, "
-                "of the image's channels, or of indices."
+                "of the image's channels, or of indices or numbers per sample."
             )
         if not 0 <= self.drop < 1:
             raise ValueError(f"drop is {self.drop}; expected a probability below 1.")
@@ -175,6 +176,8 @@ class ConditionEmbedder(nn.Module):
             self.context = ClassContext(size, spatial_dims, width, drop)
         elif settings.context == "position":
             self.context = PositionContext(size, spatial_dims, width, drop)
+        elif settings.context == "vector":
+            self.context = VectorContext(size, spatial_dims, width, drop)
         elif settings.context == "image":
             layers = OrderedDict(patch_embedding=families[0].patch_embedding(spatial_dims, size, width, patch_size))
             if settings.image_depth:
@@ -194,7 +197,7 @@ class ConditionEmbedder(nn.Module):
             batch: number of images B.
             size: size S of the images.
             timesteps: (B) or (1).
-            context: classes (B), indices (B, n) or (B) for one, or an image (B, C, *S).
+            context: classes (B), indices or numbers (B, n) or (B) for one, or an image (B, C, *S).
 
         Raises:
             ValueError: If a condition is given that the network was not built for, is missing, or has another shape.
@@ -227,7 +230,10 @@ class ConditionEmbedder(nn.Module):
         if context is None or settings.context is None:
             return
         count = settings.size
-        expected = {"class": (batch,), "position": (batch, count), "image": (batch, count, *size)}[settings.context]
+        numbers = (batch, count)
+        expected = {"class": (batch,), "position": numbers, "vector": numbers, "image": (*numbers, *size)}[
+            settings.context
+        ]
         shape = tuple(context.shape)
         one = {(batch,), (batch, 1)}  # a number per sample, with or without an axis of its own
         if shape != expected and not {shape, expected} <= one:

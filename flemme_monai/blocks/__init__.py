@@ -20,6 +20,7 @@ from .context import (
     ImageContext,
     PositionContext,
     TimestepEmbedding,
+    VectorContext,
     injection,
 )
 from .conv import ConvBlock, DoubleConvBlock, ResConvBlock
@@ -91,6 +92,7 @@ __all__ = [
     "TransposedConv",
     "UnsharedChannelAttention",
     "VectorBottleneck",
+    "VectorContext",
     "ViTBlock",
     "WindowAttention",
     "area_resize",

@@ -37,14 +37,14 @@ class VectorBottleneck(nn.Module):
         super().__init__()
         self.grid = [grid_size] * spatial_dims
         points = channels * grid_size**spatial_dims
-        widths = list(size) if isinstance(size, Sequence) else [size]
-        if not widths or min(widths) < 1:
+        sizes = list(size) if isinstance(size, Sequence) else [size]
+        if not sizes or min(sizes) < 1:
             raise ValueError(
-                f"latent_size is {size}; expected the length of a vector, or widths of which it is the last."
+                f"latent_size is {size}; expected the length of a vector, or sizes of which it is the last."
             )
-        back = widths[-2::-1] if decoder_size is None else list(decoder_size)
-        self.to_vector = _chain([points, *widths])
-        self.to_feature = _chain([widths[-1], *back, points])
+        back = sizes[-2::-1] if decoder_size is None else list(decoder_size)
+        self.to_vector = _chain([points, *sizes])
+        self.to_feature = _chain([sizes[-1], *back, points])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, C, *s) through a vector (B, size) back to (B, C, *s)."""
@@ -54,13 +54,13 @@ class VectorBottleneck(nn.Module):
         return linear_resize(feature, list(x.shape[2:]))
 
 
-def _chain(widths: Sequence[int]) -> nn.Module:
+def _chain(sizes: Sequence[int]) -> nn.Module:
     """Linear layers with an activation between them; a single one alone."""
-    if len(widths) == 2:
-        return nn.Linear(widths[0], widths[1])
+    if len(sizes) == 2:
+        return nn.Linear(sizes[0], sizes[1])
     layers: dict[str, nn.Module] = {}
-    for i, (before, after) in enumerate(pairwise(widths), start=1):
+    for i, (before, after) in enumerate(pairwise(sizes), start=1):
         layers[f"fc{i}"] = nn.Linear(before, after)
-        if i < len(widths) - 1:
+        if i < len(sizes) - 1:
             layers[f"act{i}"] = nn.GELU()
     return nn.Sequential(OrderedDict(layers))

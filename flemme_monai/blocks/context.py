@@ -127,6 +127,28 @@ class PositionContext(Context):
         return self._or_null(embedding, (index < 0).any(1))
 
 
+class VectorContext(Context):
+    """Numbers that describe a sample, such as age and weight, through an MLP.
+
+    Args:
+        size: numbers per sample; -1 in all of them is none.
+        spatial_dims, channels, drop: as :class:`Context`.
+    """
+
+    def __init__(self, size: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
+        super().__init__(spatial_dims, channels, drop)
+        self.size = size
+        fc1, fc2 = nn.Linear(size, channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.SiLU(), fc2=fc2))
+
+    def forward(self, vector: torch.Tensor) -> torch.Tensor:
+        """``vector`` (B, size) to (B, E, 1, ...)."""
+        vector = vector.reshape(-1, self.size)
+        embedding = self.mlp(vector.to(self.null_embedding.dtype))
+        shape = [vector.shape[0], embedding.shape[1]] + [1] * self.spatial_dims
+        return self._or_null(embedding.view(shape), (vector == -1).all(1))
+
+
 class ImageContext(Context):
     """An image of the network's size.
 

@@ -32,13 +32,13 @@ class MLP(nn.Sequential):
         dropout: float = 0.0,
     ) -> None:
         ratios = list(ratio) if isinstance(ratio, Sequence) else [ratio]
-        widths = [channels, *(int(channels * each) for each in ratios)]
+        sizes = [channels, *(int(channels * each) for each in ratios)]
         layers: dict[str, nn.Module] = {}
-        for i, (before, after) in enumerate(pairwise(widths), start=1):
+        for i, (before, after) in enumerate(pairwise(sizes), start=1):
             number = "" if i == 1 else str(i)
             layers[f"fc{i}"] = Linear(before, after)
             layers |= {f"act{number}": get_act_layer(act), f"dropout{number}": nn.Dropout(dropout)}
-        layers[f"fc{len(widths)}"] = Linear(widths[-1], channels)
+        layers[f"fc{len(sizes)}"] = Linear(sizes[-1], channels)
         super().__init__(OrderedDict(layers))
 
 

@@ -18,6 +18,7 @@ from .class_folders import find_classes, name_classes
 from .class_masks import check_class_names
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
+from .fastmri import fastmri_pairs
 from .files import image_kind
 from .folder_names import folder_names
 from .groups import check_parts, group_names, propose_group_by
@@ -135,7 +136,11 @@ def split_datalist(
         _check_dims(data_set, spatial_dims)
     else:
         needs = pairs or task == "segmentation"
-        data_set = find_in(dataset_dir, lambda folder: find_cases(folder, channels, needs, multi_label, names))
+        data_set = find_in(
+            dataset_dir,
+            lambda folder: (fastmri_pairs(user_path(folder), channels) if pairs else None)
+            or find_cases(folder, channels, needs, multi_label, names),
+        )
         _check_dims(data_set, spatial_dims)
         if pairs:
             _name_targets(data_set)

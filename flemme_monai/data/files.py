@@ -9,7 +9,8 @@ from pathlib import Path
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 NIFTI_SUFFIXES = (".nii.gz", ".nii", ".hdr", ".img")
 ITK_SUFFIXES = (".nrrd", ".mha", ".mhd")
-IMAGE_SUFFIXES = PICTURE_SUFFIXES + NIFTI_SUFFIXES + ITK_SUFFIXES
+FASTMRI_SUFFIX = ".h5"
+IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_SUFFIXES, FASTMRI_SUFFIX)
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -47,7 +48,7 @@ def image_stem(path: str | os.PathLike) -> str:
 
 
 def image_kind(path: str | os.PathLike) -> str:
-    """The kind of an image: "picture" (2D), "nifti", "itk" or "dicom" (a folder).
+    """The kind of an image: "picture" (2D), "nifti", "itk", "fastmri" or "dicom" (a folder).
 
     Args:
         path: path of an image, or the folder of a DICOM series.
@@ -61,7 +62,12 @@ def image_kind(path: str | os.PathLike) -> str:
     if os.path.isdir(path):
         return "dicom"
     suffix = image_suffix(path)
-    for kind, suffixes in (("picture", PICTURE_SUFFIXES), ("nifti", NIFTI_SUFFIXES), ("itk", ITK_SUFFIXES)):
+    for kind, suffixes in (
+        ("picture", PICTURE_SUFFIXES),
+        ("nifti", NIFTI_SUFFIXES),
+        ("itk", ITK_SUFFIXES),
+        ("fastmri", (FASTMRI_SUFFIX,)),
+    ):
         if suffix in suffixes:
             return kind
     raise ValueError(

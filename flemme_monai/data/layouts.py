@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..utils import user_path
+from .bids import BY_SUBJECT, bids_cases, is_bids
 from .class_masks import match_class_masks
 from .files import IMAGE_SUFFIXES, image_stem, image_suffix, is_junk, list_images
 from .folder_names import FolderNames, modality_cases
@@ -89,6 +90,8 @@ def find_cases(
     folder, names = data_folder(dataset_dir, _LOOKED_FOR), names or FolderNames()
     if is_gi_tract(folder):
         return _gi_tract(folder, labels, multi_label)
+    if is_bids(folder) and not multi_label:
+        return DataSet(folder, bids_cases(folder, in_channels, labels, *_of_bids(names)), [], [], group_by=BY_SUBJECT)
     listing = read_listing(folder)
     if listing is not None and any(key in listing for keys in PARTS.values() for key in keys):
         return DataSet(folder, *listed_cases(folder, listing, labels))
@@ -190,6 +193,13 @@ def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
     if len(found) > 1:
         raise ValueError(f"{folder}: has {' and '.join(path.name + '/' for path in found)}; keep one of them")
     return found[0] if found else None
+
+
+def _of_bids(names: FolderNames) -> tuple[tuple[str, ...], str | None]:
+    """The modalities and the pipeline that are named, of a BIDS data set."""
+    usual = FolderNames()
+    images = names.modalities or (names.images if names.images != usual.images else ())
+    return images, None if names.labels == usual.labels else names.labels[0]
 
 
 def _image_folder(folder: Path, names: FolderNames) -> Path | None:

@@ -66,6 +66,10 @@ def read_stored(path: str | os.PathLike, indexed: bool = False) -> Stored:
             array, affine, meta = read_nifti(path, labels=indexed)
         elif kind == "itk":
             array, affine = read_itk(path)
+        elif kind == "fastmri":
+            from .fastmri import read_fastmri  # which lists files as data sets do
+
+            array = read_fastmri(path)
         else:
             with ITK_LOCK:
                 array, affine = read_series(path)

@@ -41,7 +41,8 @@ def own_sampler(dataset: Dataset, generator: torch.Generator, num_draws: int | N
     Args:
         dataset: this process's items.
         generator: of the order.
-        num_draws: items of an epoch in this process, all again and again; None for as many as the process with most has.
+        num_draws: items of an epoch in this process, all again and again; None for as many as the process with most
+            has.
     """
     if num_draws is None:
         num_draws = int(idist.all_reduce(len(dataset), "MAX"))

@@ -1,7 +1,8 @@
-"""Interpolation between two samples: between the initial noises of two seeds, or the latents of two images."""
+"""Interpolation between two or four samples: between the initial noises of seeds, or the latents of images."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,12 +45,35 @@ def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = 
     return torch.lerp(a, b, weights)
 
 
+def corners(ends: Sequence[torch.Tensor], side: int, spherical: bool = False) -> torch.Tensor:
+    """Points of a square between four corners, row by row; arguments and Returns as of :func:`interpolate`.
+
+    Args:
+        ends: upper left, upper right, lower left, lower right.
+        side: points along each side, corners included.
+    """
+    rows = interpolate(ends[0], ends[2], side, spherical), interpolate(ends[1], ends[3], side, spherical)
+    return torch.cat([interpolate(left, right, side, spherical) for left, right in zip(*rows)])
+
+
+def square_side(num_samples: int) -> int:
+    """The side of a square of that many samples.
+
+    Raises:
+        ValueError: If they make none.
+    """
+    side = math.isqrt(num_samples)
+    if side * side != num_samples or side < 2:
+        raise ValueError(f"num_samples is {num_samples}; expected a square between four ends: set it to 9, 16 or 25.")
+    return side
+
+
 class SeedInterpolation(InitialNoise):
     """Data set of initial noises from one seed to another, by equal angles; items as of :class:`InitialNoise`.
 
     Args:
-        seeds: both ends, which are the first samples of these seeds.
-        num_samples: number of samples, both ends included.
+        seeds: both ends, which are the first samples of these seeds; or four corners of a square, row by row.
+        num_samples: number of samples, both ends included; of a square its side squared.
         shape, num_classes: as :class:`InitialNoise`.
         class_label: the one class of all samples, where there are classes.
 
@@ -65,11 +89,14 @@ class SeedInterpolation(InitialNoise):
         num_classes: int | None = None,
         class_label: int | None = None,
     ) -> None:
-        first, last = _two(seeds, int)
-        super().__init__(num_samples, shape, first, num_classes, class_label)
+        ends = _ends(seeds, int)
+        super().__init__(num_samples, shape, ends[0], num_classes, class_label)
         _check_one_class(num_classes, class_label)
-        first, last = initial_noise(shape, first), initial_noise(shape, last)
-        self.noises = interpolate(first, last, num_samples, spherical=True)
+        noises = [initial_noise(shape, seed) for seed in ends]
+        if len(ends) == 4:
+            self.noises = corners(noises, square_side(num_samples), spherical=True)
+        else:
+            self.noises = interpolate(noises[0], noises[1], num_samples, spherical=True)
 
     def noise(self, index: int) -> torch.Tensor:
         """The noise (C, *S) of sample ``index``."""
@@ -80,11 +107,12 @@ class ImageInterpolation(Dataset):
     """Data set of two images and interpolation weights, for ``flemme_monai.inferers.InterpolationInferer``.
 
     Item i has ``image`` and ``other`` (C, *S), ``weight``, from 0 at ``image`` to 1 at ``other``, ``case``, and
-    ``class_label`` with ``num_classes``.
+    ``class_label`` with ``num_classes``. Of four images ``other`` has the last three (3, C, *S), and ``weight`` one for
+    each of all four.
 
     Args:
-        images: files of both ends.
-        num_samples: number of samples, both ends included.
+        images: files of both ends, or of the four corners of a square, row by row.
+        num_samples: number of samples, both ends included; of a square its side squared.
         transform: reads ``image`` and brings it to the size that the network takes whole.
         spatial_dims: axes of the network.
         num_classes: classes that the autoencoder was trained with; None: not used.
@@ -104,19 +132,24 @@ class ImageInterpolation(Dataset):
         num_classes: int | None = None,
         class_label: int | None = None,
     ) -> None:
-        ends = _two(images, (str, os.PathLike))
+        ends = _ends(images, (str, os.PathLike))
         self.labels = class_labels(num_samples, num_classes, class_label)
         _check_one_class(num_classes, class_label)
-        self.weights = interpolate(torch.zeros(()), torch.ones(()), num_samples)
+        if len(ends) == 4:
+            self.weights = corners(list(torch.eye(4)), square_side(num_samples))
+        else:
+            self.weights = interpolate(torch.zeros(()), torch.ones(()), num_samples)
         cases = [{"image": str(path), "case": Path(path).name} for path in ends]
         loaded = CaseDataset(cases, Compose([transform]), progress=False)
-        self.image, self.other = (convert_to_tensor(loaded[i]["image"]) for i in range(2))
-        for path, image in zip(ends, (self.image, self.other)):
+        self.image, *others = (convert_to_tensor(loaded[i]["image"]) for i in range(len(ends)))
+        for path, image in zip(ends, (self.image, *others)):
             if image.ndim != 1 + spatial_dims:
                 raise ValueError(
                     f"{path}: has {image.ndim - 1} axes and the network {spatial_dims}; give images of the network's "
                     "kind, such as slices of a volume as files of their own."
                 )
+
+        self.other = others[0] if len(others) == 1 else torch.stack([convert_to_tensor(x) for x in others])
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -131,13 +164,14 @@ class ImageInterpolation(Dataset):
         return item if self.labels is None else {**item, "class_label": self.labels[index]}
 
 
-def _two(ends: Any, kind: type | tuple[type, ...]) -> tuple[Any, Any]:
-    """Both ends, of one kind."""
-    if isinstance(ends, (list, tuple)) and len(ends) == 2 and all(isinstance(end, kind) for end in ends):
-        return ends[0], ends[1]
+def _ends(ends: Any, kind: type | tuple[type, ...]) -> list[Any]:
+    """Both ends, or four corners, of one kind."""
+    if isinstance(ends, (list, tuple)) and len(ends) in (2, 4) and all(isinstance(end, kind) for end in ends):
+        return list(ends)
     if kind is int:
         raise ValueError(
-            f"interpolate_between is {ends!r}; expected two seeds, as [3, 17], or two image files, as ['a', 'b']."
+            f"interpolate_between is {ends!r}; expected two seeds, as [3, 17], or two image files, as ['a', 'b'], or "
+            "four of them."
         )
     prior = " An auto-encoder has no prior to draw seeds from: take a VAE for that." if _has_number(ends) else ""
     raise ValueError(f"interpolate_between is {ends!r}; expected two image files, as ['a.png', 'b.png'].{prior}")

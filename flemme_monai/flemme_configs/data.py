@@ -103,7 +103,7 @@ def _transforms(loader: Entries, key: str, task: str, part: str) -> None:
     found = loader.conversion.settings
     for step in loader.sections(key):
         name = str(step.take("name", ""))
-        arguments = {k: step.take(k) for k in step.keys()}
+        arguments = {k: step.take(k) for k in step.names()}
         if key != "data_transforms":
             if name == "Relabel":
                 step.lack("map", f"is {arguments.get('map')}; classes are 0, 1, ... in the files here: relabel them")

@@ -71,9 +71,8 @@ def encoder_settings(encoder: Entries, key: str, spatial_dims: int) -> dict[str,
     elif family == "vit":
         found["position_embedding"] = False
     found |= _bottleneck(encoder)
-    settings = (
-        _conv(encoder, len(depth_channels)) if family == "conv" else _sequence(encoder, family, len(depth_channels))
-    )
+    widths = [found["patch_channels"], *depth_channels, middle[0]]
+    settings = _conv(encoder, len(depth_channels)) if family == "conv" else _sequence(encoder, family, widths)
     if family == "conv":
         found["strides"] = encoder.take("shape_scaling", 2)
     else:
@@ -149,8 +148,8 @@ def _self_attention(encoder: Entries, depth: int) -> dict[str, Any]:
     }
 
 
-def _sequence(encoder: Entries, family: str, depth: int) -> dict[str, Any]:
-    """The settings of a family of sequence blocks."""
+def _sequence(encoder: Entries, family: str, widths: list[int]) -> dict[str, Any]:
+    """The settings of a family of sequence blocks; ``widths`` are those of the patches, the stages and the middle."""
     default = {"vit": "vit", "swin": "swin", "mamba": "vmamba"}[family]
     block = str(encoder.take("building_block", default))
     settings: dict[str, Any] = {"block": block.replace("vmamba", "mamba")}
@@ -166,12 +165,25 @@ def _sequence(encoder: Entries, family: str, depth: int) -> dict[str, Any]:
         return settings | _mamba(encoder)
     if family == "swin":
         settings["window_size"] = encoder.take("window_size", 8)
-    heads = {name: encoder.take(f"{name}_num_heads", 3) for name in ("down", "middle", "up", "final")}
-    levels = _per_level(heads["down"], depth) + _per_level(heads["middle"], 1)[:1]
-    settings["num_heads"] = levels[0] if len(set(levels)) == 1 else levels
+    settings |= _heads(encoder, widths)
     settings["qkv_bias"] = bool(encoder.take("qkv_bias", True))
     settings["attention_dropout"] = encoder.take("atten_dropout", 0.0)
     return settings
+
+
+def _heads(encoder: Entries, widths: list[int]) -> dict[str, Any]:
+    """The heads of each level, where they divide the widths of its blocks; else heads of 32 channels."""
+    heads = {name: encoder.take(f"{name}_num_heads") for name in ("down", "middle", "up", "final")}
+    if all(value is None for value in heads.values()):
+        return {}
+    depth = len(widths) - 2
+    levels = _per_level(heads["down"] or 3, depth) + _per_level(heads["middle"] or 3, 1)[:1]
+    fits = all(before % n == 0 and after % n == 0 for n, before, after in zip(levels, widths, widths[1:]))
+    mirrored = heads["up"] is None or _per_level(heads["up"], depth)[::-1] == levels[:-1]
+    if not fits or not mirrored:
+        encoder.note("down_num_heads", f"are {levels}, which blocks of {widths} channels do not have; 32 channels each")
+        return {}
+    return {"num_heads": levels[0] if len(set(levels)) == 1 else levels}
 
 
 def _mamba(encoder: Entries) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Entries:
     def __contains__(self, key: str) -> bool:
         return self._content.get(key) is not None
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The keys that are left."""
         return list(self._content)
 

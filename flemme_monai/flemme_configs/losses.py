@@ -7,7 +7,7 @@ from typing import Any
 from .entries import Entries
 
 SEGMENTATION = {"Dice": "dice", "BCE": "ce", "BCEL": "ce", "CE": "ce", "Focal": "focal"}
-PIXELS = {"MSE": "torch.nn.MSELoss", "L1": "torch.nn.L1Loss", "SmoothL1": "torch.nn.SmoothL1Loss"}
+PIXELS = {"MSE": "mse", "L1": "l1", "SmoothL1": "smooth_l1", "SSIM": "ssim"}
 
 
 def segmentation_terms(model: Entries) -> list[Any]:
@@ -24,20 +24,15 @@ def segmentation_terms(model: Entries) -> list[Any]:
     return terms or ["dice", "ce"]
 
 
-def pixel_loss(section: Entries, key: str, default: str) -> str:
-    """The class of one loss between images; further ones have no place."""
-    losses = section.sections(key)
-    found = PIXELS[default]
-    for i, loss in enumerate(losses):
+def image_terms(section: Entries, key: str) -> list[Any]:
+    """``loss_terms`` between images; the squared error where none are named."""
+    terms: list[Any] = []
+    for loss in section.sections(key):
         name, weight = loss.take("name", "MSE"), loss.take("weight", 1.0)
         loss.skip("reduction")
         if name not in PIXELS:
             loss.lack("name", f"is {name!r}; expected one of {', '.join(PIXELS)}")
-        elif i:
-            loss.lack("name", f"{name!r} is a further loss; one is taken here")
         else:
-            found = PIXELS[name]
-            if weight != 1:
-                loss.note("weight", f"{weight} of one loss is a matter of the learning rate; 1 is taken")
+            terms.append(PIXELS[name] if weight == 1 else {"loss": PIXELS[name], "weight": float(weight)})
         loss.close()
-    return found
+    return terms or ["mse"]

@@ -8,7 +8,7 @@ from ..registry import serves
 from .conditions import conditioning
 from .encoder import encoder_key, encoder_settings, spatial_size
 from .entries import Entries
-from .losses import pixel_loss, segmentation_terms
+from .losses import image_terms, segmentation_terms
 
 SCHEDULES = {"consine": "cosine", "cosine": "cosine", "linear": "linear_beta", "sigmoid": "sigmoid_beta"}
 IMPLICIT = {"DDIM": "DDPM", "LDIM": "LDM", "LDPM": "LDM", "SDIM": "SDM", "SDPM": "SDM"}
@@ -129,8 +129,7 @@ def _reconstruction(model: Entries, name: str) -> None:
         found["num_classes"] = classes
     if model.take("is_supervising", False, ("is_supervised",)):
         found["degradation"] = "given"
-    loss = pixel_loss(model, "reconstruction_losses", "MSE")
-    found["loss#_target_" if name == "AE" else "loss#loss#_target_"] = loss
+    found["loss_terms"] = image_terms(model, "reconstruction_losses")
     found |= _below(BACKBONE, settings)
     if name == "HAE":
         found["network_def#fusion"] = _fusion(model)
@@ -142,7 +141,7 @@ def _variational(model: Entries, name: str) -> None:
     if classes:
         found["num_classes"] = classes
     found |= _latent_of(settings)
-    found["loss#reconstruction#_target_"] = pixel_loss(model, "reconstruction_losses", "MSE")
+    found["loss_terms"] = image_terms(model, "reconstruction_losses")
     found["kl_weight"] = _kl_weight(model)
     found |= _below(BACKBONE, settings)
 
@@ -232,13 +231,21 @@ def _eps_model(model: Entries, architecture: str | None, context: str) -> tuple[
     return settings, classes, hierarchical
 
 
-def _denoising_loss(model: Entries) -> None:
-    loss = pixel_loss(model, "eps_loss", "MSE")
-    if loss != "torch.nn.MSELoss":
-        model.conversion.settings["loss#loss#_target_"] = loss
-    if "reconstruction_losses" in model:
-        model.lack("reconstruction_losses", "a denoiser has its own loss alone here")
-    model.skip("reconstruction_losses")
+def _denoising_loss(model: Entries, kind: str) -> list[Any]:
+    """``loss_terms`` of a denoiser; of one that predicts the image further losses on it too."""
+    terms = image_terms(model, "eps_loss")
+    if "reconstruction_losses" in model and kind != "EDM":
+        model.lack("reconstruction_losses", "a network that predicts noise has losses of noise alone here")
+        model.skip("reconstruction_losses")
+        return terms
+    names = [term if isinstance(term, str) else term["loss"] for term in terms]
+    more = image_terms(model, "reconstruction_losses") if "reconstruction_losses" in model else []
+    for term in more:
+        if (term if isinstance(term, str) else term["loss"]) in names:
+            model.lack("reconstruction_losses", f"{term} is in eps_loss too; expected it once, with both weights' sum")
+        else:
+            terms.append(term)
+    return terms
 
 
 def _diffusion(model: Entries, name: str) -> None:
@@ -249,7 +256,7 @@ def _diffusion(model: Entries, name: str) -> None:
     found |= _process(model, name) | _below(BACKBONE, settings)
     if hierarchical:
         found["network_def#fusion"] = "cat"
-    _denoising_loss(model)
+    found["loss_terms"] = _denoising_loss(model, name)
 
 
 def _inner(model: Entries) -> Entries:
@@ -275,7 +282,7 @@ def _supervised(model: Entries, name: str) -> None:
     if hierarchical:
         found["network_def#fusion"] = "cat"
     found["degradation"] = "given"
-    _denoising_loss(inner)
+    found["loss_terms"] = _denoising_loss(inner, kind)
     if inner is not model:
         inner.close()
 
@@ -289,9 +296,8 @@ def _latent(model: Entries, name: str) -> None:
         autoencoder.lack("name", "latents are those of a VAE here")
     coder, _, _ = _backbone(autoencoder, "ldm")
     found |= _latent_of(coder)
-    loss = pixel_loss(autoencoder, "reconstruction_losses", "MSE")
-    of_coder = _below(BACKBONE, coder)
-    of_coder |= {"loss#reconstruction#_target_": loss, "kl_weight": _kl_weight(autoencoder)}
+    terms = image_terms(autoencoder, "reconstruction_losses")
+    of_coder = _below(BACKBONE, coder) | {"loss_terms": terms, "kl_weight": _kl_weight(autoencoder)}
     autoencoder.skip("is_supervising", "is_supervised")
     autoencoder.close()
     inner = _inner(model)
@@ -313,11 +319,12 @@ def _latent(model: Entries, name: str) -> None:
         model.lack("freezed_ae", "is false; the autoencoder is trained first here, and the denoiser then")
     if model.take("ae_path"):
         model.note("ae_path", "weights of the original are not read; train_autoencoder.json trains the autoencoder")
-    _denoising_loss(inner)
+    loss = {"loss_terms": _denoising_loss(inner, kind)}
     if inner is not model:
         inner.close()
     of_denoiser = _below(BACKBONE, settings) | ({"network_def#fusion": "cat"} if hierarchical else {})
     in_all = {name.replace("network_def", "autoencoder_def"): v for name, v in of_coder.items() if name[:3] == "net"}
     workflows = model.conversion.of_workflows
     workflows["train_autoencoder"] = of_coder
-    workflows["train_diffusion"] = workflows["inference"] = {**in_all, **of_denoiser}
+    workflows["inference"] = {**in_all, **of_denoiser}
+    workflows["train_diffusion"] = {**in_all, **of_denoiser, **loss}

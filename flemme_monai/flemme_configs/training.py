@@ -9,6 +9,7 @@ import torch
 from ..named_schedules import schedule_names
 from .entries import Entries
 
+NO_CLIPPING = 1e9  # a norm that no gradient has
 METRICS = {  # those that a bundle measures, by task
     "seg": {"Dice", "mIoU", "HD", "ASD"},
     "recon": {"SSIM", "PSNR", "MAE"},
@@ -38,11 +39,7 @@ def read_training(top: Entries, task: str) -> None:
     interval = top.take("save_after_epochs", 1)
     if interval != 1:
         found["val_interval"] = interval
-    clip = top.take("clip_grad")
-    if clip:
-        found["max_gradient_norm"] = clip
-    else:
-        top.note("clip_grad", "is not set; gradients are scaled down to a norm of 1 here (max_gradient_norm)")
+    found["max_gradient_norm"] = top.take("clip_grad") or NO_CLIPPING
     if top.take("warmup_start_scale"):
         top.note("warmup_start_scale", "the warm-up begins near 0 here")
     _optimizer(top)
@@ -89,7 +86,7 @@ def _schedule(top: Entries) -> None:
     name = str(schedule.take("name", ""))
     if name not in schedule_names():
         schedule.lack("name", f"is {name!r}; expected one of {', '.join(schedule_names())}")
-    options = {key: schedule.take(key) for key in schedule.keys()}
+    options = {key: schedule.take(key) for key in schedule.names()}
     for length in ("total_iters", "total_steps", "T_max", "max_lr"):  # those of the run
         options.pop(length, None)
     if name == "LinearLR":  # its defaults, which the original keeps

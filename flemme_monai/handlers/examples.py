@@ -148,7 +148,8 @@ class Examples:
         validated = bool(self._seen) and state.epoch == engine.state.epoch
         if self.interval and validated and state.epoch // self.interval > self._last // self.interval:
             (self.output_dir / PICTURES).mkdir(exist_ok=True)
-            write_png(self.output_dir / PICTURES / f"{state.epoch:05d}.png", self.present(state.epoch))
+            engine.state.example_picture = self.present(state.epoch)  # for TensorBoard too
+            write_png(self.output_dir / PICTURES / f"{state.epoch:05d}.png", engine.state.example_picture)
             self._last = state.epoch
         if self._seen and state.best_metric_epoch == state.epoch == engine.state.epoch:
             self._epoch = engine.state.epoch

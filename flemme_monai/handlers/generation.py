@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,12 +154,27 @@ class SaveSamples:
 
 
 class SaveInterpolation(SaveSamples):
-    """Writes each sample as ``SaveSamples`` does, all in one row as ``way.png``, and there and back as ``way.gif``."""
+    """Writes each sample as ``SaveSamples`` does, all in one row as ``way.png``, and there and back as ``way.gif``.
+
+    Args:
+        output_dir, class_names: as of :class:`SaveSamples`.
+        square: the samples lie between four corners, row by row; ``way.png`` has as many rows as columns.
+    """
+
+    def __init__(
+        self, output_dir: str | os.PathLike, class_names: Sequence[str] | None = None, square: bool = False
+    ) -> None:
+        super().__init__(output_dir, class_names=class_names)
+        self.square = square
 
     def _draw(self, engine: Workflow) -> None:
         images = [picture for _, picture in self._images]
         caption = "" if self._images[0][0] is None else self._name(self._images[0][0])
-        write_png(self.output_dir / "way.png", captioned_rows([(caption, images)]))
+        columns = math.isqrt(len(images)) if self.square else len(images)
+        rows = [images[start : start + columns] for start in range(0, len(images), columns)]
+        write_png(
+            self.output_dir / "way.png", captioned_rows([("" if i else caption, row) for i, row in enumerate(rows)])
+        )
         write_gif(self.output_dir / "way.gif", *there_and_back(images))
 
 

@@ -54,6 +54,7 @@ class TensorBoard:
         """Follow ``engine``, the trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         at_epoch_end(engine, EpochEnd.REPORT, self._write_row)
+        at_epoch_end(engine, EpochEnd.SAVE, self._write_examples)
         engine.add_event_handler(Events.COMPLETED, self._close)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.STARTED, self._first)
@@ -79,6 +80,13 @@ class TensorBoard:
                 if name != "epoch":
                     self._writer.add_scalar(name, value, row["epoch"])
             self._writer.flush()
+
+    def _write_examples(self, engine: Workflow) -> None:
+        """The picture that an interval of epochs has, such as the samples of a denoiser."""
+        picture = getattr(engine.state, "example_picture", None)
+        if picture is not None and self._writer is not None:
+            self._add_image("examples", picture, engine)
+            engine.state.example_picture = None
 
     def _first(self, evaluator: Workflow) -> None:
         self._shown = 0

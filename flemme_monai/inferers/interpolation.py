@@ -31,11 +31,16 @@ class InterpolationInferer(Inferer):
         Args:
             inputs: first images (B, C, *S).
             network: the evaluator's.
-            other: last images (B, C, *S).
-            weight: interpolation weights (B,), 0 at ``inputs`` and 1 at ``other``.
+            other: last images (B, C, *S); or the last three of four corners (B, 3, C, *S).
+            weight: interpolation weights (B,), 0 at ``inputs`` and 1 at ``other``; or of all four corners (B, 4).
             condition: the autoencoder's context; None: not used.
         """
         autoencoder = network if self.autoencoder is None else self.autoencoder
+        if weight.ndim == 2:
+            ends = [latents_of(autoencoder, images, condition) for images in (inputs, *other.unbind(1))]
+            shares = weight.to(ends[0]).unbind(1)
+            latents = torch.stack([end * w.view([-1] + [1] * (end.ndim - 1)) for end, w in zip(ends, shares)]).sum(0)
+            return autoencoder.decode(latents, condition)
         first, last = (latents_of(autoencoder, images, condition) for images in (inputs, other))
         latents = torch.lerp(first, last, weight.to(first).view([-1] + [1] * (first.ndim - 1)))
         return autoencoder.decode(latents, condition)

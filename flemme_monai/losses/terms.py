@@ -117,7 +117,7 @@ class SegmentationLoss(nn.Module):
         self.losses = nn.ModuleDict()
         self.weights: dict[str, float] = {}
         for entry in entries:
-            name, loss, weight = _term(entry, MULTI_LABEL_LOSSES if multi_label else LOSSES)
+            name, loss, weight = term_of(entry, MULTI_LABEL_LOSSES if multi_label else LOSSES)
             if name in self.losses:
                 raise ValueError(f"the loss has the term {name!r} twice; expected it once, with both weights' sum.")
             self.losses[name], self.weights[name] = loss, weight
@@ -131,10 +131,18 @@ class SegmentationLoss(nn.Module):
         return torch.stack(list(terms.values())).sum()
 
 
-def _term(
+def term_of(
     entry: str | Mapping[str, Any], losses: Mapping[str, Callable[..., nn.Module]]
 ) -> tuple[str, nn.Module, float]:
-    """Name, loss and weight of an entry."""
+    """Name, loss and weight of an entry.
+
+    Args:
+        entry: a name, or a mapping with ``loss``, maybe ``weight``, and arguments of a loss that is named.
+        losses: what makes a loss, by name.
+
+    Raises:
+        ValueError: If it is none of these, or the weight is not above 0.
+    """
     if not isinstance(entry, (str, Mapping)) or (isinstance(entry, Mapping) and "loss" not in entry):
         raise ValueError(f"a term of the loss is {entry!r}; expected a name, or {{'loss': name, 'weight': number}}.")
     arguments = {"loss": entry} if isinstance(entry, str) else dict(entry)

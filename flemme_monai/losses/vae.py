@@ -17,6 +17,9 @@ class VAELoss(nn.Module):
         reconstruction: loss of an image (B, C, *S) and its target.
         kl_weight: weight of the divergence; a :class:`flemme_monai.handlers.KLWarmup` may let it grow.
 
+    Attributes:
+        recorded: of the last call, the terms of the reconstruction, or itself, and the divergence times its weight.
+
     Raises:
         ValueError: If the weight is negative.
     """
@@ -29,9 +32,13 @@ class VAELoss(nn.Module):
             raise ValueError(f"kl_weight is {kl_weight}; expected 0 or more.")
         self.reconstruction = reconstruction
         self.kl_weight = kl_weight
+        self.recorded: dict[str, torch.Tensor] = {}
 
     def forward(self, output: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
         """Loss of ``[image, mean, deviation]``, what a VAE gives in training, and the image (B, C, *S)."""
         image, mean, deviation = output
         divergence = 0.5 * (mean**2 + deviation**2 - 1 - 2 * deviation.log()).sum() / target.numel()
-        return self.reconstruction(image, target) + self.kl_weight * divergence
+        restored, weighted = self.reconstruction(image, target), self.kl_weight * divergence
+        terms = getattr(self.reconstruction, "recorded", {"reconstruction": restored.detach()})
+        self.recorded = {**terms, "divergence": weighted.detach()}
+        return restored + weighted

@@ -7,7 +7,7 @@ from typing import Any
 from ..registry import Encoder, Network
 from .base import Config, component, compose, renamed
 from .handlers import load_weights, trainer_handlers
-from .metrics import FROM_BATCH, FROM_TRAINING, pyramid
+from .metrics import FROM_BATCH, FROM_TRAINING, image_loss, pyramid
 from .networks import smooth_backbone
 from .training import training_part, validation_part
 
@@ -39,14 +39,15 @@ def of_time_and_class() -> Config:
     return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
 
 
-def squared_error() -> Config:
-    """The loss of a denoiser, of every level where it is hierarchical."""
-    return pyramid(component("torch.nn.MSELoss"), interp_mode="area")
+def denoising_loss() -> Config:
+    """The loss of a denoiser, by default the squared error, of every level where it is hierarchical."""
+    return pyramid(image_loss(data_range=2.0), interp_mode="area")
 
 
 def average_settings() -> Config:
-    """The settings of the average of the weights."""
+    """The settings of a denoiser's loss and of the average of its weights."""
     return {
+        "loss_terms": ["mse"],
         "ema_momentum": 0.005,
         "ema_momentum_start": 0.1,
         "ema_warmup_iterations": 500,

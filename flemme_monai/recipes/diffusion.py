@@ -11,6 +11,7 @@ from .denoiser import (
     average_settings,
     denoiser_backbone,
     denoiser_training,
+    denoising_loss,
     diffusion_inferer,
     example_inferer,
     example_sampler,
@@ -23,7 +24,6 @@ from .denoiser import (
     schedule_sampler,
     schedule_settings,
     scheduler,
-    squared_error,
 )
 from .generation import (
     FORMAT,
@@ -134,7 +134,7 @@ def training(name: str, network_def: Config, process: Process) -> Workflow:
         settings={**denoiser_settings(name), **process.settings},
         components={
             "datalist": split_datalist("generation", "@num_classes"),
-            **optimization(network_def, squared_error()),
+            **optimization(network_def, denoising_loss()),
             **denoiser_training(
                 generation_transforms(train=True),
                 generation_transforms(train=False),

@@ -26,7 +26,12 @@ def interpolation_settings(ends: list[int] | None) -> Config:
 
 def interpolation_handlers(*more: Config) -> list[Config | str]:
     """The evaluator's handlers, which write the images in a row."""
-    save = component("flemme_monai.handlers.SaveInterpolation", output_dir="@output_dir", class_names="@class_names")
+    save = component(
+        "flemme_monai.handlers.SaveInterpolation",
+        output_dir="@output_dir",
+        class_names="@class_names",
+        square="$len(monai.utils.ensure_tuple(@interpolate_between)) == 4",
+    )
     return inference_handlers(save, *more, name="batches")
 
 

@@ -8,6 +8,7 @@ from .denoiser import (
     AVERAGE,
     GUIDANCE,
     denoiser_training,
+    denoising_loss,
     diffusion_inferer,
     example_inferer,
     example_sampler,
@@ -20,7 +21,6 @@ from .denoiser import (
     schedule_sampler,
     schedule_settings,
     scheduler,
-    squared_error,
 )
 from .diffusion import denoiser_settings
 from .generation import (
@@ -130,7 +130,7 @@ def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflo
         },
         components={
             "datalist": datalist,
-            **optimization(network_def, squared_error()),
+            **optimization(network_def, denoising_loss()),
             **denoiser_training(
                 generation_transforms(train=True),
                 generation_transforms(train=False),

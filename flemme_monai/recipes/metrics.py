@@ -18,6 +18,11 @@ def segmentation_loss() -> Config:
     return component("flemme_monai.losses.SegmentationLoss", terms="@loss_terms", multi_label=f"${MULTI_LABEL}")
 
 
+def image_loss(**data_range: float) -> Config:
+    """A weighted sum of losses between images; ``data_range=`` where their values do not lie in [0, 1]."""
+    return component("flemme_monai.losses.ImageLoss", terms="@loss_terms", spatial_dims="@spatial_dims", **data_range)
+
+
 def pyramid(loss: Config, **interp_mode: str) -> Config:
     """A loss of the final output and of every level; ``interp_mode=`` says how the label is brought to a level."""
     return component(

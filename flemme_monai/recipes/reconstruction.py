@@ -25,7 +25,7 @@ from .inference import (
     multi_gpu_training,
 )
 from .interpolation import between_images
-from .metrics import FROM_TRAINING, mean_absolute_error, psnr, pyramid, reconstruction_metrics
+from .metrics import FROM_TRAINING, image_loss, mean_absolute_error, psnr, pyramid, reconstruction_metrics
 from .networks import backbone, class_conditioning, is_conv, is_plain, network
 from .training import (
     case_dataset,
@@ -56,7 +56,7 @@ FIRST_LOOK = {
 def ae(name: str, row: Encoder | Network) -> Recipe:
     """Auto-encoding and reconstruction, with a picture of the latents; a plain encoder's are interpolated too."""
     network_def = network("ae", _backbone(row), residual=RESIDUAL)
-    loss = component("torch.nn.L1Loss")
+    loss = image_loss()
     return Recipe(
         title="auto-encoding and reconstruction",
         workflows={
@@ -74,7 +74,7 @@ def ae(name: str, row: Encoder | Network) -> Recipe:
 def hae(name: str, row: Encoder | Network) -> Recipe:
     """Hierarchical auto-encoding and reconstruction: the loss is of the final output and of every level."""
     network_def = network("hae", _backbone(row), residual=RESIDUAL)
-    loss = pyramid(component("torch.nn.L1Loss"), interp_mode="area")
+    loss = pyramid(image_loss(), interp_mode="area")
     return Recipe(
         title="hierarchical auto-encoding and reconstruction",
         workflows={
@@ -120,7 +120,12 @@ def reconstruction_settings(name: str, degradation: str) -> Config:
 def training(name: str, network_def: Config, loss: Config) -> Workflow:
     """``train.json``: crops of degraded images and the images themselves; validation by windows."""
     return Workflow(
-        settings={**reconstruction_settings(name, "none"), **FIRST_LOOK, "num_classes": None},
+        settings={
+            **reconstruction_settings(name, "none"),
+            **FIRST_LOOK,
+            "num_classes": None,
+            "loss_terms": ["l1"],
+        },
         components={
             "datalist": split_datalist(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}"),
             **optimization(network_def, loss),

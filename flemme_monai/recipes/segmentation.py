@@ -136,13 +136,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         key_metric={"train_dice": training_dice()},
         handlers=[*trainer_handlers(PICTURE), check_foreground()],
         sampler=steps_sampler(),
+        prepare_batch=tell_class(),
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
-    conditional = "conditioning" in network_def["backbone"]
-    prepare: Config = {"prepare_batch": "@train#prepare_batch"} if conditional else {}
-    if conditional:
-        train["trainer"]["prepare_batch"], train["prepare_batch"] = "@train#prepare_batch", tell_class()
     if aligns:
         train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
@@ -173,7 +170,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
-            **(CONDITION if conditional else {}),
+            **CONDITION,
         },
         components={
             "datalist": split_datalist(
@@ -181,7 +178,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 "@num_classes",
                 multi_label=f"${MULTI_LABEL}",
                 class_names="@class_names",
-                **({"condition_classes": "@condition_classes"} if conditional else {}),
+                condition_classes="@condition_classes",
             ),
             "resized_to": f"${RESIZED_TO}",
             **optimization(network_def, loss),
@@ -195,7 +192,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                     "iou": overlap(score="iou", empty_class="@empty_class"),
                 },
                 slices=False,
-                **prepare,
+                prepare_batch="@train#prepare_batch",
             ),
         },
         steps=training_steps(),
@@ -269,14 +266,12 @@ def inference(name: str, network_def: Config) -> Workflow:
     """``inference.json``: label maps of the images of a folder."""
     asked = "flemme_monai.utils.as_bool(@save_probabilities)"
     probabilities = save_predictions("probabilities", "probabilities", key="probabilities", _disabled_=f"$not {asked}")
-    conditional = "conditioning" in network_def["backbone"]
-    prepare: Config = {"prepare_batch": tell_class()} if conditional else {}
     return Workflow(
         settings={
             **inference_settings(name, OUTPUTS),
             **GRID,
             **INTENSITIES,
-            **(CONDITION if conditional else {}),
+            **CONDITION,
             **MASKS,
             **IMAGES,
             **WINDOWS,
@@ -293,7 +288,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     multi_label=f"${MULTI_LABEL}",
                     part="@part",
                     record="$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
-                    **({"condition_classes": "@condition_classes"} if conditional else {}),
+                    condition_classes="@condition_classes",
                 ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
@@ -317,7 +312,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     probabilities,
                     save_outputs(),
                 ),
-                **prepare,
+                prepare_batch=tell_class(),
                 inferer=label_windows(
                     argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES} or {SAVE_LOGITS}) and {NOT_RESAMPLED}"
                 ),

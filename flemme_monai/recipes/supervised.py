@@ -9,6 +9,7 @@ from .denoiser import (
     conditioned,
     denoiser_backbone,
     denoiser_training,
+    denoising_loss,
     diffusion_inferer,
     example_sampler,
     load_average,
@@ -18,7 +19,6 @@ from .denoiser import (
     schedule_sampler,
     schedule_settings,
     scheduler,
-    squared_error,
 )
 from .handlers import evaluation_handlers, example_restorations, inference_handlers, save_case_metrics, save_predictions
 from .inference import (
@@ -85,7 +85,7 @@ def training(name: str, network_def: Config) -> Workflow:
         },
         components={
             "datalist": split_datalist("reconstruction", "@out_channels", pairs=f"${GIVEN}"),
-            **optimization(network_def, squared_error()),
+            **optimization(network_def, denoising_loss()),
             **denoiser_training(
                 reconstruction_transforms(train=True),
                 cropped,

@@ -59,7 +59,7 @@ def training_settings(name: str, outputs: Config) -> Config:
         "learning_rate": 0.001,
         "warmup_epochs": 1,
         "decay": "cosine",
-        "decay_options": {},
+        "decay_options": None,
         "weight_decay": 0.0001,
         "accumulation_steps": 1,
         "max_gradient_norm": 1.0,

@@ -16,7 +16,7 @@ from .generation import (
 from .handlers import evaluation_handlers, save_latent_tsne, trainer_handlers
 from .inference import LATENTS, evaluation_steps, inference_steps, multi_gpu_training
 from .interpolation import BETWEEN, OF_CLASS, between_seeds_or_images, interpolation_handlers
-from .metrics import FROM_TRAINING, psnr, ssim
+from .metrics import FROM_TRAINING, image_loss, psnr, ssim
 from .networks import class_conditioning, is_plain, network, smooth_backbone
 from .training import (
     case_dataset,
@@ -71,11 +71,15 @@ def autoencoder(row: Encoder | Network, **conditioning: Config) -> Config:
 def training(name: str, network_def: Config) -> Workflow:
     """``train.json``: images and their reconstructions."""
     kl_warmup = component("flemme_monai.handlers.KLWarmup", loss="@loss", epochs="@kl_warmup_epochs")
-    loss = component(
-        "flemme_monai.losses.VAELoss", reconstruction=component("torch.nn.MSELoss"), kl_weight="@kl_weight"
-    )
+    loss = component("flemme_monai.losses.VAELoss", reconstruction=image_loss(data_range=2.0), kl_weight="@kl_weight")
     return Workflow(
-        settings={**generation_settings(name), **LATENT, "kl_weight": 0.01, "kl_warmup_epochs": 5},
+        settings={
+            **generation_settings(name),
+            **LATENT,
+            "loss_terms": ["mse"],
+            "kl_weight": 0.01,
+            "kl_warmup_epochs": 5,
+        },
         components={
             "datalist": split_datalist("generation", "@num_classes"),
             **optimization(network_def, loss),

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ..data.fastmri import is_fastmri, read_fastmri
 from .case import CheckCased
 from .load import EnsureChannelAxisd, LoadImageFilesd, OrientVolumesd
 
@@ -102,6 +103,8 @@ class JoinTargetd(MapTransform):
         if "target" not in item:
             return item
         image = item["image"]
+        if is_fastmri(item["target"]):
+            item["target"] = MetaTensor(read_fastmri(item["target"], target=True))
         for step in self.steps:
             item = step(item)
         target = self.check({"image": item.pop("target")})["image"]

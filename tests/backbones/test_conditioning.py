@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import ConditioningConfig, ConvFamily
-from flemme_monai.blocks import INJECTIONS, BlockInjection, Stage
+from flemme_monai.backbones import ConditioningConfig, ConvFamily, UNet
+from flemme_monai.blocks import INJECTIONS, BlockInjection, FiLM, Stage
 from tests.networks import ENCODERS, PLAIN, SIZES, backbone, image
 
 SIZE = {"class": 3, "image": 2, "position": 2}
@@ -371,3 +371,24 @@ def test_a_side_of_another_family_is_checked_by_its_own_norm():
     message = "injection='bias' has no effect: .* the norm of the encoder's ConvFamily subtracts each"
     with pytest.raises(ValueError, match=message):
         backbone("UNet", 2, family=instance, decoder_family=group, conditioning=c)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_numbers_that_describe_a_sample_are_a_context(spatial_dims):
+    torch.manual_seed(0)
+    conditioning = ConditioningConfig(context="vector", context_size=2, channels=8)
+    network = UNet(
+        spatial_dims, 1, 2, channels=[8, 8], middle_channels=[8], patch_channels=8, conditioning=conditioning
+    ).eval()
+    for module in network.modules():  # injections begin as nothing
+        if isinstance(module, FiLM):
+            torch.nn.init.normal_(module.proj.weight)
+    image = torch.randn(2, 1, *[16] * spatial_dims)
+    young, old = torch.tensor([[0.2, 0.5]] * 2), torch.tensor([[0.9, 0.5]] * 2)
+    outputs = [network(image, context=vector).output for vector in (young, old, -torch.ones(2, 2))]
+    assert not torch.allclose(outputs[0], outputs[1])
+    network.conditions.context.null_embedding.data += 1.0
+    torch.testing.assert_close(network(image, context=young).output, outputs[0])
+    assert not torch.allclose(network(image, context=-torch.ones(2, 2)).output, outputs[2])  # that of none
+    with pytest.raises(ValueError, match=r"a context 'vector' for 2 images of size .* has \(2, 2\)"):
+        network(image, context=torch.ones(2, 3))

@@ -19,7 +19,16 @@ from flemme_monai.utils.settings import default_of
 
 SHIPPED = pairs(shipped=True)
 
-SCHEDULE = ("epochs", "learning_rate", "warmup_epochs", "decay", "weight_decay", "layer_decay")
+SCHEDULE = (
+    "epochs",
+    "learning_rate",
+    "warmup_epochs",
+    "decay",
+    "decay_options",
+    "max_steps",
+    "weight_decay",
+    "layer_decay",
+)
 OVERLAYS = ("evaluate", "multi_gpu_train", "interpolate", "pretrain", "sas")
 # what clients look for in a config (MONAI Label, MonaiAlgo, Deploy and the zoo's tests), used in it or not
 OF_CLIENTS = {"imports", "initialize", "run", "finalize", "network_settings"}
@@ -101,6 +110,8 @@ def of_images(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
     others = (
         "LoadLabeld",
         "CopyItemsd",
+        "JoinTargetd",
+        "SplitTargetd",
         "AddNoised",
         "UndersampleKspaced",
         "SpatialPadd",

@@ -1,0 +1,211 @@
+"""Configs in Flemme's format become bundles, or what they ask for and nobody has is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from monai.bundle import ConfigParser
+
+from flemme_monai.commands.from_flemme import main
+from flemme_monai.flemme_configs import Conversion, convert, read_config
+from flemme_monai.recipes import make_bundle
+
+CONFIGS = Path(__file__).parent / "configs"
+PAIRS = {
+    "sem": "sem_unet",
+    "hsem": "hsem_vmambau",
+    "ae": "ae_vitu",
+    "vae": "vae_cnn",
+    "ddpm": "ddpm_swinu",
+    "edm": "edm_unet",
+    "sdm": "sdm_unet",
+    "ldm": "ldm_cnn",
+    "clm": "clm_swin",
+}
+
+
+def config_of(name: str) -> dict[str, Any]:
+    return read_config(CONFIGS / f"{name}.yaml")
+
+
+def found(name: str, **changes: Any) -> Conversion:
+    """What a config is, with keys changed, whose levels are divided by two underscores."""
+    config = config_of(name)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return convert(config)
+
+
+def parser_of(conversion: Conversion, workflow: str = "train") -> ConfigParser:
+    """A workflow's config of the bundle."""
+    files = make_bundle(conversion.pair, "made", conversion.settings, conversion.of_workflows)
+    parser = ConfigParser(json.loads(files[f"configs/{workflow}.json"]))
+    parser["bundle_root"] = "."
+    return parser
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_config_is_a_pair_of_which_all_has_a_counterpart(name: str) -> None:
+    conversion = found(name)
+    assert conversion.pair == PAIRS[name]
+    assert conversion.missing == []
+    workflow = "train_diffusion" if name == "ldm" else "train"
+    network = parser_of(conversion, workflow).get_parsed_content("network_def")
+    assert type(network).__name__.lower() == name
+
+
+def test_a_segmentation_has_the_originals_network_loss_and_data() -> None:
+    conversion = found("sem")
+    parser = parser_of(conversion)
+    backbone = parser["network_def"]["backbone"]
+    assert (backbone["channels"], backbone["middle_channels"], backbone["patch_channels"]) == ([16, 32], [64, 64], 16)
+    family = backbone["family"]
+    assert (family["block"], family["norm"], family["act"]) == ("res_conv", "rms", "swish")
+    assert family["self_attention"] == [False, True, "fft"]
+    assert family["decoder_self_attention"] == [False, False]
+    assert family["channel_attention"] == "eca-ns"
+    assert (parser["num_classes"], parser["in_channels"], parser["image_size"]) == (2, 3, [64, 96])
+    assert parser["loss_terms"] == ["dice", {"loss": "ce", "weight": 0.5}]
+    assert parser["dataset_dir"] == {"train": ["data/fold1", "data/fold2"], "val": ["data/fold3"]}
+    assert (parser["image_folders"], parser["label_folder"], parser["resize"]) == ("pictures", "truth", True)
+    assert parser["augmentation"]["flip"] == 0.25
+    assert (parser["decay"], parser["decay_options"]) == ("LinearLR", {"start_factor": 1.0, "end_factor": 0.01})
+    assert (parser["epochs"], parser["warmup_epochs"], parser["val_interval"], parser["seed"]) == (12, 2, 2, 7)
+    assert parser["max_gradient_norm"] == 2.0
+    assert parser["optimizer"]["_target_"] == "torch.optim.Adam"
+    evaluate = parser_of(conversion, "evaluate")
+    assert (evaluate["soft_dice"], evaluate["adjusted_rand"]) == (True, True)
+
+
+def test_modalities_and_blocks_of_mamba() -> None:
+    parser = parser_of(found("hsem"))
+    assert parser["image_folders"] == ["flair", "t1", "t1ce", "t2"]
+    assert (parser["spatial_dims"], parser["in_channels"], parser["num_classes"]) == (3, 4, 4)
+    family = parser["network_def"]["backbone"]["family"]
+    assert (family["block"], family["learn_initial_state"], family["head_width"]) == ("mamba2", True, 16)
+    assert (family["norm"], family["num_groups"], family["mlp_ratio"], family["scan"]) == (
+        "group",
+        4,
+        [2.0, 2.0],
+        "single",
+    )
+    assert (parser["decay"], parser["decay_options"]) == ("ReduceLROnPlateau", {"patience": 5, "factor": 0.5})
+
+
+def test_given_pairs_are_reconstructed() -> None:
+    parser = parser_of(found("ae"))
+    assert (parser["degradation"], parser["image_folders"], parser["label_folder"]) == ("given", "noisy", "clean")
+    assert parser["loss_terms"] == ["l1"]
+    assert (parser["optimizer"]["_target_"], parser["optimizer"]["momentum"]) == ("torch.optim.SGD", 0.9)
+    family = parser["network_def"]["backbone"]["family"]
+    assert (family["qkv_bias"], family["attention_dropout"]) == (False, 0.1)
+    without = parser_of(found("ae", model__is_supervised=False))
+    assert without["degradation"] == "none"
+
+
+def test_guidance_and_conditions_of_a_denoiser() -> None:
+    conversion = found("ddpm")
+    conditioning = parser_of(conversion)["network_def"]["backbone"]["conditioning"]
+    assert (conditioning["injection"], conditioning["condition_first"]) == ("cross_attention", True)
+    assert conversion.settings["num_classes"] == 10
+    # the original's (1 + w) cond - w uncond is uncond + (1 + w) (cond - uncond)
+    inference = parser_of(conversion, "inference")
+    assert conversion.settings["guidance_scale"] == 3.0
+    assert (inference["num_train_timesteps"], inference["num_inference_steps"]) in (
+        (500, 100),
+        ("$@trained.get('num_train_timesteps', 500)", 100),
+    )
+    assert conversion.settings["prediction_type"] == "epsilon"
+    assert parser_of(conversion)["network_def"]["fusion"] == "cat"  # of a hierarchical noise predictor
+
+
+def test_steps_of_a_preconditioned_denoiser() -> None:
+    conversion = found("edm")
+    sampling = parser_of(conversion, "inference")["sampling"]
+    assert sampling["rho"] == 5
+    assert parser_of(conversion)["train"]["prepare_batch"]["mean"] == -1.0
+    assert (conversion.settings["num_inference_steps"], conversion.settings["s_churn"]) == (24, 10)
+    more = found("edm", model__reconstruction_losses=[{"name": "SSIM", "weight": 0.5}])
+    assert parser_of(more)["loss_terms"] == ["mse", {"loss": "ssim", "weight": 0.5}]
+
+
+def test_the_halves_of_a_latent_diffusion_have_settings_of_their_own() -> None:
+    conversion = found("ldm")
+    coder = parser_of(conversion, "train_autoencoder")["network_def"]["backbone"]
+    diffusion = parser_of(conversion, "train_diffusion")
+    assert coder["middle_channels"] == [8]
+    assert diffusion["network_def"]["backbone"]["middle_channels"] == [96]
+    assert diffusion["autoencoder_def"]["backbone"]["middle_channels"] == [8]
+    assert conversion.settings["latent_channels"] == 8
+    autoencoder = diffusion.get_parsed_content("autoencoder_def")
+    assert autoencoder.latent_channels == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sem", {"model__encoder__kernel": 3}, "model.encoder.kernel: is 3, which is no setting that is known"),
+        ("sem", {"model__encoder__up_channels": [8, 8]}, "the decoder mirrors"),
+        ("sem", {"model__segmentation_losses": [{"name": "EMD"}]}, "is 'EMD'; expected one of Dice"),
+        ("sem", {"lr_scheduler": {"name": "LambdaLR"}}, "lr_scheduler.name: is 'LambdaLR'"),
+        ("hsem", {"loader__dataset__data_combine": "mean"}, "modalities are channels here"),
+        ("sem", {"loader__dataset__name": "MNIST"}, "is 'MNIST'; expected ImgSegDataset"),
+        ("ddpm", {"model__reconstruction_losses": [{"name": "L1"}]}, "has losses of noise alone here"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(name: str, changes: dict[str, Any], message: str) -> None:
+    assert any(message in line for line in found(name, **changes).missing)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sem", {"model__name": "Base"}, "model.name is 'Base'; expected one of SeM"),
+        ("sem", {"model__encoder__name": "PointNet"}, "point clouds, graphs and vectors have no counterpart"),
+        ("vae", {"model__encoder__name": "UNet"}, "its latent alone makes no image"),
+        ("sem", {"mode": "test"}, "expected a config of training"),
+        ("sem", {"model__encoder": None}, "model.encoder is missing"),
+    ],
+)
+def test_what_is_no_model_of_images_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        found(name, **changes)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("model: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(ValueError, match="is not YAML"):
+        read_config(path)
+    path.write_text("loader: {}\n")
+    with pytest.raises(ValueError, match="has no section 'model'"):
+        read_config(path)
+    with pytest.raises(FileNotFoundError):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_the_command_makes_a_bundle_or_says_what_stands_in_its_way(tmp_path: Path, capsys) -> None:
+    assert main([str(CONFIGS / "sem.yaml"), str(tmp_path / "cells")]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"made cells (sem_unet) in {tmp_path / 'cells'}")
+    assert "otherwise: model.encoder.out_channel" in out
+    assert (tmp_path / "cells" / "configs" / "inference.json").is_file()
+    config = config_of("sem")
+    config["model"]["encoder"]["kernel"] = 3
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match=r"1 of its entries have no counterpart.*--leave_out"):
+        main([str(path), str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+    assert main([str(path), str(tmp_path / "other"), "--leave_out"]) == 0
+    assert "left out: model.encoder.kernel" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="is there and no bundle called"):
+        main([str(CONFIGS / "sem.yaml"), str(tmp_path)])
