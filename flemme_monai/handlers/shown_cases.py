@@ -22,7 +22,7 @@ SHOWN_TASKS = ("segmentation", "reconstruction")
 class SaveShownCases:
     """Writes image, label and prediction of cases spread evenly over an evaluation, of a volume one slice.
 
-    ``SavePredictions`` writes whole files of all cases, in the geometry of their inputs.
+    MONAI's ``SaveImage`` writes whole files of all cases, in the geometry of their inputs.
 
     Args:
         path: the ``.npz`` file: ``names``, and for each case ``image_0``, ``label_0``, ``pred_0``, each (C, X, Y).

@@ -91,7 +91,7 @@ def test_what_a_network_shall_make_has_no_noise(task: str, size: tuple[int, ...]
 def test_the_noise_of_a_phantom_is_in_the_input_and_not_in_the_target(train: bool) -> None:
     config = {
         **{"image_size": [64, 64], "spatial_dims": 2, "in_channels": 1, "seed": 0, "degradation": "none"},
-        "neighbour_slices": 0,
+        **{"neighbour_slices": 0, "pairs": False, "upscale": 1, "out_channels": 1, "target_scale": None},
         **{"acceleration": 4, "center_fraction": 0.08, "validate": {"preprocessing": None}},
         "augmentation": dict.fromkeys(("flip", "rotate", "scale", "elastic", "intensity", "noise"), 0.0),
         "transforms": reconstruction_transforms(train),

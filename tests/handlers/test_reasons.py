@@ -14,5 +14,6 @@ CLASSES = [getattr(handlers, name) for name in handlers.__all__ if inspect.iscla
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_each_says_which_class_of_theirs_it_extends_or_replaces(kind):
-    said = " ".join(inspect.getdoc(each) for each in (kind, *kind.__bases__) if each.__module__.startswith("flemme"))
-    assert re.search(r"MONAI|Ignite|scikit-learn", said.split("Args:")[0])
+    classes = [each for each in (kind, *kind.__bases__) if each.__module__.startswith("flemme")]
+    said = " ".join(inspect.getdoc(each).split("Args:")[0] for each in classes)
+    assert re.search(r"MONAI|Ignite|scikit-learn", said)
