@@ -228,7 +228,7 @@ def test_an_environment_variable_forces_a_backend(monkeypatch, caplog):
 
 
 def test_another_backend_is_refused(monkeypatch):
-    with pytest.raises(ValueError, match="scan backend is 'fast'; expected one of reference, torch, numba, cuda"):
+    with pytest.raises(ValueError, match="scan backend is 'fast'; expected one of reference, torch, numba, c, cuda"):
         selective_scan(**selective_inputs(), backend="fast")
     with pytest.raises(ValueError, match=r"numba backend cannot run selective scan of torch.float64 on cpu .* torch"):
         selective_scan(**selective_inputs(dtype=torch.float64), backend="numba")
