@@ -82,7 +82,7 @@ def make_report(tmp_path, classifier_path):
 def test_the_summary_says_what_is_compared_with_what_in_which_features(make_report, classifier_path, tmp_path):
     evaluator = generate(images(COUNT), make_report())
     rows = read(tmp_path / "out")
-    distributions = ["fid", "fid_floor", "kid", "mmd", "precision", "recall"]
+    distributions = ["fid", "fid_floor", "kid", "mmd", "precision", "recall", "density", "coverage", "one_nn_accuracy"]
     copying = ["pixel_distance_ratio", "pixel_copies", "feature_distance_ratio", "feature_copies"]
     assert list(rows) == [*distributions, *copying, "class_accuracy"]
     assert {row["n"] for row in rows.values()} == {str(COUNT)}
