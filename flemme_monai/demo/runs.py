@@ -267,7 +267,7 @@ def degraded(bundle: ServedBundle, item: dict[str, Any]) -> dict[str, Any]:
     """An item whose image is what the bundle was trained to restore, as its evaluation makes it of a whole image."""
     trained = bundle.setting("trained", {})
     mask = bundle.setting("degradation", "none")
-    if mask == "none":
+    if mask in ("none", "given"):  # an input that is given is degraded already
         return item
     known = {name: trained[name] for name in ("acceleration", "center_fraction") if name in trained}
     undersample = UndersampleKspaced("image", mask, seed=0, **known)
