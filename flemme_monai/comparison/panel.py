@@ -53,16 +53,16 @@ def case_rows(i: int, name: str, files: dict[str, dict[str, np.ndarray]], task: 
         task: ``segmentation`` or ``reconstruction``.
     """
     first = next(iter(files.values()))
-    image, label = first[f"image_{i}"], first[f"label_{i}"]
+    image, label, volume = first[f"image_{i}"], first[f"label_{i}"], bool(first["volumes"][i])
     if task == "segmentation":
-        picture = upright(image, volume=False)
-        truth = repeated(axial_slice(label[0], 0, volume=False))
+        picture = upright(image, volume)
+        truth = repeated(axial_slice(label[0], 0, volume))
         tiles = [Tile(picture, name), Tile(overlay_labels(picture, truth), "label")]
         for bundle, file in files.items():
-            labels = repeated(axial_slice(file[f"pred_{i}"][0], 0, volume=False))
+            labels = repeated(axial_slice(file[f"pred_{i}"][0], 0, volume))
             tiles.append(Tile(overlay_labels(picture, labels, truth), bundle))
     else:
         low, high = (float(bound) for bound in np.percentile(label[:1], (1, 99.5)))
-        tiles = [Tile(upright(image, False, low, high), name), Tile(upright(label, False, low, high), "target")]
-        tiles += [Tile(upright(file[f"pred_{i}"], False, low, high), bundle) for bundle, file in files.items()]
+        shown = {name: image, "target": label, **{bundle: file[f"pred_{i}"] for bundle, file in files.items()}}
+        tiles = [Tile(upright(values, volume, low, high), caption) for caption, values in shown.items()]
     return [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]

@@ -49,7 +49,10 @@ def run(todo: Run, threads: int | None = None) -> dict[str, Any]:
         shutil.copytree(source / "configs", folder / "configs", dirs_exist_ok=True)
     else:
         write(folder, make_bundle(todo.entry.source))
-    metrics, seconds = train_and_evaluate(folder, settings, threads, _overlays(todo))
+    try:
+        metrics, seconds = train_and_evaluate(folder, settings, threads, _overlays(todo))
+    except ChildProcessError as error:
+        raise ChildProcessError(f"{todo.title} failed: {_last_words(folder)}") from error
     row = {
         "bundle": todo.entry.name,
         "channels": f"x {todo.budget['factor']:g}",
@@ -76,6 +79,15 @@ def run(todo: Run, threads: int | None = None) -> dict[str, Any]:
     with text_file(folder / RESULT) as file:
         json.dump(content, file, indent=1)
     return content
+
+
+def _last_words(folder: Path) -> str:
+    """The last line of a run's newest log, and where that is."""
+    log = max(folder.glob("*.log"), key=lambda path: path.stat().st_mtime, default=None)
+    if log is None:
+        return f"see {folder}"
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return f"{next((line for line in reversed(lines) if line.strip()), 'no word')} (see {log})"
 
 
 def _overlays(todo: Run) -> list[Path]:

@@ -13,7 +13,7 @@ from monai.engines import Workflow
 
 from ..utils import user_path
 from ..utils.files import atomic_write
-from ..visualize import fullest_slice, label_map
+from ..visualize import fullest_slice, is_volume, label_map
 from .examples import middle, sliced
 
 SHOWN_TASKS = ("segmentation", "reconstruction")
@@ -25,7 +25,8 @@ class SaveShownCases:
     MONAI's ``SaveImage`` writes whole files of all cases, in the geometry of their inputs.
 
     Args:
-        path: the ``.npz`` file: ``names``, and for each case ``image_0``, ``label_0``, ``pred_0``, each (C, X, Y).
+        path: the ``.npz`` file: ``names``, ``volumes`` (which cases are slices of one), and for each case ``image_0``,
+            ``label_0``, ``pred_0``, each (C, X, Y).
         task: "segmentation", of which label and prediction are label maps, or "reconstruction".
         num_cases: how many cases.
 
@@ -52,6 +53,7 @@ class SaveShownCases:
         self._shown = {int((i + 0.5) * count / shown) for i in range(shown)}
         self._index = 0
         self._names: list[str] = []
+        self._volumes: list[bool] = []
         self._arrays: dict[str, np.ndarray] = {}
 
     def _add(self, engine: Workflow) -> None:
@@ -68,7 +70,9 @@ class SaveShownCases:
         found = {"image": image, "pred": pred, "label": image if label is None else label}
         for name, tensor in found.items():
             self._arrays[f"{name}_{len(self._names)}"] = self._array(tensor, index, name)
-        self._names.append(str(item.get("case", f"case {self._index + 1}")))
+        self._volumes.append(image.ndim == 4 or is_volume(image))
+        slice_ = f", slice {int(item['slice'])}" if "slice" in item else ""
+        self._names.append(str(item.get("case", f"case {self._index + 1}")) + slice_)
 
     def _array(self, tensor: torch.Tensor, index: int | None, name: str) -> np.ndarray:
         array = sliced(tensor, index)
@@ -76,5 +80,5 @@ class SaveShownCases:
 
     def _write(self, engine: Workflow) -> None:
         with atomic_write(self.path) as part, part.open("wb") as file:
-            arrays: dict[str, Any] = {"names": np.array(self._names), **self._arrays}
+            arrays: dict[str, Any] = {"names": self._names, "volumes": self._volumes, **self._arrays}
             np.savez_compressed(file, **arrays)

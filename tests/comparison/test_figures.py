@@ -22,6 +22,7 @@ def keep_cases(run, pred):
     np.savez_compressed(
         run.folder / "examples.npz",
         names=np.array(["case_1"]),
+        volumes=np.array([False]),
         image_0=np.random.default_rng(0).random((1, 32, 32), np.float32),
         label_0=label,
         pred_0=pred,

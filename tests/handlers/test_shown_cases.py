@@ -27,6 +27,7 @@ def test_cases_are_spread_evenly_and_predictions_are_label_maps(tmp_path):
     labels = [torch.ones(1, 4, 4) for _ in images]
     found = evaluated(tmp_path / "a.npz", "segmentation", images, labels)
     assert found["names"].tolist() == ["case_2", "case_6"]
+    assert found["volumes"].tolist() == [False, False]
     assert found["image_1"][1].max() == 6
     assert found["pred_0"].shape == found["label_0"].shape == (1, 4, 4)
     assert (found["pred_0"] == 1).all()
@@ -40,6 +41,7 @@ def test_of_a_volume_the_slice_with_most_foreground_is_kept(tmp_path):
     assert found["image_0"].shape == (1, 4, 4)
     assert (found["image_0"] == 3).all()
     assert found["label_0"].sum() == 4
+    assert found["volumes"].tolist() == [True]
 
 
 def test_of_a_reconstruction_values_are_kept(tmp_path):

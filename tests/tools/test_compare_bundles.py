@@ -224,6 +224,20 @@ def test_a_command_needs_the_target_that_it_matches(tmp_path: Path, capsys) -> N
     assert "--match flops has no target; expected --gflop too" in capsys.readouterr().err
 
 
+def test_a_run_that_fails_is_named_with_its_last_words(tmp_path: Path, monkeypatch) -> None:
+    def train_and_evaluate(folder, settings, threads, overlays):
+        (folder / "train.log").write_text("epoch 1\nValueError: no images\n\n")
+        raise ChildProcessError("a command failed")
+
+    monkeypatch.setattr(runs, "train_and_evaluate", train_and_evaluate)
+    todo = Run(entries(["sem_unet"], (), None)[0], "", None, 0, {"settings": {}}, tmp_path / "seed_0")
+    with pytest.raises(
+        ChildProcessError, match=r"^sem_unet seed 0 failed: ValueError: no images \(see .*train\.log\)$"
+    ):
+        runs.run(todo)
+    assert todo.found() is None
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_an_evaluation_keeps_cases_to_be_drawn_but_of_masks_that_overlap(
     multi_label, tmp_path: Path, monkeypatch
