@@ -13,6 +13,7 @@ _ROOMS = (
     "blocks",
     "data",
     "diffusion",
+    "federated",
     "finetune",
     "handlers",
     "inferers",
