@@ -14,6 +14,7 @@ _ROOMS = (
     "compat",
     "data",
     "diffusion",
+    "federated",
     "finetune",
     "flemme_configs",
     "handlers",

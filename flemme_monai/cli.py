@@ -24,6 +24,7 @@ COMMANDS = {
     "overfit": "networks that learn four images by heart, in how many steps",
     "benchmark": "what networks, scans, sampling and loading cost",
     "demo": "a web page on which trained bundles are tried",
+    "federate": "a job of NVFlare: a bundle trained by clients that keep their data",
     "export": "networks of bundles to ONNX",
     "clean-cache": "removes the cases that trainings keep on disk",
     "gi-sample": "a small data set of phantoms in the layout of Kaggle's GI tract challenge",

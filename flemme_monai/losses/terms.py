@@ -10,10 +10,13 @@ from typing import Any
 import monai
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceLoss, FocalLoss
+from monai.losses import FocalLoss
 from torch import nn
 
 from .dual_term import DualTermLoss
+from .overlap import OverlapLoss
+
+_PIECE = 64  # rows of a validation's image whose cross-entropy is computed at a time
 
 
 class CrossEntropy(nn.Module):
@@ -49,7 +52,14 @@ class CrossEntropy(nn.Module):
                     "background first."
                 )
             weight = input.new_tensor(self.class_weights)
-        return F.cross_entropy(input, target[:, 0].long(), weight)
+        if input.requires_grad:
+            return F.cross_entropy(input, target[:, 0].long(), weight)
+        total = count = input.new_zeros(())
+        for logits, label in zip(input.split(_PIECE, 2), target[:, 0].split(_PIECE, 1)):  # memory of a few slices
+            label = label.long()
+            total = total + F.cross_entropy(logits, label, weight, reduction="sum")
+            count = count + (label.numel() if weight is None else weight[label].sum())
+        return total / count
 
 
 def boundary_loss() -> nn.Module:
@@ -63,7 +73,7 @@ def boundary_loss() -> nn.Module:
     return monai.losses.BoundaryLoss(include_background=False, to_onehot_y=True, softmax=True)
 
 
-_overlap = partial(DiceLoss, include_background=False, to_onehot_y=True, softmax=True, batch=True)
+_overlap = partial(OverlapLoss, include_background=False, to_onehot_y=True, softmax=True, batch=True)
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "ce": CrossEntropy,
     "dice": _overlap,
@@ -82,7 +92,7 @@ class BinaryCrossEntropy(nn.Module):
         return F.binary_cross_entropy_with_logits(input, target.to(input))
 
 
-_overlap_of_masks = partial(DiceLoss, sigmoid=True, batch=True)
+_overlap_of_masks = partial(OverlapLoss, sigmoid=True, batch=True)
 MULTI_LABEL_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "bce": BinaryCrossEntropy,
     "ce": BinaryCrossEntropy,

@@ -349,14 +349,16 @@ def one_hot(*label_map: Config) -> Config:
     """Prediction and label, a channel a class; masks of classes that may overlap are that.
 
     Args:
-        label_map: what makes a label map of the prediction; the class of the highest score by default.
+        label_map: what makes a label map of the prediction; the class of the highest score by default, and a byte a
+            voxel, since validation has whole volumes beside the training.
     """
     classes = f"$None if {MULTI_LABEL} else @num_classes"
     discrete = {} if label_map else {"argmax": f"$not {MULTI_LABEL}", "threshold": f"$0.0 if {MULTI_LABEL} else None"}
+    small = {} if label_map else {"dtype": "$torch.uint8"}
     return compose(
         *label_map,
-        component("monai.transforms.AsDiscreted", keys="pred", **discrete, to_onehot=classes),
-        component("monai.transforms.AsDiscreted", keys="label", to_onehot=classes),
+        component("monai.transforms.AsDiscreted", keys="pred", **discrete, to_onehot=classes, **small),
+        component("monai.transforms.AsDiscreted", keys="label", to_onehot=classes, **small),
     )
 
 

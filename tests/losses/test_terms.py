@@ -171,3 +171,10 @@ def test_the_dual_term_sees_a_shape_that_the_region_does_not():
     assert (label != holed).sum() == (label != fringed).sum()
     torch.testing.assert_close(region(certain(holed, 2), label), region(certain(fringed, 2), label))
     assert both(certain(fringed, 2), label) > region(certain(fringed, 2), label) + 0.1
+
+
+@pytest.mark.parametrize("class_weights", [None, [1.0, 2.0, 0.5]])
+def test_cross_entropy_is_the_same_with_and_without_a_gradient(class_weights):
+    logits, label = torch.randn(2, 3, 150, 4), torch.randint(0, 3, (2, 1, 150, 4))  # more than a piece
+    loss = LOSSES["ce"](class_weights=class_weights)
+    torch.testing.assert_close(loss(logits, label), loss(logits.clone().requires_grad_(), label))
