@@ -44,7 +44,9 @@ def test_any_encoder_reconstructs_and_every_parameter_that_learns_gets_a_gradien
     assert {name.split(".")[1] for name in names - learning} == {"decoder"}
 
 
-@pytest.mark.parametrize("key", table([(key,) for key in NETWORKS], [(key,) for key in CORE_NETWORKS]))
+@pytest.mark.parametrize(
+    "key", [key if key in CORE_NETWORKS else pytest.param(key, marks=pytest.mark.slow) for key in NETWORKS]
+)
 def test_any_network_reconstructs(key):
     patch_size = None if key in ("setr", "unetr") else 4
     network = MaskedImageModel(foreign.backbone(key, 2), patch_size=patch_size)
