@@ -162,7 +162,7 @@ def _forward(
     _check(x, rows, dt_proj, A, D, bias, order)
     (images, tokens, channels), orders, states = x.shape, A.shape[0], _states(rows, dt_proj)
     y = x.new_empty(x.shape)
-    before = x.new_empty((images, orders, _chunks(tokens), states, channels) if keep else 0)
+    before = x.new_empty((images, orders, _chunks(tokens), states, channels) if keep else (0,))
     tensors = {"x": x, "rows": rows, "dt_proj": dt_proj, "A": A, "D": D, "bias": bias, "order": order, "y": y}
     if keep:
         tensors["before"] = before
@@ -173,7 +173,7 @@ def _forward(
 @_forward.register_fake
 def _(x, rows, dt_proj, A, D, bias, order, keep):
     chunks = (x.shape[1] + _loops().image_scan_steps() - 1) // _loops().image_scan_steps()
-    before = (x.shape[0], A.shape[0], chunks, _states(rows, dt_proj), x.shape[2]) if keep else 0
+    before = (x.shape[0], A.shape[0], chunks, _states(rows, dt_proj), x.shape[2]) if keep else (0,)
     return x.new_empty(x.shape), x.new_empty(before)
 
 

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from image_files import random_picture, write_picture
 from refusal import command, earlier_run, refused, save_weights
 
+from flemme_monai.commands.bundle_files import read_config
 from flemme_monai.recipes import make_bundle, write
 
 SIZE = {"image_size": [16, 16]}
@@ -106,7 +107,9 @@ class BreaksWeights:
 
 def test_the_last_good_checkpoint_is_named(denoiser: Path, tmp_path: Path) -> None:
     folders = {"ckpt_dir": tmp_path / "ckpt", "output_dir": tmp_path / "out"}
-    line = refused(denoiser, "train", folders, **{"train#handlers#9": BreaksWeights()}, **TRAINING)
+    handlers = [handler["_target_"] for handler in read_config(denoiser, "train")["train"]["handlers"]]
+    place = handlers.index("flemme_monai.handlers.SaveExampleSamples")  # which is not missed
+    line = refused(denoiser, "train", folders, **{f"train#handlers#{place}": BreaksWeights()}, **TRAINING)
     assert f"at epoch 2, iteration 1; last good checkpoint: {tmp_path / 'ckpt' / 'last.pt'} (epoch 1);" in line
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.data import MetaTensor
 
 from flemme_monai.blocks import SelectiveScan, StateSpaceDuality, scan_order
 from flemme_monai.ops import compiled, image_scan, image_scan_chosen, selective_scan
@@ -125,6 +126,13 @@ def test_without_gradients_no_states_are_kept(monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(image_scan(*tensors.values(), order), y)
     assert [states.numel() for _, states in kept] == [2 * 3 * 3 * 3 * 20, 0]  # of three chunks
+
+
+def test_images_of_monai_are_scanned_as_others():
+    tensors = {name: tensor.detach() for name, tensor in inputs().items()}
+    order = permutations(3, 70)
+    meta = {**tensors, "x": MetaTensor(tensors["x"])}
+    assert torch.equal(image_scan(**meta, order=order).as_tensor(), image_scan(**tensors, order=order))
 
 
 def block(kind: str = "mamba") -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
