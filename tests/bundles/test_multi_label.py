@@ -64,6 +64,7 @@ def test_predictions_as_masks_and_as_a_submission_have_the_networks_metrics(tmp_
     assert ("time_saved_total", "all") in measured
     run(bundle, "inference", dataset_dir=str(data))
     predictions = bundle / "output" / "inference"
+    measured = {key: mean for key, mean in measured.items() if key[0] != "bce"}  # masks have no logits
     for place in (predictions, predictions / "submission.csv"):
         run(bundle, "evaluate", dataset_dir=str(data), evaluate_folder=str(place), output_dir=str(tmp_path / "again"))
         assert summary(tmp_path / "again") == measured

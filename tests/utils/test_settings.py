@@ -201,7 +201,7 @@ def test_every_override_that_the_pages_name_is_taken(tmp_path: Path) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     given = re.findall(r"--(\w+#[\w#]+) (\"[^\"]*\"|[^\s`]+)", text)
     assert len(given) > 15
-    asked = ("sem_unet", "hsem_vmambau", "ddpm_vit", "clm_cnn", "sem_resunet")
+    asked = ("sem_unet", "hsem_vmambau", "ae_unet", "ddpm_vit", "clm_cnn", "sem_resunet")
     for pair in asked:
         write(tmp_path / pair, make_bundle(pair))
     refused = []
