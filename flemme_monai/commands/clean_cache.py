@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..data.disk_cache import SUFFIX, TAG_FILE
-from ..utils.files import PART, user_path
+from ..utils.files import user_path
 from .places import BUNDLES
 
 _DAY = 24 * 60 * 60
@@ -56,7 +56,7 @@ def clean(cache: Path, unused_for: float | None = None) -> tuple[int, int]:
         The number of files removed, and their bytes.
     """
     count = size = 0
-    for path in [*cache.glob(f"*{SUFFIX}"), *cache.glob(f"{PART}*{SUFFIX}")]:
+    for path in cache.glob(f"*{SUFFIX}"):  # those half-written too, whose names begin with a dot
         with suppress(FileNotFoundError):
             status = path.stat()
             used = max(status.st_atime, status.st_mtime)

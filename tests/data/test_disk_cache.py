@@ -41,7 +41,7 @@ def dataset(items: list[dict], cache_dir: Path | None, *more, cache: str = "disk
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{disk_cache.SUFFIX}"))
+    return sorted(path for path in folder.glob(f"*{disk_cache.SUFFIX}") if not path.name.startswith("."))
 
 
 def check_alike(item: object, other: object) -> None:
