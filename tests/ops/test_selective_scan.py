@@ -313,7 +313,7 @@ def test_it_agrees_with_mambapys_parallel_scan():
 def test_compiling_is_announced_once_and_cached(tmp_path):
     """By a process of its own with an empty cache, then by another."""
     command = [sys.executable, "-c", "from flemme_monai.ops import prepare_scans as f; f()"]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "FLEMME_MONAI_SCAN": "numba"}
     first, second = (
         subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True) for _ in range(2)
     )
