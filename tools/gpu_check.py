@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -52,8 +53,8 @@ def ssd_inputs(length: int) -> dict[str, torch.Tensor]:
     return {**tensors, "A": -tensors["A"].exp(), "dt": tensors["dt"] - 2}
 
 
-def difference(scan: Callable[..., torch.Tensor], tensors: dict[str, torch.Tensor], device: str, backend: str) -> float:
-    """The largest relative error of output and gradients in float32 against the recurrence in float64."""
+def difference(scan: Callable[..., Any], tensors: dict[str, torch.Tensor], device: str, backend: str) -> float:
+    """The largest relative error of a scan's output and gradients in float32 against the recurrence in float64."""
 
     def run(dtype: torch.dtype, place: str, name: str) -> list[torch.Tensor]:
         own = {key: value.to(place, dtype).requires_grad_() for key, value in tensors.items()}

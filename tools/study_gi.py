@@ -35,7 +35,7 @@ from flemme_monai.recipes import make_bundle, write  # noqa: E402
 
 NETWORKS = {"fancyunet": "FancyUNet", "segformer": "SegFormer-B0"}
 LEARNING_RATES = (0.0003, 0.001, 0.003)
-COMMON = {
+COMMON: dict[str, Any] = {
     "multi_label": True,
     "image_size": [64, 64],
     "batch_size": 4,
@@ -172,7 +172,7 @@ def measured_costs(trials: Sequence[Trial], output: Path) -> dict[tuple[str, str
             pair = f"sem_{trial.network}"
             settings = {name: value for name, value in trial.settings(output).items() if name != "dataset_dir"}
             parameters = count_parameters(built_network(training_config(pair, settings)))
-            cost = {"parameters": parameters, **costs({pair: settings})[pair]}
+            cost = {"parameters": parameters, **costs({pair: (pair, settings)})[pair]}
             path.write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
         found[trial.data, trial.network] = json.loads(path.read_text(encoding="utf-8"))
     return found
