@@ -49,7 +49,7 @@ def trained(bundle: Path, name: str, data: Path, *overlay: str, **settings: Any)
 @pytest.mark.parametrize("spatial_dims", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_training_is_the_same_wherever_its_cases_are_kept(data: Path, tmp_path: Path, spatial_dims: int) -> None:
     bundle = tmp_path / "bundle"
-    size = [16, 16, 4][:spatial_dims]
+    size = [16, 16, 8][:spatial_dims]
     write(bundle, make_bundle("sem_unet", settings={**SMALL, "spatial_dims": spatial_dims, "image_size": size}))
     kept = trained(bundle, "auto", data)
     assert not (bundle / "cache").exists(), "what fits is kept in memory"
