@@ -130,8 +130,10 @@ class TrainingCheckpoint:
 
     def _save(self, engine: Workflow) -> None:
         best = self._best()
-        if best["best_metric_epoch"] == engine.state.epoch:
-            self._write_best()
+        is_best, is_first = best["best_metric_epoch"] == engine.state.epoch, not (self.folder / LAST).exists()
+        if is_best:
+            if not is_first:
+                self._write_best()
             if self.evaluator is not None and math.isnan(best["best_metric"]):  # nothing compares as better than NaN
                 self.evaluator.state.best_metric_epoch = -1
                 best = self._best()
@@ -148,6 +150,8 @@ class TrainingCheckpoint:
         if engine.scaler is not None:
             state["scaler"] = engine.scaler.state_dict()
         self._write(LAST, state)
+        if is_best and is_first:  # weights without a last.pt would be taken for those that the bundle came with
+            self._write_best()
         self.saved_epoch = engine.state.epoch
 
     def _keep_best(self, engine: Workflow) -> None:
@@ -229,6 +233,8 @@ class TrainingCheckpoint:
         if self.evaluator is not None:
             self.evaluator.state.best_metric = trainer["best_metric"]
             self.evaluator.state.best_metric_epoch = trainer["best_metric_epoch"]
+        if trainer["epoch"] == trainer["best_metric_epoch"] == 1:  # the run may have died before they were written
+            self._write_best()
         if idist.get_rank() == 0:
             _logger.info("goes on after epoch %d of %d from %s", engine.state.epoch, engine.state.max_epochs, path)
         early_stop: EarlyStop | None = getattr(engine.state, "early_stop", None)

@@ -16,6 +16,7 @@ import torch
 from ignite.engine import Events
 from permissions import permissions_bind
 
+from flemme_monai.handlers import TrainingCheckpoint
 from flemme_monai.utils import writable_dir
 from flemme_monai.utils.errors import one_line_error
 from flemme_monai.utils.weights import read_checkpoint
@@ -221,3 +222,25 @@ def test_halves_of_a_killed_run_are_gone_at_the_next_start(make_run, tmp_path, l
     make_run(resume=True).trainer.run()
     assert list(last.parent.glob(".*")) == []
     assert writable_dir(last.parent) == last.parent
+
+
+@pytest.mark.parametrize("shipped", [False, True], ids=["a new folder", "a bundle with weights"])
+def test_a_run_that_dies_between_its_first_files_goes_on_with_its_own_weights(make_run, tmp_path, monkeypatch, shipped):
+    folder = tmp_path / "ckpt"
+    if shipped:
+        folder.mkdir()
+        torch.save({}, folder / "model.pt")
+    with monkeypatch.context() as dying:
+
+        def die(self: TrainingCheckpoint) -> None:
+            raise KeyboardInterrupt
+
+        dying.setattr(TrainingCheckpoint, "_write_best", die)
+        with pytest.raises(KeyboardInterrupt):
+            make_run(epochs=1).trainer.run()
+    assert (folder / "last.pt").is_file(), "no weights are there before it, which would be taken for another's"
+    assert (folder / "model.pt").is_file() == shipped
+    make_run(epochs=1, resume=True).trainer.run()
+    kept, last = (torch.load(folder / name, weights_only=True) for name in ("model.pt", "last.pt"))
+    assert all(torch.equal(kept[name], tensor) for name, tensor in last["network"].items())
+    assert (folder / "pretrained").exists() == shipped
