@@ -70,7 +70,7 @@ class Examples:
         self.interval = interval
         self._last = 0  # epoch of the last picture of the interval
         self._seen: list[Any] = []  # cases of the last validation
-        self._found: dict[int, tuple[bool, Any]] = {}  # these, and whether they have foreground
+        self._full = False  # whether the last of them has foreground
         self._index = 0
         self._epoch = 0  # of the best validation that was seen, 0 without any
         self._drawn = 0  # that of the picture
@@ -127,7 +127,7 @@ class Examples:
         return sorted((int(path.stem), path) for path in (self.output_dir / PICTURES).glob("[0-9]*.png"))
 
     def _first(self, evaluator: Workflow) -> None:
-        self._seen, self._found, self._index = [], {}, 0
+        self._seen, self._index = [], 0
         sampler = getattr(evaluator.data_loader, "sampler", None)
         count = evaluator.state.epoch_length if sampler is None else len(sampler)
         shown = min(self.num_cases, count)
@@ -136,11 +136,12 @@ class Examples:
     def _add(self, evaluator: Workflow) -> None:
         for item, output in zip(evaluator.state.batch, evaluator.state.output, strict=True):
             number = bisect_right(self._firsts, self._index) - 1
-            if number >= 0 and not self._found.get(number, (False, None))[0]:
-                full = self.has_foreground(output)
-                if full or number not in self._found:
-                    self._found[number] = full, self.keep(item, output, number)
-                    self._seen = [case for _, case in self._found.values()]
+            if number == len(self._seen):
+                self._seen.append(self.keep(item, output, number))
+                self._full = self.has_foreground(output)
+            elif number >= 0 and not self._full and self.has_foreground(output):
+                self._seen[number] = self.keep(item, output, number)
+                self._full = True
             self._index += 1
 
     def _end_epoch(self, engine: Workflow) -> None:

@@ -10,12 +10,12 @@ import torch
 from monai.losses import SSIMLoss
 from torch import nn
 
-from .terms import term_of
+from .terms import WeightedLosses
 
 IMAGE_LOSSES = ("mse", "l1", "smooth_l1", "ssim")
 
 
-class ImageLoss(nn.Module):
+class ImageLoss(WeightedLosses):
     """A weighted sum of losses of an image (B, C, *S) and its target.
 
     Args:
@@ -35,28 +35,14 @@ class ImageLoss(nn.Module):
     def __init__(
         self, terms: Sequence[str | Mapping[str, Any]] = ("mse",), spatial_dims: int = 2, data_range: float = 1.0
     ) -> None:
-        super().__init__()
         known: dict[str, Callable[..., nn.Module]] = {
             "mse": nn.MSELoss,
             "l1": nn.L1Loss,
             "smooth_l1": nn.SmoothL1Loss,
             "ssim": partial(SSIMLoss, spatial_dims=spatial_dims, data_range=data_range),
         }
-        entries = [terms] if isinstance(terms, str | Mapping) else list(terms)
-        if not entries:
-            raise ValueError("the loss has no terms; expected one or more, such as ['l1', 'ssim'].")
-        self.losses = nn.ModuleDict()
-        self.weights: dict[str, float] = {}
-        for entry in entries:
-            name, loss, weight = term_of(entry, known)
-            if name in self.losses:
-                raise ValueError(f"the loss has the term {name!r} twice; expected it once, with both weights' sum.")
-            self.losses[name], self.weights[name] = loss, weight
-        self.recorded: dict[str, torch.Tensor] = {}
+        super().__init__(terms, known, "['l1', 'ssim']")
 
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The sum, one number."""
-        input, target = input.as_subclass(torch.Tensor), target.as_subclass(torch.Tensor)  # of a MetaTensor
-        terms = {name: self.weights[name] * loss(input, target).mean() for name, loss in self.losses.items()}
-        self.recorded = {name: term.detach() for name, term in terms.items()}
-        return torch.stack(list(terms.values())).sum()
+    def value(self, loss: nn.Module, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A loss's own number, of one without a reduction its mean."""
+        return loss(input, target).mean()

@@ -102,7 +102,53 @@ MULTI_LABEL_LOSSES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-class SegmentationLoss(nn.Module):
+class WeightedLosses(nn.Module):
+    """A sum of losses with weights.
+
+    Args:
+        terms: losses by name, or mappings as :func:`term_of` takes them; one or several.
+        known: losses by name.
+        example: of terms, for a message.
+
+    Attributes:
+        recorded: of the last call, each term times its weight, by name.
+
+    Raises:
+        ValueError: If there is no term, one is none of these, or a weight is not above 0.
+    """
+
+    def __init__(
+        self,
+        terms: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+        known: Mapping[str, Callable[..., nn.Module]],
+        example: str,
+    ) -> None:
+        super().__init__()
+        entries = [terms] if isinstance(terms, str | Mapping) else list(terms)
+        if not entries:
+            raise ValueError(f"the loss has no terms; expected one or more, such as {example}.")
+        self.losses = nn.ModuleDict()
+        self.weights: dict[str, float] = {}
+        for entry in entries:
+            name, loss, weight = term_of(entry, known)
+            if name in self.losses:
+                raise ValueError(f"the loss has the term {name!r} twice; expected it once, with both weights' sum.")
+            self.losses[name], self.weights[name] = loss, weight
+        self.recorded: dict[str, torch.Tensor] = {}
+
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The sum, one number."""
+        input, target = input.as_subclass(torch.Tensor), target.as_subclass(torch.Tensor)  # of a MetaTensor
+        terms = {name: self.weights[name] * self.value(loss, input, target) for name, loss in self.losses.items()}
+        self.recorded = {name: term.detach() for name, term in terms.items()}
+        return torch.stack(list(terms.values())).sum()
+
+    def value(self, loss: nn.Module, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A loss's own number."""
+        return loss(input, target)
+
+
+class SegmentationLoss(WeightedLosses):
     """A weighted sum of losses of logits (B, C, *S) and a label map (B, 1, *S), or masks (B, C, *S) of the classes.
 
     Args:
@@ -120,25 +166,7 @@ class SegmentationLoss(nn.Module):
     """
 
     def __init__(self, terms: Sequence[str | Mapping[str, Any]] = ("dice", "ce"), multi_label: bool = False) -> None:
-        super().__init__()
-        entries = [terms] if isinstance(terms, (str, Mapping)) else list(terms)
-        if not entries:
-            raise ValueError("the loss has no terms; expected one or more, such as ['dice', 'ce'].")
-        self.losses = nn.ModuleDict()
-        self.weights: dict[str, float] = {}
-        for entry in entries:
-            name, loss, weight = term_of(entry, MULTI_LABEL_LOSSES if multi_label else LOSSES)
-            if name in self.losses:
-                raise ValueError(f"the loss has the term {name!r} twice; expected it once, with both weights' sum.")
-            self.losses[name], self.weights[name] = loss, weight
-        self.recorded: dict[str, torch.Tensor] = {}
-
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The sum, one number."""
-        input, target = input.as_subclass(torch.Tensor), target.as_subclass(torch.Tensor)  # of a MetaTensor
-        terms = {name: self.weights[name] * loss(input, target) for name, loss in self.losses.items()}
-        self.recorded = {name: term.detach() for name, term in terms.items()}
-        return torch.stack(list(terms.values())).sum()
+        super().__init__(terms, MULTI_LABEL_LOSSES if multi_label else LOSSES, "['dice', 'ce']")
 
 
 def term_of(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from types import ModuleType
 
 import torch
 from torch.library import CustomOpDef
 
-from .reference import SelectiveScanInputs, SSDInputs
+from .reference import ImageScanInputs, SelectiveScanInputs, SSDInputs
 
 BACKENDS = ("reference", "torch", "numba", "c", "cuda")
 ENVIRONMENT = "FLEMME_MONAI_SCAN"
+PATIENCE = 2.0  # seconds; what was compiled before loads in less
 logger = logging.getLogger(__name__)
 
 
@@ -55,6 +57,18 @@ def choose_backend(
     return name
 
 
+@contextmanager
+def announced(message: str) -> Iterator[None]:
+    """Warn of what is done within, if it takes longer than loading what was compiled before."""
+    note = threading.Timer(PATIENCE, logger.warning, [message])
+    note.daemon = True
+    note.start()
+    try:
+        yield
+    finally:
+        note.cancel()
+
+
 @lru_cache
 def _log_choice(scan: str, device: str, dtype: str, name: str) -> None:
     logger.info("%s of %s on %s runs in the %s backend", scan, dtype, device, name)
@@ -86,7 +100,7 @@ def check_shapes(
 
 def scan_operator(
     name: str,
-    inputs: type[SelectiveScanInputs] | type[SSDInputs],
+    inputs: type[SelectiveScanInputs] | type[SSDInputs] | type[ImageScanInputs],
     options: Sequence[str],
     outputs: int,
     forward: Callable,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import logging
 import os
 import shlex
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
+
+from .backends import announced
 
 OPTIMISED = ("-O3", "-march=native", "-mprefer-vector-width=512")
 PORTABLE = ("-O3",)  # for compilers that do not know the former
 NEEDED = ("-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared")
-PATIENCE = 2.0  # seconds; what is kept loads in less
-logger = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -54,16 +52,13 @@ def _built(source: Path, command: list[str]) -> Path:
     path = cache_folder() / f"{source.stem}-{key}.so"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        note = threading.Timer(PATIENCE, logger.warning, [f"compiling {source.name} for this processor, once"])
-        note.daemon = True
-        note.start()
-        try:
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                part = Path(folder) / path.name
-                _run([*command, str(source), "-o", str(part)])
-                part.replace(path)  # other processes see a whole file or none
-        finally:
-            note.cancel()
+        with (
+            announced(f"compiling {source.name} for this processor, once"),
+            tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        ):
+            part = Path(folder) / path.name
+            _run([*command, str(source), "-o", str(part)])
+            part.replace(path)  # other processes see a whole file or none
     return path
 
 

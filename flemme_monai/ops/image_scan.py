@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
-from .backends import ENVIRONMENT
+from .backends import ENVIRONMENT, scan_operator
 from .compiled import library
 from .numba_backend import thread_pool
+from .reference import ImageScanInputs
 
 TASKS = 8  # of all images in the backward pass at least, where there are as many blocks of channels
 logger = logging.getLogger(__name__)
@@ -80,30 +81,27 @@ def _loops() -> ctypes.CDLL:
     return found
 
 
-def _chunks(tokens: int) -> int:
-    return -(-tokens // _loops().image_scan_steps())
-
-
 def _states(rows: torch.Tensor, dt_proj: torch.Tensor) -> int:
     """Number of states N."""
     return (rows.shape[3] - dt_proj.shape[1]) // 2
 
 
-def _run(function: str, images: int, splits: int, **tensors: torch.Tensor) -> None:
+def _run(function: str, inputs: ImageScanInputs, splits: int, **tensors: torch.Tensor) -> None:
     """Work on all tasks of a scan, on as many threads as PyTorch uses.
 
     Args:
         function: of the loops.
-        images: number Z.
+        inputs: of the scan.
         splits: tasks of an image.
-        tensors: by their names in ``Scan``.
+        tensors: what else it reads or writes, by their names in ``Scan``.
     """
-    x, order, A, rows, dt_proj = (tensors[name] for name in ("x", "order", "A", "rows", "dt_proj"))
+    x, rows, dt_proj = inputs.x, inputs.rows, inputs.dt_proj
+    images, tokens, channels = x.shape
     done = torch.zeros(images * splits, dtype=torch.int64)
     scan = _Scan(
-        images=images, tokens=x.shape[1], orders=order.shape[0], channels=x.shape[2], states=_states(rows, dt_proj),
-        decays=A.shape[1], rank=dt_proj.shape[1], splits=splits, done=done.data_ptr(),
-        **{name: tensor.data_ptr() for name, tensor in tensors.items()},
+        images=images, tokens=tokens, orders=dt_proj.shape[0], channels=channels, states=_states(rows, dt_proj),
+        decays=inputs.A.shape[1], rank=dt_proj.shape[1], splits=splits, done=done.data_ptr(),
+        **{name: tensor.data_ptr() for name, tensor in {**inputs._asdict(), **tensors}.items()},
     )  # fmt: skip
     work = getattr(_loops(), function)
     threads = min(torch.get_num_threads(), images * splits)
@@ -116,25 +114,20 @@ def _run(function: str, images: int, splits: int, **tensors: torch.Tensor) -> No
         work(ctypes.byref(scan))
 
 
-def _check(
-    x: torch.Tensor,
-    rows: torch.Tensor,
-    dt_proj: torch.Tensor,
-    A: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    order: torch.Tensor,
-) -> None:
+def _check(inputs: ImageScanInputs) -> None:
     """The loops read memory by these shapes, unchecked."""
+    x, rows, dt_proj, A, order = inputs.x, inputs.rows, inputs.dt_proj, inputs.A, inputs.order
     (images, tokens, channels), (orders, rank, _), states = x.shape, dt_proj.shape, _states(rows, dt_proj)
     shapes = {
-        "rows": (rows, (images, tokens, orders, rank + 2 * states)),
-        "dt_proj": (dt_proj, (orders, rank, channels)),
-        "A": (A, (orders, 1 if A.shape[1] == 1 else states, channels)),
-        "D": (D, (channels,)),
-        "bias": (bias, (orders, channels)),
+        "x": (images, tokens, channels),
+        "rows": (images, tokens, orders, rank + 2 * states),
+        "dt_proj": (orders, rank, channels),
+        "A": (orders, 1 if A.shape[1] == 1 else states, channels),
+        "D": (channels,),
+        "bias": (orders, channels),
     }
-    for name, (tensor, shape) in {"x": (x, tuple(x.shape)), **shapes}.items():
+    for name, shape in shapes.items():
+        tensor = getattr(inputs, name)
         if tuple(tensor.shape) != shape or tensor.dtype != torch.float32 or not tensor.is_contiguous():
             raise ValueError(
                 f"image scan: {name} is {tuple(tensor.shape)} of {tensor.dtype}; expected {shape} of torch.float32, "
@@ -147,78 +140,36 @@ def _check(
         )
 
 
-@torch.library.custom_op("flemme_monai::image_scan", mutates_args=(), device_types="cpu")
-def _forward(
-    x: torch.Tensor,
-    rows: torch.Tensor,
-    dt_proj: torch.Tensor,
-    A: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    order: torch.Tensor,
-    keep: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _empty(inputs: ImageScanInputs, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Output (Z, L, E), and the states (Z, K, P, N, E) before each chunk of tokens, or nothing of them."""
-    _check(x, rows, dt_proj, A, D, bias, order)
-    (images, tokens, channels), orders, states = x.shape, A.shape[0], _states(rows, dt_proj)
-    y = x.new_empty(x.shape)
-    before = x.new_empty((images, orders, _chunks(tokens), states, channels) if keep else (0,))
-    tensors = {"x": x, "rows": rows, "dt_proj": dt_proj, "A": A, "D": D, "bias": bias, "order": order, "y": y}
-    if keep:
-        tensors["before"] = before
-    _run("image_scan_forward", images, -(-channels // _loops().image_scan_lanes()), **tensors)
+    x, A = inputs.x, inputs.A
+    steps = _loops().image_scan_steps()
+    chunks = (x.shape[1] + steps - 1) // steps
+    states = (x.shape[0], A.shape[0], chunks, _states(inputs.rows, inputs.dt_proj), x.shape[2]) if keep else (0,)
+    return x.new_empty(x.shape), x.new_empty(states)
+
+
+def _forward(inputs: ImageScanInputs, keep: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    _check(inputs)
+    y, before = _empty(inputs, keep)
+    kept = {"before": before} if keep else {}
+    _run("image_scan_forward", inputs, -(-y.shape[2] // _loops().image_scan_lanes()), y=y, **kept)
     return y, before
 
 
-@_forward.register_fake
-def _(x, rows, dt_proj, A, D, bias, order, keep):
-    chunks = (x.shape[1] + _loops().image_scan_steps() - 1) // _loops().image_scan_steps()
-    before = (x.shape[0], A.shape[0], chunks, _states(rows, dt_proj), x.shape[2]) if keep else (0,)
-    return x.new_empty(x.shape), x.new_empty(before)
-
-
-@torch.library.custom_op("flemme_monai::image_scan_backward", mutates_args=(), device_types="cpu")
-def _backward(
-    dy: torch.Tensor,
-    before: torch.Tensor,
-    x: torch.Tensor,
-    rows: torch.Tensor,
-    dt_proj: torch.Tensor,
-    A: torch.Tensor,
-    D: torch.Tensor,
-    bias: torch.Tensor,
-    order: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of x, the rows, dt_proj, A and the bias."""
+def _backward(inputs: ImageScanInputs, keep: bool, before: torch.Tensor, dy: torch.Tensor) -> ImageScanInputs:
+    x, rows, order = inputs.x, inputs.rows, inputs.order
     images, _, channels = x.shape
-    blocks = -(-channels // _loops().image_scan_lanes())
-    splits = min(blocks, -(-TASKS // images))
+    splits = min(-(-channels // _loops().image_scan_lanes()), -(-TASKS // images))
     dx, drows = torch.empty_like(x), torch.empty_like(rows)
-    ddt_proj, dA, dbias = (x.new_empty(images, *tensor.shape) for tensor in (dt_proj, A, bias))
-    _run(
-        "image_scan_backward", images, splits, x=x, rows=rows, dt_proj=dt_proj, A=A, D=D, bias=bias, order=order,
-        before=before, dy=dy.contiguous(), dx=dx, drows=drows, ddt_proj=ddt_proj, dA=dA, dbias=dbias,
-    )  # fmt: skip
-    return dx, drows, ddt_proj.sum(0), dA.sum(0), dbias.sum(0)
+    ddt_proj, dA, dbias = (x.new_empty(images, *v.shape) for v in (inputs.dt_proj, inputs.A, inputs.bias))
+    gradients = {"dx": dx, "drows": drows, "ddt_proj": ddt_proj, "dA": dA, "dbias": dbias}
+    _run("image_scan_backward", inputs, splits, before=before, dy=dy.contiguous(), **gradients)
+    dD = (dy * x).sum((0, 1))
+    return ImageScanInputs(dx, drows, ddt_proj.sum(0), dA.sum(0), dD, dbias.sum(0), torch.zeros_like(order))
 
 
-@_backward.register_fake
-def _(dy, before, x, rows, dt_proj, A, D, bias, order):
-    dx, drows, ddt_proj, dA, dbias = (torch.empty_like(tensor) for tensor in (x, rows, dt_proj, A, bias))
-    return dx, drows, ddt_proj, dA, dbias
-
-
-def _save(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs[:-1], output[1])
-
-
-def _differentiate(ctx, dy: torch.Tensor, _):
-    x, rows, dt_proj, A, D, bias, order, before = ctx.saved_tensors
-    dx, drows, ddt_proj, dA, dbias = _backward(dy, before, x, rows, dt_proj, A, D, bias, order)
-    return dx, drows, ddt_proj, dA, (dy * x).sum((0, 1)), dbias, None, None
-
-
-_forward.register_autograd(_differentiate, setup_context=_save)
+_scan = scan_operator("image_scan", ImageScanInputs, ["bool"], 1, _forward, _backward, _empty)
 
 
 def image_scan(
@@ -250,4 +201,4 @@ def image_scan(
     tensors = (x, rows, dt_proj, A, D, bias)
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     contiguous = [tensor.contiguous() for tensor in (x, rows, dt_proj, A.mT, D.sum(0), bias, order.int())]
-    return _forward(*contiguous, keep)[0]
+    return _scan(*contiguous, keep)[0]

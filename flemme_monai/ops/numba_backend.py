@@ -12,10 +12,10 @@ from types import ModuleType
 
 import torch
 
+from .backends import announced
 from .reference import SelectiveScanInputs
 
 CHUNK = 64
-PATIENCE = 2.0  # seconds; a cached kernel loads in less
 logger = logging.getLogger(__name__)
 
 
@@ -30,17 +30,12 @@ def kernels() -> ModuleType | None:
     except Exception as error:  # it asks for its own versions of numpy
         _log_broken(error)
         return None
-    message = "compiling the selective scan for this processor, once: about 10 seconds"
-    note = threading.Timer(PATIENCE, logger.warning, [message])
-    note.daemon = True
-    note.start()
     try:
-        from . import numba_kernels
+        with announced("compiling the selective scan for this processor, once: about 10 seconds"):
+            from . import numba_kernels
     except Exception as error:  # it wants a folder for its cache
         _log_broken(error)
         return None
-    finally:
-        note.cancel()
     return numba_kernels
 
 

@@ -55,6 +55,28 @@ class SSDInputs(NamedTuple):
     initial_state: torch.Tensor
 
 
+class ImageScanInputs(NamedTuple):
+    """The tensors of a scan of Z images of L tokens of E channels in K orders, contiguous.
+
+    Attributes:
+        x: tokens (Z, L, E).
+        rows: of each token and order (Z, L, K, R + 2N).
+        dt_proj: (K, R, E).
+        A: decays (K, N, E), or (K, 1, E).
+        D: skip, the sum over the orders (E).
+        bias: of the step sizes (K, E).
+        order: the tokens in each order (K, L), int32.
+    """
+
+    x: torch.Tensor
+    rows: torch.Tensor
+    dt_proj: torch.Tensor
+    A: torch.Tensor
+    D: torch.Tensor
+    bias: torch.Tensor
+    order: torch.Tensor
+
+
 def forward(
     inputs: SelectiveScanInputs, softplus: bool, first: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -119,8 +119,8 @@ def test_results_do_not_depend_on_the_number_of_threads(images):
 
 def test_without_gradients_no_states_are_kept(monkeypatch):
     kept = []
-    forward = MODULE._forward
-    monkeypatch.setattr(MODULE, "_forward", lambda *arguments: kept.append(forward(*arguments)) or kept[-1])
+    forward = MODULE._scan
+    monkeypatch.setattr(MODULE, "_scan", lambda *arguments: kept.append(forward(*arguments)) or kept[-1])
     tensors, order = inputs(), permutations(3, 70)
     y = image_scan(*tensors.values(), order)
     with torch.no_grad():
@@ -172,7 +172,7 @@ def test_the_operator_keeps_the_rules_of_operators():
         D.detach().sum(0).requires_grad_(),
         bias,
     )
-    torch.library.opcheck(MODULE._forward, (*arguments, permutations(3, 9).int(), True))
+    torch.library.opcheck(MODULE._scan, (*arguments, permutations(3, 9).int(), True))
 
 
 def test_double_precision_and_empty_images_have_their_orders_apart():
