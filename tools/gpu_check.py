@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 
-from flemme_monai.commands.benchmark_networks import build  # noqa: E402
+from flemme_monai.commands.benchmark_networks import MODES, Problem, Workload, build  # noqa: E402
 from flemme_monai.commands.measure import alternating_seconds, count_parameters, markdown_table  # noqa: E402
 from flemme_monai.ops import selective_scan, ssd_scan  # noqa: E402
 from flemme_monai.ops.backends import cuda_available  # noqa: E402
@@ -33,6 +33,7 @@ NETWORKS = ("UNet", "SwinU", "VMambaU", "monai.BasicUNet", "monai.DynUNet", "mon
 PROBLEMS = {"2D": (2, 8, 256), "3D": (3, 2, 96)}  # dimensions, batch, side
 QUICK_PROBLEMS = {"2D": (2, 1, 64)}
 TRAINING_STEPS = 30
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 def scan_inputs(length: int) -> dict[str, torch.Tensor]:
@@ -84,7 +85,7 @@ def scans(device: str, length: int) -> str:
 def training(device: str, side: int) -> str:
     """A table of the loss of VMambaU before and after some steps, in float32 and bfloat16."""
     rows = []
-    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
+    for name, dtype in PRECISIONS.items():
         torch.manual_seed(0)
         network = build("VMambaU", 2, 0.5).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -102,52 +103,48 @@ def training(device: str, side: int) -> str:
     return markdown_table(rows)
 
 
+class HalfWorkload(Workload):
+    """A network in some precision, compiled or not.
+
+    Args:
+        name, width, problem, device: as of :class:`Workload`.
+        dtype: of autocast; None for float32.
+        compiled: by ``torch.compile``.
+    """
+
+    def __init__(
+        self, name: str, width: float, problem: Problem, device: torch.device, dtype: torch.dtype | None, compiled: bool
+    ) -> None:
+        super().__init__(name, width, problem, device)
+        self.called = torch.compile(self.network) if compiled else self.network
+        self.half = partial(torch.autocast, device.type, dtype=dtype, enabled=dtype is not None)
+
+    def predict(self) -> torch.Tensor:
+        """The network's output, in float32."""
+        with self.half():
+            out = self.called(self.image)
+        return out.float()
+
+
 def throughput(device: str, dims: int, batch: int, side: int, rounds: int, compiled: bool) -> str:
     """A table of images a second of a training step and of inference."""
     rows = []
-    for name, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
-        works: dict[str, Callable[[], object]] = {}
-        parameters = {}
-        for key in NETWORKS:
-            network = build(key, dims, 2 if key.endswith("SwinUNETR") else 1.0).to(device)
-            parameters[key] = count_parameters(network)
-            called = torch.compile(network) if compiled else network
-            works |= _works(key, network, called, torch.rand(batch, 1, *[side] * dims, device=device), dtype)
-        seconds = alternating_seconds(works, rounds, 2, torch.device(device))
-        for key in NETWORKS:
-            step, image = (batch / statistics.median(seconds[f"{key} {mode}"]) for mode in ("training", "inference"))
-            rows.append({"network": key, "parameters": parameters[key], "precision": name})
-            rows[-1] |= {"training, images/s": step, "inference, images/s": image}
-        del works
-    shape, how = "x".join(map(str, (batch, 1, *[side] * dims))), "compiled" if compiled else "eager"
+    problem, place = Problem(dims, batch, side), torch.device(device)
+    for precision, dtype in PRECISIONS.items():
+        loads = {
+            key: HalfWorkload(key, 2 if key.endswith("SwinUNETR") else 1.0, problem, place, dtype, compiled)
+            for key in NETWORKS
+        }
+        speeds = {}
+        for mode in MODES:
+            seconds = alternating_seconds({key: load.work(mode) for key, load in loads.items()}, rounds, 2, place)
+            speeds[mode] = {key: batch / statistics.median(found) for key, found in seconds.items()}
+        for key, load in loads.items():
+            rows.append({"network": key, "parameters": count_parameters(load.network), "precision": precision})
+            rows[-1] |= {f"{mode}, images/s": speeds[mode][key] for mode in MODES}
+        del loads
+    shape, how = "x".join(map(str, problem.shape)), "compiled" if compiled else "eager"
     return f"{shape}, {how}, medians of {rounds} alternating rounds.\n\n{markdown_table(rows)}"
-
-
-def _works(
-    key: str,
-    network: torch.nn.Module,
-    called: Callable[..., torch.Tensor],
-    image: torch.Tensor,
-    dtype: torch.dtype | None,
-) -> dict[str, Callable[[], object]]:
-    """A training step and an inference of a network."""
-    optimizer = torch.optim.AdamW(network.parameters())
-    half = partial(torch.autocast, image.device.type, dtype=dtype, enabled=dtype is not None)
-
-    def train() -> None:
-        network.train()
-        optimizer.zero_grad()
-        with half():
-            loss = called(image).float().square().mean()
-        loss.backward()
-        optimizer.step()
-
-    def infer() -> None:
-        network.eval()
-        with torch.no_grad(), half():
-            called(image)
-
-    return {f"{key} training": train, f"{key} inference": infer}
 
 
 def reported(part: Callable[[], str]) -> tuple[str, bool]:

@@ -116,8 +116,9 @@ def trained(trial: Trial, output: Path, threads: int | None) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         write(folder, make_bundle(f"sem_{trial.network}"))
         minutes = DATA_SETS[trial.data].minutes
-        evaluation = {"time_saved": minutes} if minutes else {}
-        metrics, seconds = train_and_evaluate(folder, trial.settings(output), threads, evaluation=evaluation)
+        overlay = folder / "minutes.json"
+        overlay.write_text(json.dumps({"time_saved": minutes} if minutes else {}), encoding="utf-8")
+        metrics, seconds = train_and_evaluate(folder, trial.settings(output), threads, [overlay])
         with (folder / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
             validation = max(float(row["dice"]) for row in csv.DictReader(file) if row["dice"])
         with (folder / "evaluate" / "summary.csv").open(newline="", encoding="utf-8") as file:

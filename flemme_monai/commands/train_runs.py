@@ -50,7 +50,6 @@ def train_and_evaluate(
     settings: Mapping[str, Any],
     threads: int | None = None,
     overlays: Sequence[Path] = (),
-    evaluation: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, float], float]:
     """Train a bundle, or go on where that was stopped, and evaluate its best weights on the test cases.
 
@@ -59,7 +58,6 @@ def train_and_evaluate(
         settings: of the bundle.
         threads: of each process; None for PyTorch's default.
         overlays: configs over those of the evaluation.
-        evaluation: settings that the evaluation has besides.
 
     Returns:
         The metrics of the test cases and the median seconds of an epoch.
@@ -74,7 +72,7 @@ def train_and_evaluate(
         shutil.rmtree(bundle / name, ignore_errors=True)
     training = {**settings, **places, "output_dir": bundle / "train", "resume": resume}
     run(configs[:1], training, bundle / "train.log", threads)
-    testing = {**settings, **(evaluation or {}), **places, "output_dir": bundle / "evaluate"}
+    testing = {**settings, **places, "output_dir": bundle / "evaluate"}
     run([*configs, *overlays], testing, bundle / "evaluate.log", threads)
     with (bundle / "train" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         seconds = statistics.median(float(row["seconds"]) for row in csv.DictReader(file))

@@ -36,6 +36,15 @@ def prediction_names(source: str, case: str) -> list[str]:
     return ["_".join(reversed(words[: i + 1])) for i in range(len(words))]
 
 
+def new_prediction_name(taken: set[str], source: str, case: str) -> str:
+    """A name for ``source``, or for ``case`` without one, that is not taken yet; it is then."""
+    names = prediction_names(source, case)
+    names += [f"{names[0]}_{i}" for i in range(2, len(taken) + 3)]
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
+
+
 def with_predictions(
     parts: Mapping[str, Sequence[Case]],
     part: str,

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from ..data.predictions import prediction_names
+from ..data.predictions import new_prediction_name
 from ..io import has_place, write_nifti
 from ..utils import user_path, writable_dir
 
@@ -53,10 +53,8 @@ class SaveOutputs:
         for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
             image = output["image"]
             meta = getattr(image, "meta", {})
-            candidates = prediction_names(str(meta.get("filename_or_obj", "")), str(batch.get("case", "case")))
-            candidates += [f"{candidates[0]}_{i}" for i in range(2, len(self._names) + 3)]
-            stem = next(name for name in candidates if name not in self._names)
-            self._names.add(stem)
+            source = str(meta.get("filename_or_obj", ""))
+            stem = new_prediction_name(self._names, source, str(batch.get("case", "case")))
             for name in self.outputs:
                 values = output.get(OUTPUTS[name])
                 if isinstance(values, torch.Tensor):

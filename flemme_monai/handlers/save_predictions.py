@@ -11,7 +11,7 @@ from ignite.engine import Events
 from monai.engines import Workflow
 
 from ..data.files import safe_name
-from ..data.predictions import prediction_names
+from ..data.predictions import new_prediction_name
 from ..io import has_place, restored_intensities, restored_std, turned_like, write_image, write_nifti, write_png
 from ..utils import user_path, writable_dir
 from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map
@@ -99,7 +99,7 @@ class SavePredictions:
             raise ValueError(
                 f"the prediction of {case} is {tuple(on_image.shape[1:])} and its image {tuple(image.shape[1:])}"
             )
-        name = self._name(str(meta.get("filename_or_obj", "")), case)
+        name = new_prediction_name(self._names, str(meta.get("filename_or_obj", "")), case)
         volume = image.ndim == 4 or is_volume(image)
         as_nifti = volume or self.task == "probabilities"
         path = self.output_dir / f"{name}_{self.postfix}{'.nii.gz' if as_nifti else '.png'}"
@@ -122,14 +122,6 @@ class SavePredictions:
             picture = self._draw(image, on_image, label, volume=is_volume(image))
             write_png(self.output_dir / f"{name}_{self.postfix}_overlay.png", picture)
         return path
-
-    def _name(self, source: str, case: str) -> str:
-        """A name for ``source``, or for ``case`` without one, that no other input of this run has."""
-        names = prediction_names(source, case)
-        names += [f"{names[0]}_{i}" for i in range(2, len(self._names) + 3)]
-        name = next(n for n in names if n not in self._names)
-        self._names.add(name)
-        return name
 
 
 def _in_steps(probabilities: torch.Tensor) -> np.ndarray:
