@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..planning import (
     MODALITIES,
+    check_request,
     check_same_data,
     make_plan,
     read_data_set,
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     others = [path.name for path in args.output.glob("*") if path.name != PLAN_FOLDER]
     if others and bundle_name(args.output) != name:
         raise ValueError(f"{args.output} is there and no bundle called {name!r}; expected a new folder: give another")
+    check_request(args.pair, args.memory)  # before minutes of reading
     data = read_data_set(args.dataset_dir, args.in_channels, args.modality, args.num_workers, folder, args.multi_label)
     if args.check is not None:
         check_same_data(read_plan(args.check), data)

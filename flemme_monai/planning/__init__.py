@@ -4,7 +4,7 @@ from .bundle import planned_bundle, write_planned
 from .cases import CaseRecord, read_case
 from .fingerprint import MODALITIES, DataFingerprint, read_data_set
 from .plan import Plan, check_same_data, read_plan, write_plan
-from .planner import make_plan
+from .planner import check_request, make_plan
 from .report import write_report
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "CaseRecord",
     "DataFingerprint",
     "Plan",
+    "check_request",
     "check_same_data",
     "make_plan",
     "planned_bundle",

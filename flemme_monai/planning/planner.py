@@ -56,6 +56,21 @@ NETWORK_REASONS = {
 }
 
 
+def check_request(pair: str, memory: float) -> None:
+    """Refuse what no data set can be planned for.
+
+    Args:
+        pair, memory: as of :func:`make_plan`.
+
+    Raises:
+        ValueError: If the pair segments nothing, or the memory is not above 0.
+    """
+    if pair not in pairs() or ARCHITECTURES[pair.partition("_")[0]].task != "segmentation":
+        raise ValueError(f"pair is {pair!r}; expected a segmentation, such as hsem_unet: `flemme-monai list` names all")
+    if not memory > 0:
+        raise ValueError(f"memory is {memory}; expected GiB above 0: name what a training step may take")
+
+
 def make_plan(
     data: DataFingerprint,
     pair: str,
@@ -82,10 +97,7 @@ def make_plan(
         ValueError: If the pair segments nothing, the spacing is not positive, the smallest patch does not fit, or
             neighbours are wanted where no slices are taken.
     """
-    if pair not in pairs() or ARCHITECTURES[pair.partition("_")[0]].task != "segmentation":
-        raise ValueError(f"pair is {pair!r}; expected a segmentation, such as hsem_unet: `flemme-monai list` names all")
-    if not memory > 0:
-        raise ValueError(f"memory is {memory}; expected GiB above 0: name what a training step may take")
+    check_request(pair, memory)
     sizes = data.contents if data.empty_borders < EMPTY_BORDERS else data.shapes
     found = target_spacing(data.spacings, sizes)
     target, coarse = found.target, found.coarse_axis

@@ -218,3 +218,9 @@ def test_the_pages_code_runs() -> None:
     found: dict[str, object] = {}
     exec(code, found)
     assert found["y"].shape == (1, 512, 48)
+
+
+def test_a_program_that_is_not_there_is_said(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        runner.main(["no_such_program.py"])
+    assert "there is no file no_such_program.py; expected a Python program" in capsys.readouterr().err

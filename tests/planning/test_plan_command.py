@@ -9,6 +9,7 @@ import pytest
 from test_fingerprint import volumes
 
 from flemme_monai.cli import main
+from flemme_monai.commands import plan as plan_command
 
 
 def run(*words: str) -> None:
@@ -50,3 +51,12 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capfd: pytest.
     assert end.value.code == 1
     assert "is there and no bundle called 'other'" in "".join(capfd.readouterr())
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(["--pair", "ae_unet"], "pair is 'ae_unet'"), (["--memory", "0"], r"memory is 0\.0")]
+)
+def test_what_no_data_set_can_be_planned_for_is_refused_before_one_is_read(tmp_path: Path, wrong, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        plan_command.main(["--dataset_dir", str(tmp_path / "none"), "--output", str(tmp_path / "out"), *wrong])
+    assert not (tmp_path / "out").exists()

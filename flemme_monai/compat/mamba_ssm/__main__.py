@@ -18,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("program", help="path of a Python file, or a module's name")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the program is given")
     args = parser.parse_args(argv)
+    if not args.is_module and not os.path.isfile(args.program):
+        parser.error(f"there is no file {args.program}; expected a Python program, or -m MODULE: mend its path")
     install()
     sys.argv = [args.program, *args.arguments]
     if args.is_module:
