@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from flemme_monai.compat import mamba_ssm
+from flemme_monai.compat.mamba_ssm import __main__ as runner
 from flemme_monai.compat.mamba_ssm import finder
 from flemme_monai.compat.mamba_ssm.mamba import Mamba
 from flemme_monai.ops import backends
