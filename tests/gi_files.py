@@ -27,7 +27,7 @@ def write_scan(folder: Path, case: str, day: str, number: int, pixels: np.ndarra
 def write_table(folder: Path, codes: Mapping[str, Sequence[str]]) -> None:
     """train.csv of the codes of the three organs by id."""
     lines = [f"{name},{organ},{code}" for name, of_slice in codes.items() for organ, code in zip(ORGANS, of_slice)]
-    (folder / "train.csv").write_text("\n".join(["id,class,segmentation", *lines]) + "\n")
+    (folder / "train.csv").write_text("\n".join(["id,class,segmentation", *lines]) + "\n", encoding="utf-8")
 
 
 def write_gi(folder: Path, cases: int = 3, slices: int = 2) -> Path:

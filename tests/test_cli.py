@@ -43,11 +43,11 @@ def test_a_bundle_takes_its_folder_s_name_and_its_settings(tmp_path: Path, capsy
     folder = tmp_path / "liver"
     cli.main(["make", "hsem_swinu", str(folder), "--num_classes", "3", "--network_def#backbone#channels", "[8, 16]"])
     assert f"made liver (hsem_swinu) in {folder}" in capsys.readouterr().out
-    train = json.loads((folder / "configs" / "train.json").read_text())
+    train = json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8"))
     assert train["num_classes"] == 3
     assert train["network_def"]["backbone"]["channels"] == [8, 16]
-    assert json.loads((folder / "configs" / "metadata.json").read_text())["name"] == "liver"
-    assert "# liver" in (folder / "docs" / "README.md").read_text()
+    assert json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["name"] == "liver"
+    assert "# liver" in (folder / "docs" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_bundle_is_made_again_in_its_folder_but_not_over_anything_else(
@@ -56,11 +56,11 @@ def test_a_bundle_is_made_again_in_its_folder_but_not_over_anything_else(
     monkeypatch.chdir(tmp_path)
     cli.main(["make", "sem_unet", "liver", "--epochs", "3"])
     cli.main(["make", "sem_unet", "liver", "--epochs", "4"])
-    assert json.loads(Path("liver/configs/train.json").read_text())["epochs"] == 4
+    assert json.loads(Path("liver/configs/train.json").read_text(encoding="utf-8"))["epochs"] == 4
     before = sorted(tmp_path.rglob("*"))
     Path("notes").mkdir()
-    Path("notes/a.txt").write_text("mine")
-    Path("file").write_text("mine")
+    Path("notes/a.txt").write_text("mine", encoding="utf-8")
+    Path("file").write_text("mine", encoding="utf-8")
     for words in (["liver", "--name", "other"], ["notes"], ["file"]):
         with pytest.raises(SystemExit):
             cli.main(["make", "sem_unet", *words])

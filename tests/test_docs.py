@@ -42,7 +42,7 @@ CONFIGS = [
 
 def settings(bundle: str, workflow: str) -> dict[str, object]:
     """The settings of a config by name, those of the augmentation and of views one by one."""
-    config = json.loads((ROOT / "bundles" / bundle / "configs" / f"{workflow}.json").read_text())
+    config = json.loads((ROOT / "bundles" / bundle / "configs" / f"{workflow}.json").read_text(encoding="utf-8"))
     tables = [(table, config.pop(table, {})) for table in ("augmentation", "views")]
     each = {f"{table}#{name}": value for table, values in tables for name, value in values.items()}
     own = {name: default_of(value) for name, value in config.items() if name not in PARTS and "#" not in name}

@@ -24,7 +24,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def read(path: Path) -> dict:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_each_client_trains_on_its_own_data_and_the_server_averages(bundle: Path, tmp_path: Path, capsys) -> None:

@@ -38,7 +38,7 @@ WRITERS = {
 def test_a_process_that_dies_while_it_writes_leaves_the_old_file(tmp_path, monkeypatch, name, write):
     write(tmp_path / name)
     assert (tmp_path / name).stat().st_size > 0
-    (tmp_path / name).write_text("old")
+    (tmp_path / name).write_text("old", encoding="utf-8")
 
     def die(*paths):
         raise KeyboardInterrupt
@@ -46,7 +46,7 @@ def test_a_process_that_dies_while_it_writes_leaves_the_old_file(tmp_path, monke
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / name)
-    assert (tmp_path / name).read_text() == "old"
+    assert (tmp_path / name).read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -41,6 +41,6 @@ def joules(work: Callable[[], object], times: int, root: Path = POWERCAP) -> flo
 
 def _read(path: Path) -> int | None:
     try:
-        return int(path.read_text())
+        return int(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

@@ -138,7 +138,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)  # gives back what is free, or a work would fill that first, unseen
-        CLEAR_REFS.write_text(RESET_PEAK)
+        CLEAR_REFS.write_text(RESET_PEAK, encoding="utf-8")
         before = _status_bytes("VmRSS")
         work()
         return _status_bytes("VmHWM") - before
@@ -149,7 +149,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 
 
 def _status_bytes(field: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) * 1024
 
 

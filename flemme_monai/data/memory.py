@@ -127,8 +127,8 @@ def available_bytes() -> int | None:
         return None
     for limit, used, cache in _LIMITS:
         try:
-            most, taken = int(Path(limit).read_text()), int(Path(used).read_text())
-            fields = dict(line.split() for line in Path(cache).read_text().splitlines())
+            most, taken = int(Path(limit).read_text(encoding="utf-8")), int(Path(used).read_text(encoding="utf-8"))
+            fields = dict(line.split() for line in Path(cache).read_text(encoding="utf-8").splitlines())
         except (OSError, ValueError):  # no such control group, or "max"
             continue
         if most < _UNLIMITED:
@@ -145,7 +145,7 @@ _LIMITS = (
 
 def _from_meminfo() -> int | None:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     fields = dict(line.split(":") for line in lines)

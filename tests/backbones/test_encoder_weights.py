@@ -132,4 +132,4 @@ def test_trained_weights_load_without_the_file_that_their_trunk_began_with(tmp_p
     network = trained_network(default, tmp_path / "model.pt")
     load_weights(network, tmp_path / "model.pt")
     torch.testing.assert_close(network.state_dict(), trained.state_dict())
-    assert "resnet" not in (tmp_path / "network.json").read_text()
+    assert "resnet" not in (tmp_path / "network.json").read_text(encoding="utf-8")

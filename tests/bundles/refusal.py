@@ -31,10 +31,10 @@ def earlier_run(bundle: Path, folder: Path) -> dict[str, Path]:
     """The weights and outputs of earlier runs below a folder, in the folders of the next one."""
     folders = {"ckpt_dir": folder / "ckpt", "output_dir": folder / "out"}
     shutil.copytree(bundle / "models", folders["ckpt_dir"])
-    (folders["ckpt_dir"] / "last.pt").write_text("an earlier run")
+    (folders["ckpt_dir"] / "last.pt").write_text("an earlier run", encoding="utf-8")
     folders["output_dir"].mkdir()
     for name in ("metrics.csv", "curves.png", "cases.csv", "summary.csv", "0_seg.png", "0_seg_overlay.png"):
-        (folders["output_dir"] / name).write_text("an earlier run")
+        (folders["output_dir"] / name).write_text("an earlier run", encoding="utf-8")
     return folders
 
 

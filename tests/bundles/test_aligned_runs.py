@@ -58,10 +58,10 @@ def test_evaluation_and_inference_take_the_alignment_from_the_record(pair: str, 
     weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
     assert weights["alignment.head.weight"].shape == (3, 32)
     assert weights["alignment.head.weight"].any()
-    record = json.loads((bundle / "models" / "network.json").read_text())
+    record = json.loads((bundle / "models" / "network.json").read_text(encoding="utf-8"))
     assert record["settings"]["stn"] is True
     assert record["network"]["alignment"]["transform"] == "rigid"
-    with (bundle / "output" / "train" / "metrics.csv").open() as file:
+    with (bundle / "output" / "train" / "metrics.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     terms = [float(value) for name, value in row.items() if name.startswith("loss_")]
     assert "loss_alignment" in row

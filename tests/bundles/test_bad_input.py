@@ -69,7 +69,7 @@ def truncated_volume(folder: Path) -> None:
 
 
 def no_image(folder: Path) -> None:
-    (pictures(folder) / "images" / "1.png").write_text("this is no image")
+    (pictures(folder) / "images" / "1.png").write_text("this is no image", encoding="utf-8")
 
 
 def not_finite(value: float) -> Callable[[Path], None]:
@@ -133,7 +133,7 @@ def test_evaluation_and_inference_refuse(
     make(tmp_path / "set")
     cases = [str(k) for k in range(6)]
     split = tmp_path / "split.json"
-    split.write_text(json.dumps({"train": [cases[0]], "val": [cases[1]], "test": cases[2:]}))
+    split.write_text(json.dumps({"train": [cases[0]], "val": [cases[1]], "test": cases[2:]}), encoding="utf-8")
     settings = settings | ({"split_file": str(split)} if workflow == "evaluate" else {})
     line = refused(bundle, workflow, results, dataset_dir=str(tmp_path / "set"), **settings)
     assert words[0] in line
@@ -175,9 +175,9 @@ def test_a_misspelt_setting_of_the_network_is_named(
     shutil.copytree(bundle, tmp_path / "sem_unet")
     for name in ("train", "inference"):
         path = tmp_path / "sem_unet" / "configs" / f"{name}.json"
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         config["network_def"]["backbone"]["num_block"] = 1
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps(config), encoding="utf-8")
     line = refused(tmp_path / "sem_unet", workflow, results)
     assert line == "ValueError: flemme_monai.backbones.UNet has no setting 'num_block'; did you mean num_blocks?"
 

@@ -50,6 +50,6 @@ def test_optimizer_and_schedule_are_chosen(optimizer: str, decay: str, middle: f
 def test_a_fold_and_a_split_file_reach_the_data(tmp_path: Path) -> None:
     fold = parsed("sem_unet", tmp_path, fold=1, num_folds=4).get_parsed_content("datalist")
     assert [len(cases) for cases in fold.values()] == [40, 20, 20]
-    (tmp_path / "split.json").write_text('{"train": ["phantom_003"], "val": ["phantom_001"]}')
+    (tmp_path / "split.json").write_text('{"train": ["phantom_003"], "val": ["phantom_001"]}', encoding="utf-8")
     named = parsed("sem_unet", tmp_path, split_file=str(tmp_path / "split.json")).get_parsed_content("datalist")
     assert [cases[0]["case"] for cases in named.values()] == ["phantom_003", "phantom_001", "phantom_001"]

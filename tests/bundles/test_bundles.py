@@ -98,9 +98,9 @@ def test_3d_needs_two_settings_and_nothing_more(pair, tmp_path):
 
 def test_one_pair_is_made_with_any_settings_in_any_folder(tmp_path):
     main("hsem_swinu", str(tmp_path), "liver", num_classes=3, **{"network_def#backbone#channels": [16, 32, 64]})
-    train = json.loads((tmp_path / "liver" / "configs" / "train.json").read_text())
-    inference = json.loads((tmp_path / "liver" / "configs" / "inference.json").read_text())
-    metadata = json.loads((tmp_path / "liver" / "configs" / "metadata.json").read_text())
+    train = json.loads((tmp_path / "liver" / "configs" / "train.json").read_text(encoding="utf-8"))
+    inference = json.loads((tmp_path / "liver" / "configs" / "inference.json").read_text(encoding="utf-8"))
+    metadata = json.loads((tmp_path / "liver" / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert train["num_classes"] == default_of(inference["num_classes"]) == 3
     assert train["network_def"]["backbone"]["channels"] == inference["network_def"]["backbone"]["channels"]
     assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == ["32*n", "32*n"]
@@ -124,8 +124,8 @@ def test_what_the_maker_refuses(arguments, message, tmp_path):
 
 def test_a_changed_file_is_found(tmp_path):
     write(tmp_path / "sem_unet", make_bundle("sem_unet"))
-    (tmp_path / "sem_unet" / "configs" / "train.json").write_text("{}")
-    (tmp_path / "sem_unet" / "configs" / "stray.json").write_text("{}")
+    (tmp_path / "sem_unet" / "configs" / "train.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "sem_unet" / "configs" / "stray.json").write_text("{}", encoding="utf-8")
     found = differences(tmp_path / "sem_unet", make_bundle("sem_unet"))
     assert found == ["configs/train.json", "configs/stray.json"]
 
@@ -193,12 +193,12 @@ def test_a_resumed_run_reaches_the_same_weights_as_an_uninterrupted_one(bundle, 
     exits = "lambda engine: os._exit(9) if engine.state.iteration == 8 else None"
     handler = f"$@train#trainer.add_event_handler(Events.ITERATION_STARTED, {exits})"
     imports = [
-        *json.loads((small / "configs" / "train.json").read_text())["imports"],
+        *json.loads((small / "configs" / "train.json").read_text(encoding="utf-8"))["imports"],
         "$import os",
         "$from ignite.engine import Events",
     ]
     stop = {"imports": imports, "run": [handler, "$@train#trainer.run()"]}
-    (small / "configs" / "stop.json").write_text(json.dumps(stop))
+    (small / "configs" / "stop.json").write_text(json.dumps(stop), encoding="utf-8")
     killed = run(small, ["train", "stop"], "--ckpt_dir", str(tmp_path / "killed"), "--output_dir", str(tmp_path / "o2"))
     (small / "configs" / "stop.json").unlink()
     assert killed.returncode == 9

@@ -41,7 +41,7 @@ def trained(bundle: Path, name: str, data: Path, *overlay: str, **settings: Any)
     files = [str(bundle / "configs" / f"{config}.json") for config in ("train", *overlay)]
     folders = {"ckpt_dir": str(data / name / "m"), "output_dir": str(data / name / "o")}
     run(config_file=files, bundle_root=str(bundle), dataset_dir=str(data), device="cpu", **folders, **settings)
-    with (data / name / "o" / "metrics.csv").open() as file:
+    with (data / name / "o" / "metrics.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return [{key: row[key] for key in row if key not in ("seconds", "waiting")} for row in rows]
 

@@ -193,5 +193,5 @@ def test_a_denoiser_receives_the_index_of_a_slice_of_a_volume(tmp_path):
 
 def test_settings_of_a_bundle_of_ones_own_reach_the_interpolation(tmp_path):
     write(tmp_path, make_bundle("vae_vit", settings={"interpolate_between": [5, 6], "num_samples": 7}))
-    config = json.loads((tmp_path / "configs" / "interpolate.json").read_text())
+    config = json.loads((tmp_path / "configs" / "interpolate.json").read_text(encoding="utf-8"))
     assert (config["interpolate_between"], config["num_samples"]) == ([5, 6], 7)

@@ -104,7 +104,7 @@ def test_a_training_goes_on_with_the_settings_that_it_began_with(shipped):
 
 
 def test_cases_that_the_weights_were_trained_on_are_not_tested(shipped, tmp_path):
-    split = json.loads((shipped / "models" / "split.json").read_text())
+    split = json.loads((shipped / "models" / "split.json").read_text(encoding="utf-8"))
     with pytest.raises(RuntimeError) as refused:
         workflow(shipped, pretrained=True, shuffle_split=True).parser.get_parsed_content("datalist")
     message = r"by \S+split.json the pretrained weights were trained on \d+ of the 16 test cases"
@@ -113,7 +113,7 @@ def test_cases_that_the_weights_were_trained_on_are_not_tested(shipped, tmp_path
     # other phantoms have the names of those which the weights were trained on
     run = workflow(shipped, pretrained=True, epochs=1, seed=5, **folder)
     run.run()
-    own = json.loads((tmp_path / "own" / "split.json").read_text())
+    own = json.loads((tmp_path / "own" / "split.json").read_text(encoding="utf-8"))
     assert own["train"] == split["train"]
     assert own["pretrained"] == sorted(split["fingerprints"][name] for name in split["train"])
     # what training was given has no effect in evaluation

@@ -58,7 +58,10 @@ def test_all_pairs_of_an_architecture_differ_in_their_network_only(architecture)
         if path.stem in ("metadata", "interpolate"):
             continue
         for pair in (pair for pair in pairs(shipped=True) if pair.startswith(f"{architecture}_")):
-            own, other = (json.loads((BUNDLES / name / "configs" / path.name).read_text()) for name in (pair, first))
+            own, other = (
+                json.loads((BUNDLES / name / "configs" / path.name).read_text(encoding="utf-8"))
+                for name in (pair, first)
+            )
             for content, name in ((own, pair), (other, first)):
                 content.pop("network_def", None)
                 content.pop("autoencoder_def", None)

@@ -43,7 +43,7 @@ def run(bundle: Path, workflow: str, **settings: Any) -> None:
 
 def summary(folder: Path) -> dict[tuple[str, str], str]:
     """The means of a summary by metric and class."""
-    with (folder / "summary.csv").open() as file:
+    with (folder / "summary.csv").open(encoding="utf-8") as file:
         return {(row["metric"], row["class"]): row["mean"] for row in csv.DictReader(file)}
 
 
@@ -72,7 +72,7 @@ def test_predictions_as_masks_and_as_a_submission_have_the_networks_metrics(tmp_
 
 def test_what_training_was_set_is_kept_with_the_weights(tmp_path: Path) -> None:
     bundle, data = trained(tmp_path, "sem_unet", in_channels=3, neighbour_slices=1, clip_share=0.0333, resize=True)
-    kept = json.loads((bundle / "models" / "network.json").read_text())["settings"]
+    kept = json.loads((bundle / "models" / "network.json").read_text(encoding="utf-8"))["settings"]
     expected = {"multi_label": True, "neighbour_slices": 1, "clip_share": 0.0333, "resize": True}
     assert {name: kept[name] for name in expected} == expected
     run(bundle, "inference", dataset_dir=str(data), class_names=["a", "b", "c"])  # may differ: weights mean the same

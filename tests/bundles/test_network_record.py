@@ -80,7 +80,7 @@ def trained(pair: str, folder: Path) -> Path:
 @pytest.mark.parametrize("pair", OWN)
 def test_what_is_not_set_is_what_training_had(pair: str, tmp_path: Path) -> None:
     bundle = trained(pair, tmp_path)
-    record = json.loads((bundle / "models" / RECORD).read_text())
+    record = json.loads((bundle / "models" / RECORD).read_text(encoding="utf-8"))
     for names in (workflows(bundle)["evaluate"], ("inference",)):
         parser = parser_of(bundle, *names)
         own = {key: value for key, value in OWN[pair].items() if "#" not in key and key in parser}
@@ -89,7 +89,7 @@ def test_what_is_not_set_is_what_training_had(pair: str, tmp_path: Path) -> None
         assert {key: record["settings"][key] for key in settings} == settings
         assert config_of(parser.get_parsed_content("network")) == record["network"]
         if "autoencoder_def" in parser:
-            autoencoder = json.loads((bundle / "models" / "autoencoder" / RECORD).read_text())
+            autoencoder = json.loads((bundle / "models" / "autoencoder" / RECORD).read_text(encoding="utf-8"))
             assert config_of(parser.get_parsed_content("autoencoder")) == autoencoder["network"]
             assert config_of(parser.get_parsed_content("latent_space").denoiser) == record["network"]
 
@@ -170,7 +170,7 @@ def test_without_a_record_the_json_alone_is_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workflow", ["inference", "evaluate"])
 def test_a_damaged_record_is_named(workflow: str, tmp_path: Path) -> None:
     bundle = trained("sem_unet", tmp_path)
-    (bundle / "models" / RECORD).write_text("{")
+    (bundle / "models" / RECORD).write_text("{", encoding="utf-8")
     line = refused(bundle, workflow, {"output_dir": tmp_path / "out"}, bundle_root=str(bundle))
     assert line.startswith(f"ValueError: {bundle / 'models' / RECORD} is no JSON")
 
@@ -178,7 +178,7 @@ def test_a_damaged_record_is_named(workflow: str, tmp_path: Path) -> None:
 def test_a_record_sets_nothing_but_the_settings_that_training_keeps(tmp_path: Path) -> None:
     """A hostile one names a function as the class of the network, or as a value of the bundle's own config."""
     bundle = trained("sem_unet", tmp_path)
-    record = json.loads((bundle / "models" / RECORD).read_text())
+    record = json.loads((bundle / "models" / RECORD).read_text(encoding="utf-8"))
     record["settings"] |= {"network_def#_target_": "os.makedirs", "network_def#name": str(tmp_path / "hostile")}
     write_record(bundle / "models", record)
     network = parser_of(bundle, "inference").get_parsed_content("network")
@@ -196,7 +196,7 @@ def test_a_classifier_gives_its_own_network(tmp_path: Path) -> None:
     classifier, bundle = trained("clm_cnn", tmp_path), trained("edm_unet", tmp_path)
     settings = {"classifier_path": str(classifier / "models" / "model.pt")}
     parser = parser_of(bundle, "train", "evaluate", **settings)
-    record = json.loads((classifier / "models" / RECORD).read_text())
+    record = json.loads((classifier / "models" / RECORD).read_text(encoding="utf-8"))
     assert parser.get_parsed_content("classifier_classes") == 3
     assert config_of(parser.get_parsed_content("classifier")) == record["network"]
     others = {

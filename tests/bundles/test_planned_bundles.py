@@ -33,7 +33,7 @@ def label_maps(folder: Path) -> dict[str, nibabel.Nifti1Image]:
 
 
 def mean_of(folder: Path, metric: str) -> float:
-    with (folder / "summary.csv").open() as lines:
+    with (folder / "summary.csv").open(encoding="utf-8") as lines:
         rows = {(row["metric"], row["class"]): row["mean"] for row in csv.DictReader(lines)}
     return float(rows[metric, "mean"] or "nan")
 
@@ -92,9 +92,9 @@ def test_a_planned_bundle_trains_by_its_settings_and_says_why(tmp_path, data):  
     plan.set("network_def#backbone#channels", [8] * len(plan.settings["network_def#backbone#channels"]), "a test")
     folder = tmp_path / "planned"
     write(folder, planned_bundle(plan, "planned"))
-    page = (folder / "docs" / "README.md").read_text()
+    page = (folder / "docs" / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{name}` |" in page for name in plan.settings)
-    config = json.loads((folder / "configs" / "train.json").read_text())
+    config = json.loads((folder / "configs" / "train.json").read_text(encoding="utf-8"))
     assert config["spacing"] == [2.0, 2.0, 2.0]
     assert config["foreground_share"] == 0.333
     workflow = ConfigWorkflow(

@@ -71,7 +71,10 @@ def test_a_pretraining_leaves_an_encoder_beside_its_run(pretrained):
     saved = state(models / "pretrained.pt")
     assert {name: t.shape for name, t in saved.items()} == {name: t.shape for name, t in encoder.items()}
     assert not all(torch.equal(saved[name], t) for name, t in encoder.items())
-    assert json.loads((run / "network.json").read_text())["network"]["_target_"] == "flemme_monai.architectures.SeM"
+    assert (
+        json.loads((run / "network.json").read_text(encoding="utf-8"))["network"]["_target_"]
+        == "flemme_monai.architectures.SeM"
+    )
 
 
 def test_the_head_and_the_encoder_learn_and_the_keys_follow(pretrained):
@@ -131,8 +134,8 @@ def test_fine_tuning_begins_with_the_encoder_and_says_so(pretrained, tmp_path, c
     assert not any(x.startswith("trained otherwise") for x in lines)
     run.run()
     assert (bundle / "models" / "model.pt").is_file()
-    split = json.loads((bundle / "models" / "split.json").read_text())
-    theirs = json.loads((bundle / "models" / "pretraining" / "split.json").read_text())
+    split = json.loads((bundle / "models" / "split.json").read_text(encoding="utf-8"))
+    theirs = json.loads((bundle / "models" / "pretraining" / "split.json").read_text(encoding="utf-8"))
     assert split["train"] == theirs["train"]
     assert not set(split["test"]) & set(theirs["train"])
 
@@ -174,7 +177,7 @@ def test_images_without_labels_are_enough(labels, tmp_path):
     bundle = made(tmp_path)
     pretrain(bundle, epochs=1, dataset_dir=str(data), batch_size=4)
     assert (bundle / "models" / "pretrained.pt").is_file()
-    rows = (bundle / "output" / "pretrain" / "metrics.csv").read_text().splitlines()
+    rows = (bundle / "output" / "pretrain" / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 2
 
 
@@ -206,5 +209,5 @@ def test_another_method_is_refused_with_the_nearest(tmp_path):
 
 
 def test_the_config_has_every_method(tmp_path):
-    config = json.loads((made(tmp_path) / "configs" / "pretrain.json").read_text())
+    config = json.loads((made(tmp_path) / "configs" / "pretrain.json").read_text(encoding="utf-8"))
     assert tuple(config["networks"]) == tuple(config["losses"]) == METHODS

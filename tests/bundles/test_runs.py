@@ -208,7 +208,9 @@ def test_an_evaluation_of_samples_runs_whether_or_not_all_is_asked_for_before(tm
 def test_a_training_in_a_folder_in_use_is_refused_before_the_data_is_read(bundle, data, monkeypatch):
     run = workflow(bundle, "nowhere")
     (bundle / "models").mkdir()
-    (bundle / "models" / folder_lock.LOCK_FILE).write_text('{"process": 7, "host": "h", "since": "noon"}')
+    (bundle / "models" / folder_lock.LOCK_FILE).write_text(
+        '{"process": 7, "host": "h", "since": "noon"}', encoding="utf-8"
+    )
     monkeypatch.setattr(folder_lock, "_lock", lambda file: False)
     run.initialize()
     with pytest.raises(RuntimeError, match="refuse_used_folders") as error:
@@ -220,7 +222,9 @@ def test_a_training_in_a_folder_in_use_is_refused_before_the_data_is_read(bundle
 def test_a_bundle_in_yaml_finds_its_root_and_its_other_configs(bundle, monkeypatch, caplog):
     yaml = pytest.importorskip("yaml")
     for path in (bundle / "configs").glob("*.json"):
-        path.with_suffix(".yaml").write_text(yaml.safe_dump(json.loads(path.read_text("utf-8"))), encoding="utf-8")
+        path.with_suffix(".yaml").write_text(
+            yaml.safe_dump(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8"
+        )
         path.unlink()
     with working_in(bundle.parent):
         assert find_bundle_root("sem_unet") == "sem_unet"

@@ -46,7 +46,7 @@ def runs_of(folder: Path, seeds: int) -> list[Run]:
 def test_a_script_for_slurm_has_a_task_for_each_run_that_is_left(tmp_path: Path) -> None:
     todo = runs_of(tmp_path, 2)
     script = write_slurm(todo, tmp_path, 3, ["--time=1:00:00"])
-    lines = script.read_text().splitlines()
+    lines = script.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line.startswith("#SBATCH")][1:] == [
         "#SBATCH --array=0-3%3",
         f"#SBATCH --output={tmp_path}/slurm/%a.log",
@@ -62,7 +62,9 @@ def test_a_task_of_the_script_runs_its_run(tmp_path: Path) -> None:
     todo = runs_of(tmp_path, 1)
     script = write_slurm(todo, tmp_path, 1, [])
     todo[1].folder.mkdir(parents=True)
-    (todo[1].folder / "result.json").write_text(json.dumps({"budget": todo[1].budget, "row": {"dice": 0.75}}))
+    (todo[1].folder / "result.json").write_text(
+        json.dumps({"budget": todo[1].budget, "row": {"dice": 0.75}}), encoding="utf-8"
+    )
     environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "1"}
     done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "hsem_unet seed 0: {'dice': 0.75}\n"
@@ -72,10 +74,10 @@ def test_the_command_writes_the_script_and_runs_nothing(tmp_path: Path, capsys) 
     words = ["sem_unet", "hsem_unet", "--output", str(tmp_path), "--match", "none", "--seeds", "0", "1"]
     assert compare.main([*words, "--launcher", "slurm", "--jobs", "8", "--slurm_option", "gres=gpu:1"]) == 0
     assert "slurm.sh, 4 runs" in capsys.readouterr().out
-    text = (tmp_path / "slurm.sh").read_text()
+    text = (tmp_path / "slurm.sh").read_text(encoding="utf-8")
     assert "#SBATCH --array=0-3%8\n" in text
     assert "#SBATCH --gres=gpu:1\n" in text
-    assert len(json.loads((tmp_path / "slurm_runs.json").read_text())) == 4
+    assert len(json.loads((tmp_path / "slurm_runs.json").read_text(encoding="utf-8"))) == 4
     assert not list(tmp_path.rglob("result.json"))
 
 
@@ -91,15 +93,15 @@ def test_a_training_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
     code = f"import sys; from pathlib import Path; from {run_logged.__module__} import run_logged; "
     code += f"run_logged({words!r}, Path({str(tmp_path / 'log')!r}))"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=PACKAGE_PARENT)
-    while not ((tmp_path / "log").is_file() and (tmp_path / "log").read_text().endswith("\n")):
+    while not ((tmp_path / "log").is_file() and (tmp_path / "log").read_text(encoding="utf-8").endswith("\n")):
         time.sleep(0.05)
         assert parent.poll() is None
-    child = Path("/proc") / (tmp_path / "log").read_text().strip()
+    child = Path("/proc") / (tmp_path / "log").read_text(encoding="utf-8").strip()
     assert child.exists()
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     for _ in range(100):
-        if not child.exists() or "State:\tZ" in (child / "status").read_text():
+        if not child.exists() or "State:\tZ" in (child / "status").read_text(encoding="utf-8"):
             return
         time.sleep(0.05)
     pytest.fail("it lives on")

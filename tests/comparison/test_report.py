@@ -29,7 +29,7 @@ def page(hierarchical_wins, tmp_path: Path) -> Path:
 
 
 def test_the_page_holds_all_that_it_shows(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', text) == []
     assert text.count("<img ") == 5
     assert "flemme-monai compare --output DIR" in text
@@ -46,7 +46,9 @@ def test_the_page_may_be_elsewhere_and_made_of_a_copy_of_the_tables(page: Path, 
     for path in [*page.parent.glob("*.csv"), *page.parent.glob("*.png"), page.parent / "comparison.json"]:
         shutil.copy(path, copy)
     assert report.main([str(copy), "--page", str(tmp_path / "other.html")]) == 0
-    assert (tmp_path / "other.html").read_text() == page.read_text().replace(page.parent.name, "copy")
+    assert (tmp_path / "other.html").read_text(encoding="utf-8") == page.read_text(encoding="utf-8").replace(
+        page.parent.name, "copy"
+    )
 
 
 def test_a_cell_sorts_by_its_number_and_not_by_its_words() -> None:

@@ -11,7 +11,7 @@ from flemme_monai.comparison.tables import latex_table, write_tables
 
 
 def rows(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -29,7 +29,7 @@ def test_of_a_classification_each_case_is_right_or_wrong(tmp_path):
     folder = tmp_path / "clm_cnn" / "seed_0"
     (folder / "evaluate").mkdir(parents=True)
     text = "case,file,class,name,true_class,true_name,p_a\nx/1,f,0,a,0,a,0.9\n2,f,1,b,0,a,0.2\n3,f,1,b,,,0.2\n"
-    (folder / "evaluate" / "predictions.csv").write_text(text)
+    (folder / "evaluate" / "predictions.csv").write_text(text, encoding="utf-8")
     run = Run(Entry("clm_cnn", "clm_cnn", "clm"), "", None, 0, {"settings": {"epochs": 1}}, folder)
     results = collect({run: {"row": {"bundle": "clm_cnn", "accuracy": 0.5, "f1": 0.4}}}, [], {})
     assert [(row["case"], row["accuracy"], row["f1"]) for row in results.cases] == [("x/1", 1, None), ("2", 0, None)]
@@ -48,12 +48,11 @@ def test_the_table_is_written_as_csv_markdown_and_latex(hierarchical_wins, tmp_p
     row = found["hsem_unet"]
     mean, deviation = float(row["dice"]), float(row["dice deviation"])
     words = f"{mean:.4f} ± {deviation:.4f}"
-    text = (tmp_path / "comparison.md").read_text()
+    text = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert f"| hsem_unet | x 1 | 1,001 | {words} |" in text
-    assert (
-        f"hsem\\_unet & x 1 & 1,001 & {words.replace('±', '$' + chr(92) + 'pm$')} & "
-        in (tmp_path / "comparison.tex").read_text()
-    )
+    assert f"hsem\\_unet & x 1 & 1,001 & {words.replace('±', '$' + chr(92) + 'pm$')} & " in (
+        tmp_path / "comparison.tex"
+    ).read_text(encoding="utf-8")
     for part in ("flemme-monai compare --output DIR", "1 thread of x86_64", "not significant", "mean ranks by dice"):
         assert part in text
 
@@ -70,7 +69,9 @@ def test_differences_have_a_row_for_each_metric_and_encoder(hierarchical_wins, t
 def test_a_failed_run_stands_in_the_page(made_results, tmp_path):
     results = made_results({"sem_unet": [[0.5, 0.6]]}, failed=["training of sem_cnn failed: see log"])
     write_tables(results, tmp_path, None, "permutation")
-    assert "## Failed\n\n- training of sem_cnn failed: see log" in (tmp_path / "comparison.md").read_text()
+    assert "## Failed\n\n- training of sem_cnn failed: see log" in (tmp_path / "comparison.md").read_text(
+        encoding="utf-8"
+    )
     assert not (tmp_path / "differences.csv").exists()
 
 

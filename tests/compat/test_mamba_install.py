@@ -35,9 +35,9 @@ def real_package(folder: Path, interface: str) -> None:
     """A ``mamba_ssm`` as pip would install it."""
     package = folder / "mamba_ssm" / "ops"
     package.mkdir(parents=True)
-    (folder / "mamba_ssm" / "__init__.py").write_text("name = 'real'\n")
+    (folder / "mamba_ssm" / "__init__.py").write_text("name = 'real'\n", encoding="utf-8")
     (package / "__init__.py").touch()
-    (package / "selective_scan_interface.py").write_text(interface)
+    (package / "selective_scan_interface.py").write_text(interface, encoding="utf-8")
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_an_empty_module_in_its_place_does_not_work(monkeypatch) -> None:
 
 def test_a_kernel_that_works_stays(monkeypatch, tmp_path) -> None:
     """VMamba's own kernel on a GPU, without mamba_ssm."""
-    (tmp_path / "selective_scan_cuda_oflex.py").write_text("name = 'real'\n")
+    (tmp_path / "selective_scan_cuda_oflex.py").write_text("name = 'real'\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(finder, "_call_convolution", lambda device: None)
@@ -154,7 +154,7 @@ def test_a_kernel_that_works_stays(monkeypatch, tmp_path) -> None:
 
 
 def test_a_kernel_without_a_gpu_does_not_work(monkeypatch, tmp_path) -> None:
-    (tmp_path / "selective_scan_cuda_oflex.py").write_text("name = 'real'\n")
+    (tmp_path / "selective_scan_cuda_oflex.py").write_text("name = 'real'\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert mamba_ssm.install() == finder.PACKAGES
@@ -192,8 +192,8 @@ if __name__ == "__main__":
 
 
 def test_a_program_runs_as_it_is(tmp_path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "helper.py").write_text("name = 'helper'\n")
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "helper.py").write_text("name = 'helper'\n", encoding="utf-8")
     starter = ["-m", "flemme_monai.compat.mamba_ssm"]
     expected = ["Mamba", "helper", "--device", "cpu", "-m"]
     assert run(*starter, str(tmp_path / "program.py"), "--device", "cpu", "-m").split() == expected

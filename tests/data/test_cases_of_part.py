@@ -27,7 +27,7 @@ def record(data: Path, path: Path, **parts: list[str]) -> str:
     cases = inference_list(data, **SETTINGS)
     split = {part: parts.get(part, []) for part in ("train", "val", "test")}
     prints = {case["case"]: fingerprint(case) for case in cases}
-    path.write_text(json.dumps({"settings": {}, **split, "fingerprints": prints}))
+    path.write_text(json.dumps({"settings": {}, **split, "fingerprints": prints}), encoding="utf-8")
     return str(path)
 
 

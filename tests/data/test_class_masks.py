@@ -107,10 +107,12 @@ def test_predictions_are_read_from_a_submission(tmp_path):
     parts = split(folder)
     names = class_names(parts["test"])
     table = tmp_path / "submission.csv"
-    table.write_text((folder / "train.csv").read_text().replace("segmentation", "predicted"))
+    table.write_text(
+        (folder / "train.csv").read_text(encoding="utf-8").replace("segmentation", "predicted"), encoding="utf-8"
+    )
     found = with_predictions(parts, "test", table, names)
     assert ClassMasks.of_text(found[0]["prediction_masks"]).codes == ["2 3", "3 3", ""]
-    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+    table.write_text("\n".join(table.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
     with pytest.raises(ValueError, match=r"submission\.csv: has no line of stomach of case3_day0_slice_0002"):
         with_predictions(parts, "test", table, names)
 

@@ -191,7 +191,11 @@ def _file_pages(work) -> int:
     """Bytes of mapped files that are in memory while what ``work`` gives is alive, beyond those before."""
 
     def mapped() -> int:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile"))
+        line = next(
+            line
+            for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+            if line.startswith("RssFile")
+        )
         return int(line.split()[1]) * 1024
 
     before = mapped()
@@ -319,7 +323,7 @@ def test_a_cache_is_cleaned_by_a_command(tmp_path: Path, capsys: pytest.CaptureF
     assert clean_cache([str(bundle), "--unused_for", "30"]) == 0
     assert "removed 2 files" in capsys.readouterr().out
     assert len(files(bundle / "cache")) == 2
-    (bundle / "cache" / "notes.txt").write_text("mine")
+    (bundle / "cache" / "notes.txt").write_text("mine", encoding="utf-8")
     clean_cache([str(bundle / "cache")])
     assert sorted(path.name for path in (bundle / "cache").iterdir()) == [disk_cache.TAG_FILE, "notes.txt"]
     (bundle / "cache" / "notes.txt").unlink()
@@ -328,7 +332,7 @@ def test_a_cache_is_cleaned_by_a_command(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_folder_that_is_no_cache_is_not_cleaned(tmp_path: Path) -> None:
-    (tmp_path / f"weights{disk_cache.SUFFIX}").write_text("mine")
+    (tmp_path / f"weights{disk_cache.SUFFIX}").write_text("mine", encoding="utf-8")
     with pytest.raises(FileNotFoundError, match=f"has no {disk_cache.TAG_FILE}"):
         clean_cache([str(tmp_path)])
     assert (tmp_path / f"weights{disk_cache.SUFFIX}").exists()

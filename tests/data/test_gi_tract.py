@@ -99,11 +99,11 @@ def test_scans_alone_are_images_of_inference(tmp_path):
 
 
 def table(folder):
-    return (folder / "train.csv").read_text().splitlines()
+    return (folder / "train.csv").read_text(encoding="utf-8").splitlines()
 
 
 def rewritten(folder, lines):
-    (folder / "train.csv").write_text("\n".join(lines) + "\n")
+    (folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def test_a_bad_code_is_refused_with_its_line(tmp_path):

@@ -95,7 +95,7 @@ def test_a_listed_file_that_is_missing_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_list_is_named(tmp_path: Path, content: str, words: str) -> None:
-    (tmp_path / "dataset.json").write_text(content)
+    (tmp_path / "dataset.json").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=rf"dataset\.json: {words}"):
         find_cases(tmp_path, 1, labels=False)
 
@@ -257,7 +257,7 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_lists_what_was_looked_for_and_found(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
-    (tmp_path / "table.csv").write_text("")
+    (tmp_path / "table.csv").write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match=r"looked for dataset\.json.*images/.*DICOM.*found scans/, 1 file \(\.csv\)"):
         find_cases(tmp_path, 1, labels=False)
 
@@ -384,7 +384,7 @@ def test_masks_in_a_folder_of_the_images_name_are_its_instances(tmp_path: Path) 
 
 def test_train_and_val_of_a_list_are_parts(tmp_path: Path) -> None:
     decathlon(tmp_path, 5)
-    training = json.loads((tmp_path / "dataset.json").read_text())["training"]
+    training = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))["training"]
     write_json(tmp_path / "dataset.json", {"train": training[:3], "val": training[3:4], "test": training[4:]})
     found = find_cases(tmp_path, 1, labels=True)
     assert [len(part) for part in (found.training, found.validation, found.test)] == [3, 1, 1]

@@ -91,13 +91,13 @@ def test_the_machine_tells_what_is_free() -> None:
 
 def test_the_control_groups_limit_counts_and_processes_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, content in {"max": "1000", "used": "700", "stat": "anon 5\ninactive_file 200\n"}.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8")
     monkeypatch.setattr(memory, "_LIMITS", (tuple(str(tmp_path / name) for name in ("max", "used", "stat")),))
     monkeypatch.setattr(memory, "_from_meminfo", lambda: 10_000)
     assert memory.available_bytes() == 500
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert memory.available_bytes() == 250
-    (tmp_path / "max").write_text("max")
+    (tmp_path / "max").write_text("max", encoding="utf-8")
     assert memory.available_bytes() == 5000
 
 

@@ -93,7 +93,7 @@ def test_the_record_says_what_made_the_split(data: Path, record: Path) -> None:
 def test_the_fingerprint_is_of_names_and_content(data: Path, tmp_path: Path) -> None:
     def found() -> dict:
         trained(tmp_path / "ckpt", data)
-        return json.loads((tmp_path / "ckpt" / "split.json").read_text())["data_set"]
+        return json.loads((tmp_path / "ckpt" / "split.json").read_text(encoding="utf-8"))["data_set"]
 
     first = found()
     shutil.copytree(data, tmp_path / "other")
@@ -220,7 +220,7 @@ def test_without_a_record_one_line_says_so(data: Path, record: Path, caplog: pyt
 )
 def test_a_malformed_record_is_named(data: Path, record: Path, content: str) -> None:
     record.parent.mkdir()
-    record.write_text(content)
+    record.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"split\.json: is no record of a training's split"):
         evaluated(data, record)
 
@@ -271,7 +271,7 @@ def test_a_run_goes_on_with_other_labels_and_says_so(record: Path, tmp_path: Pat
 def test_a_record_of_0_5_0_says_nothing_of_labels(record: Path, tmp_path: Path, caplog) -> None:
     data = segmented(tmp_path / "segmented")
     trained(record.parent, data, **SEGMENTED)
-    content = json.loads(record.read_text())
+    content = json.loads(record.read_text(encoding="utf-8"))
     assert content.pop("labels").keys() == set("012345")
     write_json(record, content)
     split_datalist(data, **{**IMAGES, **SEGMENTED}, record=record, resume=True)
@@ -395,8 +395,8 @@ def test_validation_cases_under_other_names_never_test(data: Path, record: Path,
 
 def test_a_record_whose_training_cases_test_is_refused(data: Path, record: Path) -> None:
     trained(record.parent, data)
-    content = json.loads(record.read_text())
-    record.write_text(json.dumps({**content, "test": content["test"] + content["train"][:1]}))
+    content = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps({**content, "test": content["test"] + content["train"][:1]}), encoding="utf-8")
     with pytest.raises(ValueError, match="00 trains and is held out"):
         evaluated(data, record)
 

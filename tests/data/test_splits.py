@@ -91,7 +91,7 @@ def test_a_split_file_of_a_windows_editor_is_read(tmp_path: Path) -> None:
 def test_a_missing_or_malformed_split_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"split\.json: no such split file"):
         split_by_file(CASES, tmp_path / "split.json")
-    (tmp_path / "split.json").write_text("{")
+    (tmp_path / "split.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"split\.json: is not JSON"):
         split_by_file(CASES, tmp_path / "split.json")
 

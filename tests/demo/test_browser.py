@@ -55,11 +55,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_picture(data / "masks" / f"case_{seed}.png", mask)
     words = ["demo", "nuclei_hsem_unet", "mednist_ddpm_unet", "--dataset_dir", str(data), "--max_mb", "2"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    log = (data / "log.txt").open("w+")
+    log = (data / "log.txt").open("w+", encoding="utf-8")
     server = subprocess.Popen([sys.executable, "-m", "flemme_monai", *words], cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
         for _ in range(2 * SECONDS):
-            said = (data / "log.txt").read_text()
+            said = (data / "log.txt").read_text(encoding="utf-8")
             if "the page is at" in said or server.poll() is not None:
                 break
             time.sleep(1)

@@ -125,7 +125,7 @@ def test_packages_come_from_the_pinned_files(dockerfile: str) -> None:
         files = [words[i + 1] for i, word in enumerate(words) if word == "-r"]
         assert files or "'^torch=='" in words or words[:1] == ["--no-deps"], words
         assert all((ROOT / name).is_file() for name in files)
-    assert re.search(r"^torch==[\d.]+$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert re.search(r"^torch==[\d.]+$", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_python_is_one_that_the_package_takes(dockerfile: str) -> None:
@@ -136,7 +136,7 @@ def test_the_python_is_one_that_the_package_takes(dockerfile: str) -> None:
 def test_the_device_is_cpu_or_cuda(dockerfile: str, tmp_path: Path) -> None:
     """The script of the build runs here, with a pip that says what it is given."""
     script = next(given for word, given in instructions(dockerfile) if word == "RUN" and "case" in given)
-    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
     (tmp_path / "pip").chmod(0o755)
     outputs = {}
     for device in ("cpu", "cuda", "tpu"):

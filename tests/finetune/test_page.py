@@ -23,7 +23,7 @@ def test_the_images_of_another_kind(tmp_path, monkeypatch):
     (program,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(program, {})
-    parts = json.loads(Path("parts.json").read_text())
+    parts = json.loads(Path("parts.json").read_text(encoding="utf-8"))
     assert parts["train"] + parts["val"] == [f"{i:02d}" for i in range(10)]
     assert parts["test"] == ["16", "17", "18", "19"]
     for name in (name for names in parts.values() for name in names):

@@ -19,7 +19,7 @@ STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 def bundle(folder: Path, *weights: str) -> Path:
     """A folder that is a bundle, with files of weights."""
     (folder / "configs").mkdir(parents=True)
-    (folder / "configs" / "metadata.json").write_text("{}")
+    (folder / "configs" / "metadata.json").write_text("{}", encoding="utf-8")
     for name in weights:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         torch.save(STATE, folder / name)
@@ -144,12 +144,12 @@ def test_the_weights_of_a_bundle_are_kept_once(tmp_path, caplog):
     keep_weights(tmp_path)
     assert contents(tmp_path) == {}
     for name in ("model.pt", "network.json", "split.json", "model.ts"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     keep_weights(tmp_path)
     kept = {"model.pt": b"model.pt", "network.json": b"network.json", "split.json": b"split.json"}
     assert contents(tmp_path / "pretrained") == kept
     assert caplog.messages == [f"the weights that were in {tmp_path} are kept in {tmp_path / 'pretrained'}"]
-    (tmp_path / "model.pt").write_text("of a run")
+    (tmp_path / "model.pt").write_text("of a run", encoding="utf-8")
     keep_weights(tmp_path)
     assert contents(tmp_path / "pretrained") == kept
     assert not list(tmp_path.glob(".part_*"))
@@ -157,13 +157,13 @@ def test_the_weights_of_a_bundle_are_kept_once(tmp_path, caplog):
 
 def test_the_weights_of_a_run_are_not_kept(tmp_path):
     for name in ("model.pt", "last.pt"):
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     keep_weights(tmp_path)
     assert sorted(contents(tmp_path)) == ["last.pt", "model.pt"]
 
 
 def test_weights_that_cannot_be_kept_stop_the_run(tmp_path, monkeypatch):
-    (tmp_path / "model.pt").write_text("weights")
+    (tmp_path / "model.pt").write_text("weights", encoding="utf-8")
     monkeypatch.setattr("shutil.copy2", lambda *args: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
     with pytest.raises(OSError, match=r"pretrained cannot be written \(No space left on device\): make room"):
         keep_weights(tmp_path)

@@ -182,10 +182,10 @@ def test_what_is_no_model_of_images_is_refused(name: str, changes: dict[str, Any
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("model: !!python/object/apply:os.system ['true']\n")
+    path.write_text("model: !!python/object/apply:os.system ['true']\n", encoding="utf-8")
     with pytest.raises(ValueError, match="is not YAML"):
         read_config(path)
-    path.write_text("loader: {}\n")
+    path.write_text("loader: {}\n", encoding="utf-8")
     with pytest.raises(ValueError, match="has no section 'model'"):
         read_config(path)
     with pytest.raises(FileNotFoundError):
@@ -201,7 +201,7 @@ def test_the_command_makes_a_bundle_or_says_what_stands_in_its_way(tmp_path: Pat
     config = config_of("sem")
     config["model"]["encoder"]["kernel"] = 3
     path = tmp_path / "other.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
     with pytest.raises(ValueError, match=r"1 of its entries have no counterpart.*--leave_out"):
         main([str(path), str(tmp_path / "other")])
     assert not (tmp_path / "other").exists()

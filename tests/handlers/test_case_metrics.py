@@ -37,7 +37,7 @@ class Shift(torch.nn.Module):
 
 
 def read(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

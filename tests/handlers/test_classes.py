@@ -63,7 +63,7 @@ def evaluator(items, *handlers, sampler=None, network=None):
 
 
 def read(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -218,7 +218,9 @@ def work(rank: int, folder: str) -> None:
     counted = {}
     run.add_event_handler("EPOCH_COMPLETED", lambda engine: counted.update(engine.state.metrics))
     run.run()
-    Path(folder, f"{rank}.json").write_text(json.dumps({name: float(value) for name, value in counted.items()}))
+    Path(folder, f"{rank}.json").write_text(
+        json.dumps({name: float(value) for name, value in counted.items()}), encoding="utf-8"
+    )
     torch.distributed.destroy_process_group()
 
 
@@ -227,10 +229,10 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
     evaluator(cases(), SaveClasses(tmp_path / "one"), ClassReport(tmp_path / "one")).run()
     for name in ("predictions.csv", "summary.csv", "confusion_matrix.csv"):
-        assert (tmp_path / name).read_text() == (tmp_path / "one" / name).read_text()
+        assert (tmp_path / name).read_text(encoding="utf-8") == (tmp_path / "one" / name).read_text(encoding="utf-8")
     wanted = {name: pytest.approx(expected(cases())[name]) for name in ("accuracy", "f1", "auc")}
     for rank in range(2):
-        assert json.loads((tmp_path / f"{rank}.json").read_text()) == wanted
+        assert json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) == wanted
 
 
 def test_the_class_may_be_among_the_most_probable_ones(tmp_path: Path) -> None:

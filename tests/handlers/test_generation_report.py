@@ -53,7 +53,7 @@ def generate(items, *reports):
 
 
 def read(folder):
-    with (folder / "summary.csv").open(newline="") as file:
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
         return {row["metric"]: row for row in csv.DictReader(file)}
 
 
@@ -227,14 +227,14 @@ def work(rank: int, folder: str) -> None:
     own = images(COUNT)[:10] if rank == 0 else images(COUNT)[10:]
     evaluator = generate(own, report)
     found = {"metrics": evaluator.state.metrics, "written": Path(folder, str(rank)).exists()}
-    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    Path(folder, f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_report_on_all_samples_once(make_report, classifier_path, tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
     assert second == {"metrics": {}, "written": False}
     alone = generate(images(COUNT), make_report(training=Dataset(images(COUNT, seed=2)))).state.metrics
     assert first["metrics"] == pytest.approx(alone)

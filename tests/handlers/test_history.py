@@ -18,7 +18,7 @@ from flemme_monai.losses import SegmentationLoss
 
 
 def read(path):
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -98,7 +98,7 @@ def test_a_metric_of_several_values_takes_several_columns():
 
 
 def test_an_output_folder_that_cannot_be_written_stops_before_training(make_run, tmp_path):
-    (tmp_path / "out").write_text("a file")
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
     run = make_run()
     with pytest.raises(ValueError, match="out is not a writable folder"):
         run.trainer.run()

@@ -119,6 +119,6 @@ def test_latents_are_kept_and_clustered_where_every_image_has_a_class(drawn, tmp
         assert kept["latents"].shape == (40, 16)
         assert kept["cases"].tolist() == [f"c{i}" for i in range(40)]
         assert kept["classes"].tolist() == [0, 1] * 20
-    assert "accuracy,1,40" in (tmp_path / "clusters.csv").read_text()
+    assert "accuracy,1,40" in (tmp_path / "clusters.csv").read_text(encoding="utf-8")
     evaluate(SaveLatentTSNE(tmp_path / "none", items(40), Means()), items(2))
     assert not list((tmp_path / "none").glob("*.csv")) + list((tmp_path / "none").glob("*.npz"))

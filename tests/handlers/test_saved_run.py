@@ -92,7 +92,7 @@ def test_code_in_a_checkpoint_does_not_run(make_run, tmp_path, last, save):
 
 
 def test_a_text_and_a_folder_are_no_checkpoint(make_run, tmp_path, last):
-    last.write_text("hello")
+    last.write_text("hello", encoding="utf-8")
     assert "is no checkpoint" in refused(make_run, tmp_path)
     last.unlink()
     last.mkdir()

@@ -90,7 +90,7 @@ def test_settings_and_network_are_kept_beside_the_weights(make_run, tmp_path):
     run = make_run(epochs=1)
     run.state.settings = {"schedule": "cosine", "image_size": (16, 16)}
     run.trainer.run()
-    record = json.loads((tmp_path / "ckpt" / "network.json").read_text())
+    record = json.loads((tmp_path / "ckpt" / "network.json").read_text(encoding="utf-8"))
     assert record["network"] == {"_target_": "torch.nn.modules.Sequential"}
     assert record["settings"] == {"schedule": "cosine", "image_size": [16, 16]}
     assert torch.load(tmp_path / "ckpt" / "last.pt", weights_only=True)["record"] == record
@@ -293,7 +293,7 @@ def test_a_metric_that_is_not_a_number_is_no_best(make_run):
 
 
 def test_a_folder_that_cannot_be_written_stops_before_training(make_run, tmp_path):
-    (tmp_path / "ckpt").write_text("a file")
+    (tmp_path / "ckpt").write_text("a file", encoding="utf-8")
     run = make_run()
     with pytest.raises(ValueError, match="ckpt is not a writable folder"):
         run.trainer.run()

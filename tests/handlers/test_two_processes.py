@@ -39,7 +39,7 @@ def work(rank: int, folder: str) -> None:
     run.trainer.run()
     found = sorted(str(path.relative_to(own)) for path in own.rglob("*") if path.is_file())
     numbers = {"loss": run.history.rows[0]["loss"], "sum": sum(losses), "files": found}
-    Path(folder, f"{rank}.json").write_text(json.dumps(numbers))
+    Path(folder, f"{rank}.json").write_text(json.dumps(numbers), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
@@ -53,7 +53,7 @@ def test_another_process_than_the_first_writes_nothing(make_run, tmp_path, monke
 @pytest.mark.slow
 def test_only_the_first_process_writes(tmp_path):
     torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
     assert second["files"] == []
     expected = {
         "ckpt/last.pt",
@@ -67,4 +67,4 @@ def test_only_the_first_process_writes(tmp_path):
     assert first["loss"] == pytest.approx(second["loss"])
     assert first["loss"] == pytest.approx((first["sum"] + second["sum"]) / 20)
     assert first["sum"] != second["sum"]
-    assert (tmp_path / "0" / "report" / "cases.csv").read_text().count("\n") == 1 + 2 * 3
+    assert (tmp_path / "0" / "report" / "cases.csv").read_text(encoding="utf-8").count("\n") == 1 + 2 * 3

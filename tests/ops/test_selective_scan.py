@@ -251,7 +251,7 @@ def test_a_broken_install_of_mamba_ssm_is_one_line(monkeypatch, tmp_path, caplog
     package.mkdir(parents=True)
     for folder in (package.parent, package):
         (folder / "__init__.py").touch()
-    (package / "selective_scan_interface.py").write_text("selective_scan_cuda = None\n")
+    (package / "selective_scan_interface.py").write_text("selective_scan_cuda = None\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     backends.cuda_kernels.cache_clear()
     with caplog.at_level(logging.INFO):

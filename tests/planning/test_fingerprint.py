@@ -146,7 +146,7 @@ def test_a_plan_is_written_read_and_refused_for_other_data(tmp_path):
     check_same_data(found, data)
     with pytest.raises(ValueError, match=r"the plan is of 3 cases of .* is not that data set"):
         check_same_data(found, read_data_set(volumes(tmp_path / "other", 4)))
-    (tmp_path / "out" / "plan.json").write_text(json.dumps({"pair": "x"}))
+    (tmp_path / "out" / "plan.json").write_text(json.dumps({"pair": "x"}), encoding="utf-8")
     with pytest.raises(ValueError, match="holds no plan"):
         read_plan(tmp_path / "out" / "plan.json")
 
@@ -263,7 +263,7 @@ def test_classes_with_a_side_are_not_mirrored_from_left_to_right(tmp_path):
     names = {"background": 0, "left kidney": 1, "right kidney": 2}
     cases = [{"image": f"./images/case{k}.nii.gz", "label": f"./labels/case{k}.nii.gz"} for k in range(3)]
     listing = {"labels": names, "modality": {"0": "MRI"}, "training": cases}
-    (data / "dataset.json").write_text(json.dumps(listing))
+    (data / "dataset.json").write_text(json.dumps(listing), encoding="utf-8")
     plan = make_plan(read_data_set(data), "sem_unet", 1.0)
     assert plan.settings["augmentation#flip_axes"] == plan.settings["mirror"] == [1, 2]
     assert "left kidney" in plan.reasons["augmentation#flip_axes"]
@@ -273,10 +273,10 @@ def test_what_another_version_kept_is_read_again(tmp_path):
     data, cache = volumes(tmp_path / "data"), tmp_path / "cache"
     first = read_data_set(data, cache_dir=cache)
     path = cache / "fingerprint.json"
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text(encoding="utf-8"))
     for record in known.values():
         record.pop("centres")
-    path.write_text(json.dumps(known))
+    path.write_text(json.dumps(known), encoding="utf-8")
     assert read_data_set(data, cache_dir=cache) == first
 
 

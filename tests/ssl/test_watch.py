@@ -73,7 +73,7 @@ def test_numbers_join_the_rows_of_the_history(tmp_path, monkeypatch):
     history, _ = run(tmp_path)
     names = {"uniformity", "feature_std", "alignment", "knn_recall"}
     assert [names & row.keys() for row in history.rows] == [names, names]
-    with (tmp_path / "metrics.csv").open() as file:
+    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
         assert names <= set(next(csv.reader(file)))
     assert (tmp_path / "curves.png").is_file()
     assert (tmp_path / "features.png").is_file()

@@ -122,7 +122,7 @@ def test_the_report_compares_every_pair_of_a_group(
     command = ["networks", "--quick", "--spatial_dims", "2", "--groups", "conv", "--repeats", "1", "--warmup", "0"]
     assert benchmark.main([*command, "--threads", str(torch.get_num_threads()), "--output", str(output)]) == 0
 
-    content = json.loads(output.with_suffix(".json").read_text())
+    content = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     assert [row["network"] for row in content["rows"]] == ["CNN", "UNet", "monai.UNet", "monai.BasicUNet"]
     assert all(row[f"{mode} % of peak"] > 0 for row in content["rows"] for mode in ("train", "infer"))
     pairs = {(row["ours"], row["MONAI's"]): row for row in content["ratios"]}
@@ -130,7 +130,7 @@ def test_the_report_compares_every_pair_of_a_group(
     speed = content["rows"][2]["train ms"] / content["rows"][0]["train ms"]
     assert pairs["CNN", "UNet"]["train speed"] == pytest.approx(speed)
     assert pairs["CNN", "UNet"]["infer memory"] == pytest.approx(len("CNN") / len("monai.UNet"))
-    assert output.read_text() == capsys.readouterr().out
+    assert output.read_text(encoding="utf-8") == capsys.readouterr().out
 
 
 def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(benchmark_networks, "memory_in_process", lambda *args: {"train MiB": 2.0, "infer MiB": 1.0})
     command = ["encoders", "--quick", "--repeats", "1", "--warmup", "0", "--threads", str(torch.get_num_threads())]
     assert benchmark.main([*command, "--output", str(tmp_path / "encoders.md")]) == 0
-    rows = json.loads((tmp_path / "encoders.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "encoders.json").read_text(encoding="utf-8"))["rows"]
     assert [row["network"] for row in rows] == list(benchmark_networks.U_SHAPED)
     assert rows[0]["train / UNet"] == rows[0]["infer / UNet"] == 1
     assert rows[1]["train / UNet"] == pytest.approx(rows[1]["train ms"] / rows[0]["train ms"])
@@ -146,7 +146,7 @@ def test_encoders_are_compared_at_equal_widths(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_denoiser_is_that_of_its_bundle() -> None:
     network = benchmark_diffusion.build("UNet", 2, 1.0)
-    config = json.loads((BUNDLES / "ddpm_unet/configs/train.json").read_text())
+    config = json.loads((BUNDLES / "ddpm_unet/configs/train.json").read_text(encoding="utf-8"))
     assert network.backbone.feature_channels == config["network_def"]["backbone"]["channels"][::-1]
     assert network.backbone.family.norm == "group"
 
@@ -166,7 +166,7 @@ def test_the_report_compares_denoisers_of_equal_parameters(monkeypatch: pytest.M
     monkeypatch.setattr(benchmark_networks, "memory_in_process", lambda *args: {"train MiB": 2.0, "infer MiB": 1.0})
     command = ["diffusion", "--parts", "denoisers", "--spatial_dims", "2", "--quick", "--repeats", "1", "--warmup", "0"]
     assert benchmark.main([*command, "--threads", "1", "--output", str(tmp_path / "x")]) == 0
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]["denoisers"]
+    rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["rows"]["denoisers"]
     assert [row["network"] for row in rows] == ["UNet", *benchmark_diffusion.VARIANTS, *benchmark_diffusion.THEIRS]
     counts = [row["parameters"] for row in rows]
     assert max(counts) <= 1.1 * min(counts)
@@ -206,7 +206,7 @@ def test_the_report_of_sampling_has_a_row_a_bundle(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(benchmark_diffusion, "U_SHAPED", ("unet", "swinu"))
     command = ["diffusion", "--parts", "sampling", "steps", "--quick", "--repeats", "1", "--warmup", "0"]
     assert benchmark.main([*command, "--threads", "1", "--output", str(tmp_path / "x")]) == 0
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["rows"]
     assert [row["bundle"] for row in rows["sampling"]] == ["ddpm_unet", "edm_unet", "ddpm_swinu", "edm_swinu"]
     assert [row["evaluations"] for row in rows["sampling"]] == [2, 3, 2, 3]
     assert all(row["samples/s"] > 0 and 0 < row["rest %"] < 100 for row in rows["sampling"])
@@ -227,7 +227,7 @@ def test_the_report_of_scans_has_a_row_a_size(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(benchmark_scans, "memory_in_process", lambda *args: 1.0)
     monkeypatch.setattr(benchmark_scans, "there", lambda name: name not in ("mambapy", "transformers"))
     assert benchmark.main(["scan", "--quick", "--repeats", "1", "--warmup", "0", "--output", str(tmp_path / "x")]) == 0
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["rows"]
     assert len(rows["selective"]) == len(benchmark_scans.SELECTIVE)
     assert len(rows["ssd"]) == len(benchmark_scans.SSD)
     assert all(row["numba over limit"] > 0 and row["mambapy ms"] == "-" for row in rows["selective"])
@@ -237,7 +237,7 @@ def test_the_report_of_mambas_blocks_has_a_row_for_each(monkeypatch: pytest.Monk
     monkeypatch.setattr(benchmark_mamba, "memory_in_process", lambda *args: 1.0)
     monkeypatch.setattr(benchmark_mamba, "there", lambda name: name not in ("mambapy", "transformers"))
     assert benchmark.main(["mamba", "--quick", "--repeats", "1", "--warmup", "0", "--output", str(tmp_path / "x")]) == 0
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["rows"]
     assert [row["block"] for row in rows] == [kind for kind, _ in benchmark_mamba.CASES]
     assert all(row["ours ms"] > 0 and row["recurrence / ours"] > 0 and row["mambapy ms"] == "-" for row in rows)
 
@@ -263,7 +263,7 @@ def test_importing_the_package_is_measured_over_importing_monai(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert benchmark.main(["imports", "--repeats", "1", "--output", str(tmp_path / "imports.md")]) == 0
-    content = json.loads((tmp_path / "imports.json").read_text())
+    content = json.loads((tmp_path / "imports.json").read_text(encoding="utf-8"))
     assert content["monai s"] > content["flemme_monai s"] >= 0
     assert "import flemme_monai adds" in capsys.readouterr().out
 
@@ -271,7 +271,11 @@ def test_importing_the_package_is_measured_over_importing_monai(
 def test_the_machine_is_named_beside_every_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     benchmark.report("a table", {"rows": 1}, tmp_path / "x")
     line = (tmp_path / "x.md").read_text(encoding="utf-8").splitlines()[0]
-    assert line == capsys.readouterr().out.splitlines()[0] == json.loads((tmp_path / "x.json").read_text())["machine"]
+    assert (
+        line
+        == capsys.readouterr().out.splitlines()[0]
+        == json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))["machine"]
+    )
     assert f", {torch.backends.cpu.get_cpu_capability()}" in line
     assert line.endswith(f", torch {torch.__version__}.")
 
@@ -296,12 +300,12 @@ def test_augmentation_is_measured_with_and_without_the_other_package(
 
     monkeypatch.setattr(benchmark_augmentation, "theirs", missing)
     assert benchmark.main(command) == 0
-    text = (tmp_path / "x.md").read_text()
+    text = (tmp_path / "x.md").read_text(encoding="utf-8")
     assert "`pip install batchgeneratorsv2` measures it too" in text
     assert text.count("| flemme_monai, ") == 2
     monkeypatch.setattr(benchmark_augmentation, "theirs", lambda crop: lambda case: case)
     benchmark.main(command)
-    assert "| batchgeneratorsv2 | " in (tmp_path / "x.md").read_text()
+    assert "| batchgeneratorsv2 | " in (tmp_path / "x.md").read_text(encoding="utf-8")
 
 
 def test_a_bundles_augmentation_crops_image_and_label() -> None:
@@ -328,7 +332,7 @@ def test_waiting_for_data_is_a_share_of_each_epoch(
     command = ["loader", str(bundle), "--epochs", "2", "--set", *settings, "--output", str(tmp_path / "loader.md")]
     before = sorted(bundle.rglob("*"))
     assert benchmark.main(command) == 0
-    rows = json.loads((tmp_path / "loader.json").read_text())["epochs"]
+    rows = json.loads((tmp_path / "loader.json").read_text(encoding="utf-8"))["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert all(0 <= row["waiting"] <= 1 for row in rows)
     assert "is spent waiting for data" in capfd.readouterr().out

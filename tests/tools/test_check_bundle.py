@@ -37,7 +37,7 @@ def edit(bundle: Path, name: str, change: Edit) -> None:
     """Change one of a bundle's configs."""
     config = read_config(bundle, name)
     change(config)
-    (bundle / "configs" / f"{name}.json").write_text(json.dumps(config))
+    (bundle / "configs" / f"{name}.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def files_of(bundle: Path) -> dict[str, bytes]:
@@ -161,7 +161,7 @@ def test_a_fault_in_the_files_is_named(bundle: Path, check: str, config: str, ch
 
 
 def test_a_config_that_is_not_json_is_named(bundle: Path) -> None:
-    (bundle / "configs" / "train.json").write_text("{")
+    (bundle / "configs" / "train.json").write_text("{", encoding="utf-8")
     with pytest.raises(ValueError, match=r"configs/train\.json is not JSON"):
         bundle_files.check_self_contained(bundle)
 
@@ -171,13 +171,15 @@ def test_a_large_file_must_be_hosted_elsewhere(bundle: Path, monkeypatch: pytest
     (bundle / "docs" / "film.gif").write_bytes(bytes(100_001))
     with pytest.raises(ValueError, match=r"over 25 MB and not in large_files\.yml: docs/film\.gif"):
         bundle_files.check_file_sizes(bundle)
-    (bundle / "large_files.yml").write_text('large_files:\n  - path: "docs/film.gif"\n    url: "https://x.org/f"\n')
+    (bundle / "large_files.yml").write_text(
+        'large_files:\n  - path: "docs/film.gif"\n    url: "https://x.org/f"\n', encoding="utf-8"
+    )
     bundle_files.check_file_sizes(bundle)
 
 
 def test_python_in_a_bundle_is_named(bundle: Path) -> None:
     (bundle / "scripts").mkdir()
-    (bundle / "scripts" / "net.py").write_text("")
+    (bundle / "scripts" / "net.py").write_text("", encoding="utf-8")
     with pytest.raises(ValueError, match=r"Python inside the bundle: scripts/net\.py"):
         bundle_files.check_no_python(bundle)
 

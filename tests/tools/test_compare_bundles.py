@@ -92,7 +92,7 @@ def test_what_does_not_compare_is_refused(architectures, message, tmp_path: Path
 def test_classifiers_compare_by_accuracy(tmp_path: Path) -> None:
     command = ["--output", str(tmp_path), "--epochs", "1", "--parameters", "60000", "--architectures", "clm"]
     assert compare_bundles.main([*command, "--encoders", "cnn", "--set", *SIZE]) == 0
-    with (tmp_path / "comparison.csv").open(newline="") as file:
+    with (tmp_path / "comparison.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert 0 <= float(row["accuracy"]) <= 1
     assert 0 <= float(row["f1"]) <= 1
@@ -103,8 +103,8 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
     command = ["--output", str(tmp_path), "--epochs", "1", "--parameters", "60000", "--architectures", "sem", "hsem"]
     command += ["--set", *SIZE, "--encoders"]
     assert compare_bundles.main([*command, "unet"]) == 0
-    content = json.loads((tmp_path / "sem_unet" / "seed_0" / "result.json").read_text())
-    row = content["row"] | json.loads((tmp_path / "sem_unet" / "cost.json").read_text())
+    content = json.loads((tmp_path / "sem_unet" / "seed_0" / "result.json").read_text(encoding="utf-8"))
+    row = content["row"] | json.loads((tmp_path / "sem_unet" / "cost.json").read_text(encoding="utf-8"))
     assert 0 <= row["iou"] <= row["dice"] <= 1
     assert row["seconds an epoch"] > 0
     assert row["step MiB"] > 1
@@ -115,9 +115,9 @@ def test_a_comparison_trains_evaluates_and_goes_on_where_it_stopped(tmp_path: Pa
     assert len(content["split"]["train"]) > len(content["split"]["test"]) > 0
     monkeypatch.setattr(train_runs, "run", lambda *args: pytest.fail("it ran again"))
     assert compare_bundles.main([*command, "unet"]) == 0
-    with (tmp_path / "comparison.csv").open(newline="") as file:
+    with (tmp_path / "comparison.csv").open(newline="", encoding="utf-8") as file:
         assert [r["bundle"] for r in csv.DictReader(file)] == ["sem_unet", "hsem_unet"]
-    with (tmp_path / "cases.csv").open(newline="") as file:
+    with (tmp_path / "cases.csv").open(newline="", encoding="utf-8") as file:
         assert {r["case"] for r in csv.DictReader(file)} == set(content["split"]["test"])
     for name in ("comparison", "differences", "curves", "cases", "panel"):
         assert (tmp_path / f"{name}.png").stat().st_size > 1000
@@ -137,9 +137,9 @@ def test_a_training_that_was_stopped_goes_on(stopped, tmp_path: Path, monkeypatc
     def run(configs, settings, log, threads):
         seen.append((settings.get("resume"), sorted(path.name for path in tmp_path.iterdir())))
         (tmp_path / "train").mkdir(exist_ok=True)
-        (tmp_path / "train" / "metrics.csv").write_text("epoch,seconds\n1,2\n")
+        (tmp_path / "train" / "metrics.csv").write_text("epoch,seconds\n1,2\n", encoding="utf-8")
         (tmp_path / "evaluate").mkdir(exist_ok=True)
-        (tmp_path / "evaluate" / "summary.csv").write_text("metric,class,mean,std\ndice,mean,0.5,0\n")
+        (tmp_path / "evaluate" / "summary.csv").write_text("metric,class,mean,std\ndice,mean,0.5,0\n", encoding="utf-8")
 
     monkeypatch.setattr(train_runs, "run", run)
     assert train_runs.train_and_evaluate(tmp_path, {}) == ({"dice": 0.5}, 2.0)
@@ -154,7 +154,7 @@ def finished(run, threads=None):
     row = {"bundle": run.entry.name, "channels": "x 1", "parameters": 1, "dice": dice, "seconds an epoch": 1.0}
     content = {"budget": run.budget, "row": row}
     run.folder.mkdir(parents=True)
-    (run.folder / "result.json").write_text(json.dumps(content))
+    (run.folder / "result.json").write_text(json.dumps(content), encoding="utf-8")
     return content
 
 
@@ -167,7 +167,7 @@ def untrained(monkeypatch) -> None:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "comparison.csv").open(newline="") as file:
+    with (folder / "comparison.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, untraine
     assert compare_bundles.main([*command, "--match", "none"]) == 1
     assert capsys.readouterr().out.endswith("the training of sem_cnn failed\n")
     assert [row["bundle"] for row in rows(tmp_path)] == ["sem_unet"]
-    assert "the training of sem_cnn failed" in (tmp_path / "comparison.md").read_text()
+    assert "the training of sem_cnn failed" in (tmp_path / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_every_bundle_runs_with_every_seed_and_is_not_run_again(tmp_path: Path, untrained, monkeypatch, capsys) -> None:
@@ -215,7 +215,7 @@ def test_tables_are_made_of_what_is_finished(tmp_path: Path, untrained, monkeypa
     monkeypatch.setattr(launchers, "run", lambda run, threads=None: pytest.fail("it ran"))
     assert compare_bundles.main([*command, "--finished"]) == 0
     assert [row["bundle"] for row in rows(tmp_path)] == ["sem_unet"]
-    assert json.loads((tmp_path / "comparison.json").read_text())["runs"] == [1, 2]
+    assert json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["runs"] == [1, 2]
 
 
 def test_a_command_needs_the_target_that_it_matches(tmp_path: Path, capsys) -> None:
@@ -226,7 +226,7 @@ def test_a_command_needs_the_target_that_it_matches(tmp_path: Path, capsys) -> N
 
 def test_a_run_that_fails_is_named_with_its_last_words(tmp_path: Path, monkeypatch) -> None:
     def train_and_evaluate(folder, settings, threads, overlays):
-        (folder / "train.log").write_text("epoch 1\nValueError: no images\n\n")
+        (folder / "train.log").write_text("epoch 1\nValueError: no images\n\n", encoding="utf-8")
         raise ChildProcessError("a command failed")
 
     monkeypatch.setattr(runs, "train_and_evaluate", train_and_evaluate)
@@ -253,7 +253,7 @@ def test_an_evaluation_keeps_cases_to_be_drawn_but_of_masks_that_overlap(
     budget = {"settings": {"multi_label": multi_label}, "factor": 1.0, "parameters": 1}
     content = runs.run(Run(entry, "", None, 0, budget, tmp_path / "seed_0"))
     assert content["row"]["dice"] == 0.5
-    assert content == json.loads((tmp_path / "seed_0" / "result.json").read_text())
+    assert content == json.loads((tmp_path / "seed_0" / "result.json").read_text(encoding="utf-8"))
     assert len(seen["overlays"]) == (not multi_label)
 
 

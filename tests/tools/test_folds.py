@@ -75,7 +75,7 @@ def fold(folder: Path, number: int, val: list[str], test: list[str], cases: list
     models.mkdir(parents=True)
     split = {"train": [case for case in cases if case not in (*val, *test)], "val": val, "test": test}
     record = {"settings": {}, **split, "fingerprints": dict.fromkeys(cases, "x")}
-    (models / "split.json").write_text(json.dumps(record))
+    (models / "split.json").write_text(json.dumps(record), encoding="utf-8")
     return models.parent
 
 
@@ -93,23 +93,28 @@ def test_what_is_held_out_once_are_the_tests_or_else_the_validations(tmp_path: P
 
 
 def test_what_was_found_is_written_into_the_configs_and_the_page(bundle: Path):
-    before = {name: json.loads((bundle / "configs" / f"{name}.json").read_text()) for name in ("inference", "evaluate")}
+    before = {
+        name: json.loads((bundle / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("inference", "evaluate")
+    }
     ensemble.write_settings(bundle, 3, [2], [0, 1], tests=False)
-    after = {name: json.loads((bundle / "configs" / f"{name}.json").read_text()) for name in before}
+    after = {name: json.loads((bundle / "configs" / f"{name}.json").read_text(encoding="utf-8")) for name in before}
     expected = {"keep_largest": [2], "mirror": [0, 1]}
     folds = {"ckpt_dir": "$flemme_monai.utils.path_in(@bundle_root, 'folds_of_3/*/models')"}
     assert after["inference"] == before["inference"] | expected | folds
     assert after["evaluate"] == before["evaluate"] | expected
     ensemble.write_settings(bundle, 3, [], [], tests=True)
-    assert json.loads((bundle / "configs" / "evaluate.json").read_text())["ckpt_dir"] == folds["ckpt_dir"]
+    assert (
+        json.loads((bundle / "configs" / "evaluate.json").read_text(encoding="utf-8"))["ckpt_dir"] == folds["ckpt_dir"]
+    )
     page = bundle / "docs" / "README.md"
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     found = comparison([[0.5, 0.5]], [[0.6, 0.4]])
     for _ in range(2):
         ensemble.write_section(page, ensemble.section(found, [0]))
-    assert page.read_text() == f"{text.rstrip()}\n\n{ensemble.section(found, [0])}"
-    assert "| 1 class 1 | 0.5 | 0.6 | largest part alone |" in page.read_text()
-    assert "| 2 class 2 | 0.5 | 0.4 | all parts |" in page.read_text()
+    assert page.read_text(encoding="utf-8") == f"{text.rstrip()}\n\n{ensemble.section(found, [0])}"
+    assert "| 1 class 1 | 0.5 | 0.6 | largest part alone |" in page.read_text(encoding="utf-8")
+    assert "| 2 class 2 | 0.5 | 0.4 | all parts |" in page.read_text(encoding="utf-8")
 
 
 def test_predictions_are_measured_with_and_without_their_smaller_parts(bundle: Path, data: Path, tmp_path: Path):
@@ -124,7 +129,7 @@ def test_predictions_are_measured_with_and_without_their_smaller_parts(bundle: P
     shutil.rmtree(models)
     settings = {"dataset_dir": str(data), "ckpt_dir": str(models), "fold": 0, "num_folds": 3}
     split = {"train": ["case0", "case4", "case5"], "val": ["case1"], "test": ["case2", "case3"]}
-    (tmp_path / "split.json").write_text(json.dumps(split))
+    (tmp_path / "split.json").write_text(json.dumps(split), encoding="utf-8")
     settings |= {"split_file": str(tmp_path / "split.json"), "fold": None}
     found = compare_largest(bundle, settings, "test", tmp_path / "pred")
     assert found.cases == ["case2", "case3"]
@@ -149,7 +154,7 @@ def test_folds_are_run_once_and_named_when_they_fail(bundle: Path, monkeypatch, 
     assert "fold 1 failed" in capsys.readouterr().out
     assert train_folds.main(command) == 0
     assert runs == [0, 1, 2, 1]
-    with (bundle / "folds_of_3" / "folds.csv").open() as file:
+    with (bundle / "folds_of_3" / "folds.csv").open(encoding="utf-8") as file:
         rows = {row["fold"]: row["dice"] for row in csv.DictReader(file)}
     assert rows == {"0": "0.5", "1": "1.5", "2": "2.5", "mean": "1.5", "deviation": str(np.std([0.5, 1.5, 2.5]))}
     with pytest.raises(ValueError, match="is of other settings or configs"):
@@ -168,13 +173,13 @@ def test_folds_become_one_predictor(bundle: Path, data: Path, tmp_path: Path):
     command = ["--bundle", str(bundle), "--num_folds", "3", "--dataset_dir", str(data)]
     assert train_folds.main([*command, "--set", "epochs=1", "batch_size=2", "num_workers=0"]) == 0
     assert ensemble.main([*command, "--mirror", "[0]"]) == 0
-    config = json.loads((bundle / "configs" / "inference.json").read_text())
+    config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
     assert config["mirror"] == [0]
-    with (bundle / "folds_of_3" / "largest_part.csv").open() as file:
+    with (bundle / "folds_of_3" / "largest_part.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert sorted({row["case"] for row in rows}) == [f"case{k}" for k in range(6)]
     for k in range(3):
-        split = json.loads((bundle / "folds_of_3" / str(k) / "models" / "split.json").read_text())
+        split = json.loads((bundle / "folds_of_3" / str(k) / "models" / "split.json").read_text(encoding="utf-8"))
         files = sorted(path.name for path in (bundle / "folds_of_3" / str(k) / "predictions").glob("*_seg.nii.gz"))
         assert files == [f"{case}_seg.nii.gz" for case in sorted(split["test"])]
     from monai.bundle import ConfigWorkflow

@@ -26,7 +26,7 @@ def test_the_scans_are_compared_with_the_recurrence() -> None:
 @pytest.mark.slow
 def test_all_parts_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main(["--device", "cpu", "--quick", "--output", str(tmp_path / "gpu.md")]) == 0
-    text = (tmp_path / "gpu.md").read_text()
+    text = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert text.startswith("# no GPU, torch")
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Scans",

@@ -58,8 +58,14 @@ def weights(folder: Path) -> None:
     ("change", "found"),
     [
         (weights, "last.pt differs in /network/w"),
-        (lambda folder: (folder / "metrics.csv").write_text("epoch,loss\n1,0.6\n"), "metrics.csv differs in /0/loss"),
-        (lambda folder: (folder / "split.json").write_text('{"train": ["b"]}'), "split.json differs in /train/0"),
+        (
+            lambda folder: (folder / "metrics.csv").write_text("epoch,loss\n1,0.6\n", encoding="utf-8"),
+            "metrics.csv differs in /0/loss",
+        ),
+        (
+            lambda folder: (folder / "split.json").write_text('{"train": ["b"]}', encoding="utf-8"),
+            "split.json differs in /train/0",
+        ),
         (lambda folder: (folder / ".part_1_last.pt").touch(), "only one has .part_1_last.pt"),
         (lambda folder: (folder / "metrics.csv").unlink(), "only one has metrics.csv"),
     ],

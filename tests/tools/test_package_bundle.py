@@ -53,7 +53,7 @@ def test_the_zip_holds_the_bundle_under_its_name(bundle: Path, tmp_path: Path) -
 def test_the_sha256_is_the_zips_own(bundle: Path, tmp_path: Path) -> None:
     target = package(bundle, tmp_path / "dist")
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    assert target.with_suffix(".zip.sha256").read_text().split() == [digest, target.name]
+    assert target.with_suffix(".zip.sha256").read_text(encoding="utf-8").split() == [digest, target.name]
 
 
 def test_the_same_files_give_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_runs_leave_behind_stays_out(bundle: Path, tmp_path: Path) -> None:
     left = ("output/train/metrics.csv", "models/last.pt", "models/autoencoder/last.pt", "models/model_raw.pt")
     for name in (*left, "models/model_epoch_0004.pt", "docs/.ipynb_checkpoints/x.md", ".DS_Store"):
         (bundle / name).parent.mkdir(parents=True, exist_ok=True)
-        (bundle / name).write_text("left")
+        (bundle / name).write_text("left", encoding="utf-8")
     assert names_in(package(bundle, tmp_path)) == before
 
 
@@ -133,14 +133,15 @@ def test_a_large_file_is_left_out_and_named_with_its_hash(bundle: Path, tmp_path
 def test_large_files_yml_is_what_the_zoo_writes(bundle: Path) -> None:
     (bundle / "large_files.yml").write_text(
         'large_files:\n  - path: "models/model.pt"\n    url: "https://x.org/a:b"\n    hash_val: "12"\n'
-        '    hash_type: "md5"\n  - path: models/model.ts\n    url: https://x.org/c\n'
+        '    hash_type: "md5"\n  - path: models/model.ts\n    url: https://x.org/c\n',
+        encoding="utf-8",
     )
     entries = read_large_files(bundle)
     assert entries == [
         {"path": "models/model.pt", "url": "https://x.org/a:b", "hash_val": "12", "hash_type": "md5"},
         {"path": "models/model.ts", "url": "https://x.org/c"},
     ]
-    (bundle / "large_files.yml").write_text(package_bundle.to_yaml(entries))
+    (bundle / "large_files.yml").write_text(package_bundle.to_yaml(entries), encoding="utf-8")
     assert read_large_files(bundle) == entries
 
 
@@ -154,7 +155,7 @@ def test_a_large_file_without_an_address_is_refused(bundle: Path, tmp_path: Path
 def test_a_file_that_is_not_the_described_one_is_refused(bundle: Path, tmp_path: Path) -> None:
     add_weights(bundle)
     entry = {"path": "models/model.pt", "url": "https://x.org/a", "hash_val": "0" * 64, "hash_type": "sha256"}
-    (bundle / "large_files.yml").write_text(package_bundle.to_yaml([entry]))
+    (bundle / "large_files.yml").write_text(package_bundle.to_yaml([entry]), encoding="utf-8")
     with pytest.raises(ValueError, match=r"not the file large_files\.yml describes"):
         package(bundle, tmp_path)
 
@@ -170,7 +171,7 @@ def test_a_bundle_with_a_missing_file_is_refused(
 
 def test_a_version_without_a_changelog_entry_is_refused(bundle: Path, tmp_path: Path) -> None:
     metadata = read_config(bundle, "metadata") | {"version": "9.9.9"}
-    (bundle / METADATA).write_text(json.dumps(metadata))
+    (bundle / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
     with pytest.raises(ValueError, match=r"sem_unet: version 9\.9\.9 is not in the changelog"):
         package(bundle, tmp_path)
 
@@ -179,7 +180,7 @@ def test_missing_weights_are_said_aloud(bundle: Path, tmp_path: Path, capsys: py
     assert main([str(bundle), "--output_dir", str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "has no models/model.pt" in printed.err
-    assert printed.out.split()[0] == next(tmp_path.glob("*.sha256")).read_text().split()[0]
+    assert printed.out.split()[0] == next(tmp_path.glob("*.sha256")).read_text(encoding="utf-8").split()[0]
 
 
 def test_an_unknown_name_says_where_it_looked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def bundles(tmp_path: Path) -> tuple[Path, Path]:
     settings |= {"network_def#backbone#channels": [4, 8], "network_def#backbone#middle_channels": [8]}
     folders = tmp_path / "one", tmp_path / "two"
     write(folders[0], make_bundle("sem_unet", name="one", settings=settings))
-    config = json.loads((folders[0] / "configs" / "train.json").read_text())
+    config = json.loads((folders[0] / "configs" / "train.json").read_text(encoding="utf-8"))
     network = ConfigParser(config).get_parsed_content("network_def")
     (folders[0] / "models").mkdir()
     torch.save(network.state_dict(), folders[0] / "models" / "model.pt")
@@ -51,7 +51,7 @@ def run(tmp_path: Path, names: list[Path], *more: str) -> list[dict[str, str]]:
     words = [*map(str, names), "--dataset_dir", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out")]
     split = f"split_file={tmp_path / 'split.json'}"
     assert robustness.main([*words, "--set", split, "device=cpu", *more]) == 0
-    with (tmp_path / "out" / "robustness.csv").open(newline="") as file:
+    with (tmp_path / "out" / "robustness.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -63,7 +63,7 @@ def test_every_bundle_sees_the_same_images(tmp_path: Path, bundles: tuple[Path, 
     one, two = ([{**row, "bundle": ""} for row in rows if row["bundle"] == name] for name in ("one", "two"))
     assert one == two
     assert len({row["dice"] for row in one}) > 5
-    report = (tmp_path / "out" / "robustness.md").read_text()
+    report = (tmp_path / "out" / "robustness.md").read_text(encoding="utf-8")
     assert report.startswith("Mean Dice of 2 test cases.")
     assert report.count("| screen_photo | ") == report.count("| noise | ") == 2
     for name in ("robustness.png", "corruptions.png"):

@@ -68,7 +68,7 @@ def test_a_table_and_a_plot_tell_what_each_value_reached(bundle, tmp_path, monke
     words = [str(bundle), "--output", str(tmp_path / "out"), "--vary", "learning_rate=0.1,0.2", "batch_size=7"]
     assert sensitivity.main(words) == 1
     assert capsys.readouterr().out.endswith("out of memory\n")
-    with (tmp_path / "out" / "sensitivity.csv").open(newline="") as file:
+    with (tmp_path / "out" / "sensitivity.csv").open(newline="", encoding="utf-8") as file:
         rows = [(row["setting"], row["value"], row["dice"]) for row in csv.DictReader(file)]
     assert rows == [("default", "", "0.5"), ("learning_rate", "0.1", "0.1"), ("learning_rate", "0.2", "0.2")]
     assert (tmp_path / "out" / "sensitivity.png").stat().st_size > 1000
@@ -85,5 +85,5 @@ def test_a_bundle_trains_with_each_value(bundle, tmp_path):
     settings = ["image_size=[32,32]", "batch_size=16", "epochs=1"]
     words = [str(bundle), "--output", str(tmp_path / "out"), "--set", *settings, "--vary", "learning_rate=0.01"]
     assert sensitivity.main(words) == 0
-    with (tmp_path / "out" / "sensitivity.csv").open(newline="") as file:
+    with (tmp_path / "out" / "sensitivity.csv").open(newline="", encoding="utf-8") as file:
         assert all(0 <= float(row["dice"]) <= 1 for row in csv.DictReader(file))

@@ -98,7 +98,7 @@ def test_predictions_are_written_as_masks_and_codes_and_read_back(tmp_path):
 def test_a_submission_has_kaggles_columns_ids_and_order(tmp_path):
     _, names, _, masks = saved(tmp_path)
     table = tmp_path / "out/submission.csv"
-    assert table.read_text().splitlines()[0] == "id,class,predicted"
+    assert table.read_text(encoding="utf-8").splitlines()[0] == "id,class,predicted"
     codes = read_codes(table, "predicted")
     assert list(codes) == ["case3_day0_slice_0001", "case3_day0_slice_0002"]
     for index, name in enumerate(names):

@@ -68,7 +68,7 @@ def test_a_killed_process_leaves_the_folder_free(other: int, tmp_path: Path, by:
     assert (tmp_path / folder_lock.LOCK_FILE).exists()
     refuse_used_folders(tmp_path)
     hold_folder(tmp_path, "me")
-    assert f'"process": {os.getpid()}' in (tmp_path / folder_lock.LOCK_FILE).read_text()
+    assert f'"process": {os.getpid()}' in (tmp_path / folder_lock.LOCK_FILE).read_text(encoding="utf-8")
     release_folders("me")
 
 
@@ -126,10 +126,10 @@ def test_a_file_system_without_locks_is_said_and_no_obstacle(
 def test_a_forked_worker_does_not_keep_the_lock_of_a_killed_run(tmp_path: Path) -> None:
     def run() -> None:
         hold_folder(tmp_path, "run")
-        (tmp_path / "worker").write_text(str(fork(lambda: None)))
+        (tmp_path / "worker").write_text(str(fork(lambda: None)), encoding="utf-8")
 
     end(fork(run))
     try:
         refuse_used_folders(tmp_path)
     finally:
-        os.kill(int((tmp_path / "worker").read_text()), signal.SIGKILL)
+        os.kill(int((tmp_path / "worker").read_text(encoding="utf-8")), signal.SIGKILL)

@@ -196,7 +196,7 @@ def test_settings_that_contradict_are_all_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_or_hostile_record_is_refused_by_its_name(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / RECORD).write_text(text)
+    (tmp_path / RECORD).write_text(text, encoding="utf-8")
     for use in (read_record, trained_settings, lambda weights: trained_network(small(), weights)):
         with pytest.raises(ValueError) as error:  # noqa: PT011
             use(tmp_path / "model.pt")
@@ -219,7 +219,7 @@ TARGETS = [
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_but_a_network_of_this_package_is_built(target: Any, tmp_path: Path) -> None:
     record = {"network": {"_target_": target, "command": "touch hostile"}, "settings": {}}
-    (tmp_path / RECORD).write_text(json.dumps(record))
+    (tmp_path / RECORD).write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ValueError, match=r"network\.json: _target_ is .*; expected a network of flemme_monai"):
         trained_network(small(), tmp_path / "model.pt")
 

@@ -31,9 +31,9 @@ TRAIN = {
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
     """A bundle's configs."""
-    (tmp_path / "train.json").write_text(json.dumps(TRAIN))
-    (tmp_path / "evaluate.json").write_text(json.dumps({"handlers#0#seed": 1}))
-    (tmp_path / "inference.json").write_text(json.dumps({"overlap": 0.25, "amp": False}))
+    (tmp_path / "train.json").write_text(json.dumps(TRAIN), encoding="utf-8")
+    (tmp_path / "evaluate.json").write_text(json.dumps({"handlers#0#seed": 1}), encoding="utf-8")
+    (tmp_path / "inference.json").write_text(json.dumps({"overlap": 0.25, "amp": False}), encoding="utf-8")
     return tmp_path
 
 
@@ -142,7 +142,7 @@ def unsure(yes: bool | str = False, half=0, share: float = 0, count: int = 1, na
     ],
 )
 def test_a_value_is_compared_with_its_default_as_far_as_that_tells(configs: Path, argument: str, expected: str) -> None:
-    (configs / "train.json").write_text(json.dumps({"part": {"_target_": f"{__name__}.unsure"}}))
+    (configs / "train.json").write_text(json.dumps({"part": {"_target_": f"{__name__}.unsure"}}), encoding="utf-8")
     if not expected:
         return check(configs, f"--part#{argument}")
     with pytest.raises(ValueError, match=expected):
@@ -225,7 +225,7 @@ def test_a_default_behind_the_record_of_the_weights_is_a_default(default) -> Non
 
 def test_the_kind_of_a_setting_is_known_behind_the_record_of_the_weights(configs: Path) -> None:
     taken = {"num_classes": "$@trained.get('num_classes', 4)", "image_size": "$@trained.get('image_size', [64, 64])"}
-    (configs / "inference.json").write_text(json.dumps(taken))
+    (configs / "inference.json").write_text(json.dumps(taken), encoding="utf-8")
     check(configs, "--num_classes", "2", "--image_size", "32", names=("inference",))
     with pytest.raises(ValueError, match="num_classes is 'two'; expected a whole number, such as 4"):
         check(configs, "--num_classes", "two", names=("inference",))
@@ -252,7 +252,7 @@ def test_the_new_name_is_set_as_any_other(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_a_former_name_is_checked_as_the_new_one(configs: Path) -> None:
-    (configs / "inference.json").write_text(json.dumps(RENAMED))
+    (configs / "inference.json").write_text(json.dumps(RENAMED), encoding="utf-8")
     for name in RENAMED:
         check(configs, f"--{name}", "2", names=("inference",))
         with pytest.raises(ValueError, match=f"{name} is 'much'; expected a number, such as 1.0"):
@@ -283,7 +283,9 @@ def test_a_setting_of_another_workflow_has_no_effect_and_that_is_said(
 
 
 def test_a_file_of_arguments_is_checked_too(configs: Path) -> None:
-    (configs / "args.json").write_text(json.dumps({"config_file": str(configs / "train.json"), "epoch": 3}))
+    (configs / "args.json").write_text(
+        json.dumps({"config_file": str(configs / "train.json"), "epoch": 3}), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="there is no setting 'epoch'"):
         check_overrides(["--args_file", str(configs / "args.json")])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import time
@@ -16,26 +17,26 @@ from flemme_monai.utils import atomic_write, text_file, writable_dir
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with atomic_write(path) as part:
-        part.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
+        part.write_text("new", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "old"
+    assert path.read_text(encoding="utf-8") == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failure_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
 
     def die():
         with atomic_write(path) as part:
-            part.write_text("half")
+            part.write_text("half", encoding="utf-8")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         die()
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -59,13 +60,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_two_processes_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     with atomic_write(path) as part:
-        part.write_text("one")
+        part.write_text("one", encoding="utf-8")
         monkeypatch.setattr("os.getpid", lambda: 7)
         with atomic_write(path) as other:
-            other.write_text("two")
-        assert part.read_text() == "one"
-        assert path.read_text() == "two"
-    assert path.read_text() == "one"
+            other.write_text("two", encoding="utf-8")
+        assert part.read_text(encoding="utf-8") == "one"
+        assert path.read_text(encoding="utf-8") == "two"
+    assert path.read_text(encoding="utf-8") == "one"
 
 
 def part_of(path: Path, pid: int) -> Path:
@@ -118,11 +119,11 @@ def by_a_stream(part):
 )
 def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tmp_path, write, reason):
     path = tmp_path / "last.pt"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     with pytest.raises(OSError, match=rf"{path} cannot be written \({reason}") as error, atomic_write(path) as part:
         write(part)
     assert "\n" not in str(error.value)
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -138,7 +139,7 @@ def test_a_checkpoint_beyond_a_limit_of_size_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x", encoding="utf-8")])
 def test_what_forbids_a_file_is_said(tmp_path, save):
     tmp_path.chmod(0o555)
     words = rf"^{tmp_path}/last\.pt cannot be written \(Permission denied\): make the folder writable, or name another"
@@ -149,7 +150,7 @@ def test_what_forbids_a_file_is_said(tmp_path, save):
         tmp_path.chmod(0o755)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x")])
+@pytest.mark.parametrize("save", [torch.save, lambda state, path: path.write_text("x", encoding="utf-8")])
 def test_a_folder_that_is_gone_is_said(tmp_path, save):
     words = rf"^{tmp_path}/a/last\.pt cannot be written \({tmp_path}/a is no longer there\): put the folder back"
     with pytest.raises(OSError, match=words), atomic_write(tmp_path / "a" / "last.pt") as part:
@@ -162,7 +163,7 @@ def test_errors_that_are_not_of_the_disk_stay_what_they_are(tmp_path):
     with pytest.raises(OSError, match=r"^cannot write mode RGBA as JPEG$"), atomic_write(tmp_path / "a"):
         raise OSError("cannot write mode RGBA as JPEG")
     with pytest.raises(FileNotFoundError, match="other/b"), atomic_write(tmp_path / "a"):
-        (tmp_path / "other" / "b").read_text()
+        (tmp_path / "other" / "b").read_text(encoding="utf-8")
 
 
 def test_the_home_folder_is_meant_where_no_shell_says_so(tmp_path, monkeypatch):
@@ -170,9 +171,9 @@ def test_the_home_folder_is_meant_where_no_shell_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = writable_dir("~/runs")
     with atomic_write("~/runs/a.txt") as part:
-        part.write_text("new")
+        part.write_text("new", encoding="utf-8")
     assert folder == tmp_path / "runs"
-    assert (tmp_path / "runs" / "a.txt").read_text() == "new"
+    assert (tmp_path / "runs" / "a.txt").read_text(encoding="utf-8") == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
@@ -182,14 +183,25 @@ def test_text_is_utf8_and_names_that_are_no_text_keep_their_bytes(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == "患者\r\nm".encode() + b"\xfcller\n"
 
 
-PACKAGE = Path(__file__).resolve().parents[2]
-TEXT_IN_AN_UNSAID_ENCODING = re.compile(
-    r"""\.write_text\((?!.*encoding=)|open\((?![^)]*encoding=)[^)]*["'][wax]t?["']"""
-)
+ROOT = Path(__file__).resolve().parents[2]
+FILES_OF_BYTES = {"os.open", "Image.open", "gzip.open", "archive.open"}
 
 
-@pytest.mark.parametrize("room", ["flemme_monai", "tools"])
-def test_no_text_is_written_in_the_platforms_encoding(room):
-    said = {"CLEAR_REFS.write_text(RESET_PEAK)"}  # a digit for the kernel
-    lines = [line.strip() for path in (PACKAGE / room).rglob("*.py") for line in path.read_text("utf-8").splitlines()]
-    assert [line for line in lines if TEXT_IN_AN_UNSAID_ENCODING.search(line) and line not in said] == []
+def files_in_an_unsaid_encoding(path: Path) -> list[str]:
+    """The calls of a program that read or write text in the encoding of whatever machine they run on."""
+    calls = [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Call)]
+    return [
+        f"{path.name}:{call.lineno}: {ast.unparse(call)}"
+        for call in calls
+        if ast.unparse(call.func).rpartition(".")[2] in ("open", "read_text", "write_text")
+        and ast.unparse(call.func) not in FILES_OF_BYTES
+        and not any(
+            re.fullmatch("[rwax+]+b[+]?", str(word.value)) for word in call.args if isinstance(word, ast.Constant)
+        )
+        and not any(word.arg == "encoding" for word in call.keywords)
+    ]
+
+
+@pytest.mark.parametrize("room", ["flemme_monai", "tools", "tests"])
+def test_no_text_is_read_or_written_in_the_platform_s_encoding(room):
+    assert [said for path in sorted((ROOT / room).rglob("*.py")) for said in files_in_an_unsaid_encoding(path)] == []
