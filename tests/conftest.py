@@ -45,6 +45,15 @@ def _logging() -> Iterator[None]:
         logger.propagate = True
 
 
+@pytest.fixture(autouse=True)
+def _scripts() -> Iterator[None]:
+    """TorchScript keeps what it compiled for each class for ever: gigabytes over a table of networks."""
+    yield
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real images; tests that ask for it are skipped where it is not named."""
