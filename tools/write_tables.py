@@ -146,10 +146,20 @@ def leaderboard() -> str:
                 "Dice": f"{float(row['dice']):.4f}",
                 "IoU": f"{float(row['iou']):.4f}",
                 "surface distance": f"{float(row['surface_distance']):.2f}",
+                "GFLOP": f"{float(row['GFLOP']):.1f}",
+                "step, ms": f"{float(row['step ms']):.0f}",
+                "image, ms": f"{float(row['inference ms']):.0f}",
+                "step, MiB": f"{float(row['step MiB']):.0f}",
                 "JMedSeg, pancreas": "" if theirs is None else f"{theirs:.4f}" + " (only background)" * collapsed,
             }
         )
     return markdown_table(rows)
+
+
+def overfitted() -> str:
+    """After how many steps each published network knew four images."""
+    rows = [{**row, "network": f"`{row['network']}`"} for row in measured("networks_overfit")]
+    return markdown_table([{name: row[name] for name in ("network", "parameters", "steps", "dice")} for row in rows])
 
 
 def measured(name: str) -> list[dict[str, str]]:
@@ -177,11 +187,12 @@ TABLES = {
     "network_sizes": network_sizes,
     "papers": papers,
     "leaderboard": leaderboard,
+    "overfitted": overfitted,
 }
 PAGES = {
     "README.md": ("encoders", "architectures"),
     "docs/results.md": ("trained",),
-    "docs/leaderboard.md": ("leaderboard",),
+    "docs/leaderboard.md": ("leaderboard", "overfitted"),
     "docs/networks.md": ("networks", "network_sizes", "papers"),
 }
 

@@ -1,7 +1,7 @@
 """Train networks on four images until they know them by heart: the cheapest sign that a network can learn.
 
     flemme-monai overfit unetpp segnet
-    flemme-monai overfit networks --steps 300
+    flemme-monai overfit networks --steps 400 --output overfit.csv
 
 A network of `sem_` bundles, its channels scaled to a number of parameters, sees the same four phantoms at every step.
 Printed is the step after which their mean Dice in evaluation, with the running statistics of batch norms, reached
@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -21,6 +22,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from ..data import phantoms
+from ..io import write_csv
 from ..metrics import OverlapMetric
 from ..recipes import make_bundle
 from ..registry import ENCODERS, NETWORKS
@@ -68,6 +70,7 @@ def overfit(key: str, steps: int, parameters: int, learning_rate: float = 2e-3, 
     cases = phantoms(2, 1, 2, (SIDE, SIDE))[:IMAGES]
     image = torch.stack([case["image"].as_tensor() for case in cases])
     image = (image - image.mean()) / image.std()
+    image = image.expand(-1, config["in_channels"], -1, -1)  # for networks of slices, a slice is its neighbours too
     label = torch.stack([case["label"].as_tensor() for case in cases])
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     start, dice = perf_counter(), 0.0
@@ -105,12 +108,16 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--steps", type=int, default=200, help="most steps (default: 200)")
     parser.add_argument("--parameters", type=int, default=300_000, help="of larger networks, about")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="a CSV of what is printed")
     args = parser.parse_args(argv)
     rows = []
     for key in [k for name in args.networks for k in (NETWORKS if name == ALL else [name])]:
         found = overfit(key, args.steps, args.parameters, seed=args.seed)
         rows.append({"network": key, "parameters": found.parameters, "steps": found.steps or "not reached"})
         rows[-1] |= {"dice": found.dice, "seconds": found.seconds}
-        print({name: round(v, 3) if isinstance(v, float) else v for name, v in rows[-1].items()}, flush=True)
+        rows[-1] = {name: round(v, 3) if isinstance(v, float) else v for name, v in rows[-1].items()}
+        print(rows[-1], flush=True)
+        if args.output:
+            write_csv(args.output, rows[0], [row.values() for row in rows])
     print(f"\nDice of at least {AIM} on {IMAGES} phantoms; {machine()}\n\n{markdown_table(rows)}")
     return int(any(row["steps"] == "not reached" for row in rows))

@@ -12,7 +12,6 @@ again, so that the command may be stopped and continued. It ends with `sensitivi
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..io import write_csv
 from .benchmark import setting
 from .bundle_files import find_bundle
 from .measure import machine, markdown_table
@@ -177,10 +177,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
             row = {"setting": each.name or "default", "value": each.text}
             rows.append(row | compared(result["metrics"]) | {"seconds an epoch": result["seconds an epoch"]})
     if len(rows) > 1 and rows[0]["setting"] == "default":
-        with (output / "sensitivity.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(output / "sensitivity.csv", rows[0], [row.values() for row in rows])
         (output / "sensitivity.md").write_text(f"{machine()}\n\n{markdown_table(rows)}\n", encoding="utf-8")
         plot(rows, list(rows[0])[2], output / "sensitivity.png")
         print(f"written: {output}/sensitivity.csv, sensitivity.md, sensitivity.png")
