@@ -165,9 +165,10 @@ class ImageEncoder(ConfiguredModule):
 
     def input_layers(self) -> list[nn.Module]:
         """The modules whose first convolution sees an image: the encoder, and what embeds an image as context."""
-        of_image = self.conditioning is not None and self.conditioning.context == "image"
-        embedder = self.conditions.context if of_image and self.conditions is not None else None
-        return [self.encoder] if embedder is None else [self.encoder, embedder]
+        if self.conditions is None or self.conditions.settings.context != "image":
+            return [self.encoder]
+        embedders = (self.conditions.context, self.conditions.decoder_context)
+        return [self.encoder, *(embedder for embedder in embedders if embedder is not None)]
 
     def output_layers(self) -> list[nn.Module]:
         """The modules whose shapes follow the number of output channels: none in the first half."""
@@ -241,6 +242,11 @@ class Backbone(ImageEncoder):
             has, families = cast(EncoderAttributes, encoder), (encoder_family or family, family)
             patch = [min(4, d) for d in has.size_divisor] if context_patch is None else context_patch
             conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch)
+            if any(n % d for n, d in zip(has.size_divisor, conditions.size_divisor)):
+                raise ValueError(
+                    f"image_encoder has a total stride of {conditions.size_divisor}; expected divisors of {name}'s, "
+                    f"{list(has.size_divisor)}, whose images are as large: set its channels to fewer stages."
+                )
             for half, side in (encoder, "encoder"), (decoder, "decoder"):
                 conditions.attach(half, side)
                 conditions.attach_input(half, side)
@@ -281,7 +287,7 @@ class Backbone(ImageEncoder):
         Args:
             x: the image.
             timesteps: (B) or (1).
-            context: classes (B), indices (B, n), or an image (B, C, *S).
+            context: classes (B), indices or numbers (B, n), or an image (B, C, *S).
 
         Raises:
             ValueError: If a shape does not fit, or a condition is missing or one that the network was not built for.
