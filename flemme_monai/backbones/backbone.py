@@ -125,6 +125,17 @@ class ImageEncoder(ConfiguredModule):
             return None
         return self.conditions(batch, size, timesteps, context)
 
+    @torch.jit.unused
+    def standardize_context(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise numbers that are the context; the arguments are those of :meth:`ConditionEmbedder.standardize`.
+
+        Raises:
+            ValueError: If the context is no vector of as many numbers.
+        """
+        if self.conditions is None:
+            raise ValueError(built_without("context"))
+        self.conditions.standardize(mean, std)
+
     def encode(
         self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:

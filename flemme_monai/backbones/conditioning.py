@@ -53,7 +53,6 @@ class ConditioningConfig:
         image_encoder: dotted path of a backbone whose encoder embeds the image in the place of these patches, such as
             ``flemme_monai.backbones.ViT``; None: not used.
         image_encoder_settings: its arguments, which have the class's defaults else.
-        context_mean, context_std: of each number of a vector, which is standardised by them; None: not used.
         separate_embeddings: whether the decoder has an embedding of the context of its own.
 
     Raises:
@@ -73,8 +72,6 @@ class ConditioningConfig:
     image_depth: int = 0
     image_encoder: str | None = None
     image_encoder_settings: Mapping[str, Any] | None = None
-    context_mean: Sequence[float] | None = None
-    context_std: Sequence[float] | None = None
     separate_embeddings: bool = False
 
     def __post_init__(self) -> None:
@@ -113,25 +110,16 @@ class ConditioningConfig:
             ("image_depth", not self.image_encoder, "beside an image_encoder"),
             ("image_encoder", self.context == "image", "without an image as context"),
             ("image_encoder_settings", self.image_encoder, "without an image_encoder"),
-            ("context_mean", self.context == "vector", "without a vector as context"),
-            ("context_std", self.context == "vector", "without a vector as context"),
             ("separate_embeddings", self.on("encoder") and self.on("decoder"), "without a context of both sides"),
         ):
             if getattr(self, name) and not used:
                 raise ValueError(f"{name}={getattr(self, name)} {why} has no use; leave it out.")
-        self._check_statistics()
         adds = self.time_injection in SHIFTS and (self.injection == "bias" or "injection" in self.channel_shifts)
         if self.condition_first and (adds or self.time_injection == self.injection == "gate"):
             raise ValueError(
                 f"condition_first has no use: time_injection={self.time_injection!r} and injection={self.injection!r} "
                 "give the same in either order; leave it out."
             )
-
-    def _check_statistics(self) -> None:
-        for name, values in ("context_mean", self.context_mean), ("context_std", self.context_std):
-            if values is not None and (len(values) != self.size or (name == "context_std" and not min(values) > 0)):
-                above = " above 0" if name == "context_std" else ""
-                raise ValueError(f"{name} is {list(values)}; expected {self.size} numbers{above}, one per number.")
 
     @property
     def size(self) -> int:
@@ -213,7 +201,7 @@ class ConditionEmbedder(nn.Module):
         if settings.context == "position":
             return PositionContext(size, spatial_dims, width, drop)
         if settings.context == "vector":
-            return VectorContext(size, spatial_dims, width, drop, settings.context_mean, settings.context_std)
+            return VectorContext(size, spatial_dims, width, drop)
         if settings.context is None:
             return None
         if settings.image_encoder:
@@ -225,6 +213,25 @@ class ConditionEmbedder(nn.Module):
         if settings.image_depth:
             layers["stage"] = family.stage(spatial_dims, width, width, 0, [0.0] * settings.image_depth)
         return ImageContext(nn.Sequential(layers), size, spatial_dims, width, drop)
+
+    def standardize(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise the numbers of a vector as context from now on.
+
+        Args:
+            mean, std: of each number.
+
+        Raises:
+            ValueError: If the context is no vector of as many numbers, or a deviation is not above 0.
+        """
+        vectors = [module for module in (self.context, self.decoder_context) if isinstance(module, VectorContext)]
+        if not vectors or not len(mean) == len(std) == self.settings.size or not min(std) > 0:
+            raise ValueError(
+                f"mean is {list(mean)} and std {list(std)} for context={self.settings.context!r} of size "
+                f"{self.settings.size}; expected a vector, and for each number a mean and a deviation above 0."
+            )
+        for module in vectors:
+            module.mean.copy_(torch.tensor(mean))
+            module.std.copy_(torch.tensor(std))
 
     def forward(
         self,

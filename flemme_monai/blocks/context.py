@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -134,25 +133,19 @@ class VectorContext(Context):
     Args:
         size: numbers per sample; NaN in one of them is none.
         spatial_dims, channels, drop: as :class:`Context`.
-        mean, std: what is subtracted from each number, and what it is then divided by; None: not used. They are no
-            part of the weights.
+
+    Attributes:
+        mean, std: what is subtracted from each number, and what it is then divided by, 0 and 1 at first; saved with
+            the weights.
     """
 
-    def __init__(
-        self,
-        size: int,
-        spatial_dims: int,
-        channels: int,
-        drop: float = 0.0,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-    ) -> None:
+    def __init__(self, size: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
         super().__init__(spatial_dims, channels, drop)
         self.size = size
         self.mean: torch.Tensor
         self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor([0.0] * size if mean is None else list(mean)), persistent=False)
-        self.register_buffer("std", torch.tensor([1.0] * size if std is None else list(std)), persistent=False)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
         fc1, fc2 = nn.Linear(size, channels), nn.Linear(channels, channels)
         self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.SiLU(), fc2=fc2))
 

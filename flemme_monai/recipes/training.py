@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import AMP, DEVICE, Config, component, compose
+from .conditions import STATISTICS, takes_numbers
 
 FOLDERS = {"image_folders": None, "label_folder": None}  # how folders inside of a data set are called
 
@@ -137,6 +138,7 @@ def optimization(network_def: Config, loss: Config) -> Config:
             pretrained_head="$flemme_monai.utils.as_bool(@pretrained_head)",
             freeze="@freeze",
             settings="@network_settings",
+            **({"context_statistics": STATISTICS} if takes_numbers(network_def) else {}),
         ),
         "network": f"$@initial_network.to({DEVICE[1:]})",
         "loss": loss,

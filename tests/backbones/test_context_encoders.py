@@ -91,15 +91,30 @@ def test_an_encoder_that_does_not_fit_is_refused():
         backbone("UNet", 2, conditioning=wrong)
 
 
-def test_numbers_are_standardised_by_what_is_no_weight():
-    plain = woken(backbone("UNet", 2, conditioning=settings("vector"))).eval()
-    c = settings("vector", context_mean=[0.5, 40.0], context_std=[2.0, 10.0])
-    standardised = woken(backbone("UNet", 2, conditioning=c)).eval()
-    standardised.load_state_dict(plain.state_dict())  # the same names
+def test_numbers_are_standardised_by_what_is_saved_with_the_weights():
+    plain = woken(backbone("UNet", 2, conditioning=settings("vector", separate_embeddings=True))).eval()
+    net = woken(backbone("UNet", 2, conditioning=settings("vector", separate_embeddings=True))).eval()
+    net.load_state_dict(plain.state_dict())
+    net.standardize_context([0.5, 40.0], [2.0, 10.0])
     x, numbers = image(2), CONTEXTS["vector"][1]
     by_hand = (numbers - torch.tensor([0.5, 40.0])) / torch.tensor([2.0, 10.0])
-    torch.testing.assert_close(standardised(x, None, numbers).output, plain(x, None, by_hand).output)
-    assert not torch.allclose(standardised(x, None, numbers).output, plain(x, None, numbers).output)
+    standardised = net(x, None, numbers).output
+    torch.testing.assert_close(standardised, plain(x, None, by_hand).output)
+    assert not torch.allclose(standardised, plain(x, None, numbers).output)
+    plain.load_state_dict(net.state_dict())
+    torch.testing.assert_close(plain(x, None, numbers).output, standardised)
+
+
+@pytest.mark.parametrize(
+    ("context", "mean", "std"),
+    [("vector", [1.0], [1.0]), ("vector", [1.0, 2.0], [1.0, 0.0]), ("class", [1.0, 2.0, 3.0], [1.0, 1.0, 1.0])],
+)
+def test_other_statistics_than_a_vector_s_are_refused(context, mean, std):
+    net = backbone("UNet", 2, conditioning=settings(context))
+    with pytest.raises(ValueError, match="expected a vector, and for each number a mean and a deviation above 0"):
+        net.standardize_context(mean, std)
+    with pytest.raises(ValueError, match="context given, but this backbone was built without"):
+        backbone("UNet", 2).standardize_context(mean, std)
 
 
 def test_minus_one_is_a_number_and_nan_is_none():
@@ -174,8 +189,6 @@ def test_both_halves_lose_the_context_of_the_same_samples(context):
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_networks_of_either_kind_are_scripted_and_built_again_from_their_record(context):
     more = {"separate_embeddings": True, "drop": 0.25}
-    if context == "vector":
-        more |= {"context_mean": [1.0, 2.0], "context_std": [3.0, 4.0]}
     c = by("swin", **more) if context == "image" else settings(context, **more)
     net = woken(backbone("UNet", 2, conditioning=c)).eval()
     x, given = image(2), CONTEXTS[context][1]
@@ -193,9 +206,6 @@ def test_networks_of_either_kind_are_scripted_and_built_again_from_their_record(
         ({"context": "class", "image_encoder": "a.b"}, "image_encoder=a.b without an image as context"),
         ({"context": "image", "image_encoder_settings": {"a": 1}}, "without an image_encoder"),
         ({"context": "image", "image_encoder": "a.b", "image_depth": 1}, "image_depth=1 beside an image_encoder"),
-        ({"context": "class", "context_mean": [1.0] * 3}, "without a vector as context"),
-        ({"context": "vector", "context_mean": [1.0]}, "context_mean is [1.0]; expected 3 numbers, one per number"),
-        ({"context": "vector", "context_std": [1.0, 0.0, 1.0]}, "expected 3 numbers above 0"),
         ({"context": "class", "separate_embeddings": True, "side": "encoder"}, "without a context of both sides"),
     ],
 )
