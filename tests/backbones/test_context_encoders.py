@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from flemme_monai import architectures
-from flemme_monai.backbones import ConditioningConfig
+from flemme_monai.backbones import ConditioningConfig, SwinFamily
 from flemme_monai.blocks import BlockInjection, ContextFusion
 from flemme_monai.diffusion import null_context
 from flemme_monai.registry import ENCODERS as ROWS
@@ -189,7 +189,10 @@ def test_both_halves_lose_the_context_of_the_same_samples(context):
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_networks_of_either_kind_are_scripted_and_built_again_from_their_record(context):
     more = {"separate_embeddings": True, "drop": 0.25}
-    c = by("swin", **more) if context == "image" else settings(context, **more)
+    if context == "image":
+        blocks = {"family": SwinFamily(window_size=4)}
+        more |= {"image_encoder": ROWS["swin"].path, "image_encoder_settings": {**SMALL, **blocks}}
+    c = settings(context, **more)
     net = woken(backbone("UNet", 2, conditioning=c)).eval()
     x, given = image(2), CONTEXTS[context][1]
     out = net(x, None, given).output
