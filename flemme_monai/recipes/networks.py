@@ -93,6 +93,16 @@ def class_conditioning(classes: str = "@num_classes") -> Config:
     )
 
 
+def table_conditioning() -> Config:
+    """The network receives numbers of a table, where there are some."""
+    return component(
+        "flemme_monai.backbones.ConditioningConfig",
+        _disabled_="$not @condition_columns",
+        context=context_of_table("None"),
+        context_size=size_of_context("None"),
+    )
+
+
 def built_backbone(config: Config) -> Backbone:
     """The backbone of a config's network, without values, which knows what the config leaves to its class.
 

@@ -104,6 +104,23 @@ def test_a_training_under_numbers_is_resumed_with_the_same_statistics(tmp_path):
     assert torch.equal(tried.weights["backbone.conditions.context.mean"], before)
 
 
+def test_images_are_classified_under_numbers(tmp_path):
+    for i in range(20):
+        write_picture(tmp_path / "set" / f"class{i % 2}" / f"{i:02d}.png", random_picture(i, (20, 24)))
+    rows = "".join(f"{i:02d},{20 + i}\n" for i in range(20))
+    (tmp_path / "table.csv").write_text("case,age\n" + rows, encoding="utf-8")
+    data = {"dataset_dir": str(tmp_path / "set"), "condition_table": str(tmp_path / "table.csv")}
+    tried = Tried("clm_cnn", tmp_path, num_classes=2)
+    tried.run("train", "train", **data, condition_columns="age", **SMALL, **TINY)
+    assert "confusion_matrix.csv" in tried.run("evaluate", "train", "evaluate", **data, num_workers=0)
+    woken(tried)
+    tried.run("young", "inference", **data)
+    (tmp_path / "table.csv").write_text("case,age\n" + rows.replace(",2", ",8"), encoding="utf-8")
+    tried.run("old", "inference", **data)
+    first, second = ((tmp_path / name / "predictions.csv").read_text(encoding="utf-8") for name in ("young", "old"))
+    assert first != second
+
+
 @pytest.mark.parametrize("pair", ["ddpm_cnn", pytest.param("edm_cnn", marks=pytest.mark.slow)])
 def test_images_are_generated_under_numbers(pair, tmp_path):
     data = pictures(tmp_path)
