@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Format, Recipe, Workflow, component, compose
-from .conditions import OF_TABLE, TABLE
+from .conditions import OF_TABLE, STATISTICS, TABLE
 from .handlers import evaluation_handlers, inference_handlers, trainer_handlers
 from .inference import (
     evaluation_components,
@@ -56,6 +56,7 @@ def classifier(row: Encoder | Network, num_classes: str = "@num_classes") -> Con
 
 def training(name: str, network_def: Config) -> Workflow:
     """``train.json``: whole images, brought to one size."""
+    loss = component("torch.nn.CrossEntropyLoss", label_smoothing="@label_smoothing")
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
@@ -67,7 +68,7 @@ def training(name: str, network_def: Config) -> Workflow:
         },
         components={
             "datalist": split_datalist("classification", "@num_classes", **OF_TABLE),
-            **optimization(network_def, component("torch.nn.CrossEntropyLoss", label_smoothing="@label_smoothing")),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=classification_transforms(train=True),
                 key_metric={"train_accuracy": component("ignite.metrics.Accuracy", output_transform=FROM_TRAINING)},

@@ -8,7 +8,8 @@ COLUMNS: Config = {"condition_columns": None}  # of the table, numbers that the 
 TABLE: Config = {"condition_table": None, **COLUMNS}
 OF_TABLE = {"condition_table": "@condition_table", "condition_columns": "@condition_columns"}  # of lists of cases
 NUM_COLUMNS = "len(flemme_monai.data.column_names(@condition_columns))"
-STATISTICS = "$flemme_monai.data.vector_statistics(@datalist['train'], @condition_columns)"
+# of the network that a training begins with
+STATISTICS = {"context_statistics": "$flemme_monai.data.vector_statistics(@datalist['train'], @condition_columns)"}
 
 
 def context_of_table(otherwise: str) -> str:
@@ -19,11 +20,6 @@ def context_of_table(otherwise: str) -> str:
 def size_of_context(otherwise: str) -> str:
     """How many numbers a context has; ``otherwise`` is an expression of it without columns."""
     return f"${NUM_COLUMNS} or {otherwise}"
-
-
-def takes_numbers(network_def: Config) -> bool:
-    """Whether a network receives numbers of a table, where there are some."""
-    return "@condition_columns" in str(network_def["backbone"].get("conditioning", {}).get("context"))
 
 
 def tell_condition(classes: str, name: str = "context", otherwise: str = "dict()") -> Config:

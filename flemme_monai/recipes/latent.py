@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import DEVICE, Config, Format, Recipe, Workflow, component
-from .conditions import OF_TABLE
+from .conditions import OF_TABLE, STATISTICS
 from .denoiser import (
     AVERAGE,
     GUIDANCE,
@@ -95,6 +95,8 @@ def autoencoder_training(name: str, autoencoder_def: Config) -> Workflow:
     }
     for setting in OF_TABLE:  # numbers are told to the denoiser alone
         del workflow.settings[setting], workflow.components["datalist"][setting]
+    for name in STATISTICS:
+        del workflow.components["initial_network"][name]
     workflow.components["pretrained_weights"]["weights_dir"] = "models/autoencoder"
     return workflow
 
@@ -133,7 +135,7 @@ def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflo
         },
         components={
             "datalist": datalist,
-            **optimization(network_def, denoising_loss()),
+            **optimization(network_def, denoising_loss(), **STATISTICS),
             **denoiser_training(
                 generation_transforms(train=True),
                 generation_transforms(train=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import FAMILIES, Encoder, Network
 from .base import CONTEXT_KEY, Config, Format, Recipe, Workflow, compose
-from .conditions import OF_TABLE, TABLE, tell_condition
+from .conditions import OF_TABLE, STATISTICS, TABLE, tell_condition
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -130,7 +130,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         },
         components={
             "datalist": split_datalist(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}", **OF_TABLE),
-            **optimization(network_def, loss),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=reconstruction_transforms(train=True),
                 key_metric={"train_psnr": psnr(1.0, FROM_TRAINING)},

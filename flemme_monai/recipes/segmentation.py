@@ -6,7 +6,7 @@ from typing import Any
 
 from ..registry import Encoder, Network
 from .base import BEST_WEIGHTS, DEVICE, MULTI_LABEL, Config, Format, Recipe, Workflow, component, compose
-from .conditions import OF_TABLE, TABLE, tell_condition
+from .conditions import OF_TABLE, STATISTICS, TABLE, tell_condition
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -183,7 +183,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 **OF_TABLE,
             ),
             "resized_to": f"${RESIZED_TO}",
-            **optimization(network_def, loss),
+            **optimization(network_def, loss, **STATISTICS),
             "train": train,
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Recipe, Workflow, component, compose
-from .conditions import OF_TABLE
+from .conditions import OF_TABLE, STATISTICS
 from .generation import (
     FORMAT,
     generation_evaluation,
@@ -84,7 +84,7 @@ def training(name: str, network_def: Config) -> Workflow:
         },
         components={
             "datalist": split_datalist("generation", "@num_classes", **OF_TABLE),
-            **optimization(network_def, loss),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=generation_transforms(train=True),
                 key_metric={"train_psnr": psnr(2.0, FROM_TRAINING)},
