@@ -252,12 +252,7 @@ class Backbone(ImageEncoder):
         if conditioning is not None and family is not None:
             has, families = cast(EncoderAttributes, encoder), (encoder_family or family, family)
             patch = [min(4, d) for d in has.size_divisor] if context_patch is None else context_patch
-            conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch)
-            if any(n % d for n, d in zip(has.size_divisor, conditions.size_divisor)):
-                raise ValueError(
-                    f"image_encoder has a total stride of {conditions.size_divisor}; expected divisors of {name}'s, "
-                    f"{list(has.size_divisor)}, whose images are as large: set its channels to fewer stages."
-                )
+            conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch, has.size_divisor)
             for half, side in (encoder, "encoder"), (decoder, "decoder"):
                 conditions.attach(half, side)
                 conditions.attach_input(half, side)

@@ -162,10 +162,10 @@ class ConditionEmbedder(nn.Module):
         spatial_dims: 2 or 3.
         families: block families of the encoder and of the decoder; the encoder's embeds an image as context.
         patch_size: of an image as context, along each axis.
+        size_divisor: what the sizes of images are multiples of, along each axis.
 
     Attributes:
         settings: as given.
-        size_divisor: total stride along each axis of what embeds an image as context; 1 without.
 
     Raises:
         ValueError: If the norm of a family's blocks would remove a condition.
@@ -177,21 +177,23 @@ class ConditionEmbedder(nn.Module):
         spatial_dims: int,
         families: tuple[BlockFamily, BlockFamily],
         patch_size: Sequence[int],
+        size_divisor: Sequence[int],
     ) -> None:
         super().__init__()
         self.settings, self.spatial_dims = settings, spatial_dims
         for side, family in zip(("encoder", "decoder"), families):
             _check_norm(settings, side, family)
         self.time: nn.Module | None = TimestepEmbedding(spatial_dims, settings.channels) if settings.timesteps else None
-        self.size_divisor = [1] * spatial_dims
-        self.context = self._embedding(families[0], patch_size)
+        self.context = self._embedding(families[0], patch_size, size_divisor)
         self.decoder_context: nn.Module | None = None
         if settings.separate_embeddings:
-            self.decoder_context = self._embedding(families[1], patch_size)
+            self.decoder_context = self._embedding(families[1], patch_size, size_divisor)
         self.null = float("nan") if settings.context == "vector" else -1.0
         self.drop = settings.drop
 
-    def _embedding(self, family: BlockFamily, patch_size: Sequence[int]) -> nn.Module | None:
+    def _embedding(
+        self, family: BlockFamily, patch_size: Sequence[int], size_divisor: Sequence[int]
+    ) -> nn.Module | None:
         """What embeds the context; two of them lose the context of the same samples, see :meth:`_dropped`."""
         settings, spatial_dims = self.settings, self.spatial_dims
         size, width = settings.size, settings.channels
@@ -206,8 +208,7 @@ class ConditionEmbedder(nn.Module):
             return None
         if settings.image_encoder:
             more = settings.image_encoder_settings or {}
-            encoder = ContextEncoder(settings.image_encoder, more, spatial_dims, size, width)
-            self.size_divisor = encoder.size_divisor
+            encoder = ContextEncoder(settings.image_encoder, more, spatial_dims, size, width, size_divisor)
             return ImageContext(encoder, size, spatial_dims, width, drop)
         layers = OrderedDict(patch_embedding=family.patch_embedding(spatial_dims, size, width, patch_size))
         if settings.image_depth:

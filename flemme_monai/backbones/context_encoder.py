@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pydoc import locate
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from ..blocks import linear_resize
 from ..utils.network_config import is_own
 
 
@@ -22,16 +23,21 @@ class ContextEncoder(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         channels: width of the embedding.
-
-    Attributes:
-        size_divisor: total stride along each axis.
+        size_divisor: what sizes of the images are multiples of, along each axis. Where the backbone's own stride does
+            not divide it, images are resized to the next larger size that has at least two positions.
 
     Raises:
         ValueError: If there is no such backbone, or it has no latent.
     """
 
     def __init__(
-        self, path: str, settings: Mapping[str, Any], spatial_dims: int, in_channels: int, channels: int
+        self,
+        path: str,
+        settings: Mapping[str, Any],
+        spatial_dims: int,
+        in_channels: int,
+        channels: int,
+        size_divisor: Sequence[int],
     ) -> None:
         from .backbone import Backbone  # which imports the conditions
 
@@ -48,9 +54,12 @@ class ContextEncoder(nn.Module):
             raise ValueError(f"image_encoder_settings: {error}; expected arguments of {path}") from error
         backbone.require("encode", "an image as context")
         self.encoder = backbone.without_decoder()
-        self.size_divisor: list[int] = list(backbone.size_divisor)
+        self.strides: list[int] = list(backbone.size_divisor)
+        self.fits = all(n % d == 0 for n, d in zip(size_divisor, self.strides))
         self.proj = Conv["conv", spatial_dims](backbone.latent_channels, channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` (B, in_channels, *S) to (B, channels, *s)."""
+        if not self.fits:
+            x = linear_resize(x, [max(-(-n // d), 2) * d for n, d in zip(x.shape[2:], self.strides)])
         return self.proj(self.encoder(x))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..registry import ENCODERS, FAMILIES
-from .encoder import encoder_key, encoder_settings, total_strides
+from .encoder import encoder_key, encoder_settings
 from .entries import Entries
 
 INJECTIONS = {"gate_bias": "gate_bias", "gate": "gate", "bias": "bias", "cross_attention": "cross_attention"}
@@ -15,16 +14,13 @@ EMBEDDINGS = {"OneHot": "class", "Identity": "image", "Time": "position"}
 OF_ENCODER = ("condition_encoder", "image_encoder_settings")
 
 
-def conditioning(
-    model: Entries, accepted: tuple[str, ...], spatial_dims: int, strides: Sequence[int]
-) -> tuple[dict[str, Any], int | None]:
+def conditioning(model: Entries, accepted: tuple[str, ...], spatial_dims: int) -> tuple[dict[str, Any], int | None]:
     """The settings below ``conditioning``, and the number of classes where the condition is a class.
 
     Args:
         model: the section with ``time_channel`` and ``condition_embedding``.
         accepted: the kinds of condition that the architecture takes; () for none.
         spatial_dims: 2 or 3.
-        strides: total stride of the network along each axis.
     """
     found: dict[str, Any] = {}
     width = model.take("time_channel", 0)
@@ -61,7 +57,7 @@ def conditioning(
     if isinstance(decoder, dict):
         own = Entries(decoder, embedding.name_of("decoder"), embedding.conversion)
     section = encoder or own
-    num_classes = None if section is None else _embedding(section, found, accepted, spatial_dims, strides)
+    num_classes = None if section is None else _embedding(section, found, accepted, spatial_dims)
     if encoder is None and own is not None:
         found["side"] = "decoder"
     elif encoder is not None and decoder is None:
@@ -69,7 +65,7 @@ def conditioning(
     elif encoder is not None and own is not None:
         found["separate_embeddings"] = True
         other = {"channels": found["channels"]} if "channels" in found else {}
-        _embedding(own, other, accepted, spatial_dims, strides)
+        _embedding(own, other, accepted, spatial_dims)
         different = [name for name in (*OF_ENCODER, "context") if other.get(name) != found.get(name)]
         if different:
             embedding.lack("decoder", "embeds in another way than the encoder; here both halves embed in one way")
@@ -77,9 +73,7 @@ def conditioning(
     return found, num_classes
 
 
-def _embedding(
-    section: Entries, found: dict[str, Any], accepted: tuple[str, ...], spatial_dims: int, strides: Sequence[int]
-) -> int | None:
+def _embedding(section: Entries, found: dict[str, Any], accepted: tuple[str, ...], spatial_dims: int) -> int | None:
     """Add the width to the settings, and what embeds an image; the number of classes where the condition is a class."""
     name = str(section.take("name", ""))
     section.skip("type", "apply_onehot")
@@ -94,7 +88,7 @@ def _embedding(
         here = " or ".join(map(repr, accepted)) or "none"
         section.lack("name", f"{name} embeds a condition '{context}'; here it is {here}")
     if of_encoder:
-        _image_encoder(section, name, found, spatial_dims, strides)
+        _image_encoder(section, name, found, spatial_dims)
     else:
         section.skip("activation")
     if context == "position":
@@ -107,17 +101,13 @@ def _embedding(
     return classes if context == "class" else None
 
 
-def _image_encoder(
-    section: Entries, name: str, found: dict[str, Any], spatial_dims: int, strides: Sequence[int]
-) -> None:
+def _image_encoder(section: Entries, name: str, found: dict[str, Any], spatial_dims: int) -> None:
     """Add the encoder of an image, which has the settings of a network's."""
     section.skip("image_size", "in_channel")
     found["condition_encoder"] = key = encoder_key(section, name)
     settings = encoder_settings(section, key, spatial_dims)
     blocks = {name.partition("#")[2]: value for name, value in settings.items() if name.startswith("family#")}
     settings = {name: value for name, value in settings.items() if not name.startswith("family#")}
-    if any(n % d for n, d in zip(strides, total_strides(settings, spatial_dims))):
-        section.lack("down_channels", f"shrink images more often than the network does, {list(strides)} times")
     found["image_encoder_settings"] = {
         **settings,
         "family": {"_target_": FAMILIES[ENCODERS[key].family].path, **blocks},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..registry import ENCODERS
@@ -87,14 +86,6 @@ def encoder_settings(encoder: Entries, key: str, spatial_dims: int) -> dict[str,
     settings["dropout"] = encoder.take("dropout", 0.0)
     encoder.skip("qk_scale", "d_k", "return_features", "return_feature_list", "z_count", "last_activation")
     return {**found, **{f"family#{name}": value for name, value in settings.items()}}
-
-
-def total_strides(settings: dict[str, Any], spatial_dims: int) -> list[int]:
-    """The total stride along each axis of a backbone of these settings."""
-    patch, stages = settings["patch_size"], settings.get("strides", 2)
-    each = _per_level(stages, len(settings["channels"]))
-    axes = [_per_level(stride, spatial_dims) for stride in (patch, *each)]
-    return [math.prod(int(stride[axis]) for stride in axes) for axis in range(spatial_dims)]
 
 
 def _bottleneck(encoder: Entries) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..registry import serves
 from .conditions import conditioning
-from .encoder import encoder_key, encoder_settings, spatial_size, total_strides
+from .encoder import encoder_key, encoder_settings, spatial_size
 from .entries import Entries
 from .losses import image_terms, segmentation_terms
 
@@ -71,7 +71,7 @@ def _backbone(owner: Entries, architecture: str | None, *context: str) -> tuple[
         _pair(owner, architecture, key)
         shared |= {"spatial_dims": len(size), "image_size": size, "in_channels": in_channels}
     settings = encoder_settings(encoder, key, len(size))
-    of_conditions, classes = conditioning(owner, context, len(size), total_strides(settings, len(size)))
+    of_conditions, classes = conditioning(owner, context, len(size))
     encoder_of_image = of_conditions.pop("condition_encoder", None)
     if encoder_of_image:
         shared["condition_encoder"] = encoder_of_image

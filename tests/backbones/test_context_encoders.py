@@ -79,10 +79,20 @@ def test_an_encoded_image_goes_every_way_in_2d_and_3d(way, dims):
     assert not torch.allclose(net(x, None, torch.full_like(first, -1.0)).output, nothing)
 
 
-def test_an_encoder_that_does_not_fit_is_refused():
-    deep = {"image_encoder": ROWS["unet"].path, "image_encoder_settings": {"channels": [8] * 4}}
-    with pytest.raises(ValueError, match=r"total stride of \[32, 32\]; expected divisors of .*, \[8, 8\]"):
-        backbone("UNet", 2, conditioning=settings("image", **deep))
+def test_an_encoder_of_a_larger_stride_sees_the_image_enlarged():
+    deep = {"image_encoder": ROWS["unet"].path, "image_encoder_settings": {**SMALL, "channels": [8] * 4}}
+    net = woken(backbone("UNet", 2, conditioning=settings("image", **deep))).eval()
+    x, context = image(2), CONTEXTS["image"][1]
+    seen = []
+    encoder = net.conditions.context.encoder
+    hook = encoder.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    assert not torch.allclose(net(x, None, context).output, net(x, None, context.flip(0)).output)
+    assert (encoder.strides, set(seen)) == ([32, 32], {(64, 64)})  # of 16 by 24
+    hook.remove()
+    torch.testing.assert_close(torch.jit.script(net)(x, None, context).output, net(x, None, context).output)
+
+
+def test_an_encoder_that_is_none_is_refused():
     for path in ("os.path.join", "flemme_monai.backbones.ConvFamily", "vit"):
         with pytest.raises(ValueError, match=re.escape(f"image_encoder is {path!r}; expected a backbone")):
             backbone("UNet", 2, conditioning=settings("image", image_encoder=path))

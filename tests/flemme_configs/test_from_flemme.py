@@ -239,10 +239,8 @@ def test_an_image_is_embedded_by_an_encoder_of_its_own() -> None:
     network = parser_of(conversion).get_parsed_content("network_def")
     encoder = network.backbone.conditions.context.encoder
     assert encoder.encoder.latent_channels == 16
-    assert encoder.size_divisor == [4, 4]
+    assert encoder.strides == [4, 4]
     assert network.backbone.conditioning.side == "encoder"
-    deeper = embedded("sdm", **{**CODER, "down_channels": [8] * 4})
-    assert any("shrink images more often than the network does, [8, 8]" in line for line in deeper.missing)
     assert any("is 'CLIP'; expected OneHot" in line for line in embedded("sdm", name="CLIP").missing)
     assert any("is 3, which is no setting" in line for line in embedded("sdm", **CODER, kernel=3).missing)
 
