@@ -609,6 +609,24 @@ def backbone(key: str) -> Encoder | Network:
     return ENCODERS[key] if key in ENCODERS else NETWORKS[key]
 
 
+def encoder_path(name: str) -> str:
+    """The dotted path of the backbone whose encoder a setting names.
+
+    Args:
+        name: its key, in letters of either case.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    key = name.lower()
+    if key not in (*ENCODERS, *NETWORKS):
+        from .utils.errors import did_you_mean  # imports torch, as listing the pairs need not
+
+        hint = did_you_mean(key, [*ENCODERS, *NETWORKS])
+        raise ValueError(f"condition_encoder is {name!r}; expected an encoder or network by its key: {hint}")
+    return backbone(key).path
+
+
 def reference(key: str) -> str:
     """The paper that an encoder or a network from elsewhere is from."""
     row = backbone(key)

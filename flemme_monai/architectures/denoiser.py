@@ -56,7 +56,8 @@ class Denoiser(Predictor):
                 size.append(self.null_channels)
             if self.null_context == "image":
                 size += list(x.shape[2:])
-            context = torch.full(size, -1.0, device=x.device)  # -1 is none
+            none = float("nan") if self.null_context == "vector" else -1.0
+            context = torch.full(size, none, device=x.device)
         return torch.full([x.shape[0]], self.default_step, device=x.device), context
 
 

@@ -125,6 +125,17 @@ class ImageEncoder(ConfiguredModule):
             return None
         return self.conditions(batch, size, timesteps, context)
 
+    @torch.jit.unused
+    def standardize_context(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise numbers that are the context; the arguments are those of :meth:`ConditionEmbedder.standardize`.
+
+        Raises:
+            ValueError: If the context is no vector of as many numbers.
+        """
+        if self.conditions is None:
+            raise ValueError(built_without("context"))
+        self.conditions.standardize(mean, std)
+
     def encode(
         self, x: torch.Tensor, conditions: ConditionEmbeddings | None = None
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -165,9 +176,10 @@ class ImageEncoder(ConfiguredModule):
 
     def input_layers(self) -> list[nn.Module]:
         """The modules whose first convolution sees an image: the encoder, and what embeds an image as context."""
-        of_image = self.conditioning is not None and self.conditioning.context == "image"
-        embedder = self.conditions.context if of_image and self.conditions is not None else None
-        return [self.encoder] if embedder is None else [self.encoder, embedder]
+        if self.conditions is None or self.conditions.settings.context != "image":
+            return [self.encoder]
+        embedders = (self.conditions.context, self.conditions.decoder_context)
+        return [self.encoder, *(embedder for embedder in embedders if embedder is not None)]
 
     def output_layers(self) -> list[nn.Module]:
         """The modules whose shapes follow the number of output channels: none in the first half."""
@@ -240,7 +252,7 @@ class Backbone(ImageEncoder):
         if conditioning is not None and family is not None:
             has, families = cast(EncoderAttributes, encoder), (encoder_family or family, family)
             patch = [min(4, d) for d in has.size_divisor] if context_patch is None else context_patch
-            conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch)
+            conditions = ConditionEmbedder(conditioning, has.spatial_dims, families, patch, has.size_divisor)
             for half, side in (encoder, "encoder"), (decoder, "decoder"):
                 conditions.attach(half, side)
                 conditions.attach_input(half, side)
@@ -281,7 +293,7 @@ class Backbone(ImageEncoder):
         Args:
             x: the image.
             timesteps: (B) or (1).
-            context: classes (B), indices (B, n), or an image (B, C, *S).
+            context: classes (B), indices or numbers (B, n), or an image (B, C, *S).
 
         Raises:
             ValueError: If a shape does not fit, or a condition is missing or one that the network was not built for.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from ..blocks import (
     VectorContext,
     injection,
 )
+from .context_encoder import ContextEncoder
 from .family import BlockFamily
 
 CONTEXTS = ("class", "image", "position", "vector")
@@ -49,6 +50,10 @@ class ConditioningConfig:
         condition_first: whether the context is injected before the time steps.
         drop: probability that a sample's context is taken away in training, for guidance.
         image_depth: blocks of the backbone's family that look at an image's patches.
+        image_encoder: dotted path of a backbone whose encoder embeds the image in the place of these patches, such as
+            ``flemme_monai.backbones.ViT``; None: not used.
+        image_encoder_settings: its arguments, which have the class's defaults else.
+        separate_embeddings: whether the decoder has an embedding of the context of its own.
 
     Raises:
         ValueError: If a name or number is not one of these, or a setting has no use.
@@ -65,6 +70,9 @@ class ConditioningConfig:
     condition_first: bool = False
     drop: float = 0.0
     image_depth: int = 0
+    image_encoder: str | None = None
+    image_encoder_settings: Mapping[str, Any] | None = None
+    separate_embeddings: bool = False
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -99,6 +107,10 @@ class ConditioningConfig:
             ("injection", injects, "without a context that is injected"),
             ("condition_first", injects and self.timesteps, "without timesteps and a context that is injected"),
             ("image_depth", self.context == "image", "without an image as context"),
+            ("image_depth", not self.image_encoder, "beside an image_encoder"),
+            ("image_encoder", self.context == "image", "without an image as context"),
+            ("image_encoder_settings", self.image_encoder, "without an image_encoder"),
+            ("separate_embeddings", self.on("encoder") and self.on("decoder"), "without a context of both sides"),
         ):
             if getattr(self, name) and not used:
                 raise ValueError(f"{name}={getattr(self, name)} {why} has no use; leave it out.")
@@ -150,6 +162,7 @@ class ConditionEmbedder(nn.Module):
         spatial_dims: 2 or 3.
         families: block families of the encoder and of the decoder; the encoder's embeds an image as context.
         patch_size: of an image as context, along each axis.
+        size_divisor: what the sizes of images are multiples of, along each axis.
 
     Attributes:
         settings: as given.
@@ -164,25 +177,62 @@ class ConditionEmbedder(nn.Module):
         spatial_dims: int,
         families: tuple[BlockFamily, BlockFamily],
         patch_size: Sequence[int],
+        size_divisor: Sequence[int],
     ) -> None:
         super().__init__()
         self.settings, self.spatial_dims = settings, spatial_dims
         for side, family in zip(("encoder", "decoder"), families):
             _check_norm(settings, side, family)
-        size, width, drop = settings.size, settings.channels, settings.drop
-        self.time: nn.Module | None = TimestepEmbedding(spatial_dims, width) if settings.timesteps else None
-        self.context: nn.Module | None = None
+        self.time: nn.Module | None = TimestepEmbedding(spatial_dims, settings.channels) if settings.timesteps else None
+        self.context = self._embedding(families[0], patch_size, size_divisor)
+        self.decoder_context: nn.Module | None = None
+        if settings.separate_embeddings:
+            self.decoder_context = self._embedding(families[1], patch_size, size_divisor)
+        self.null = float("nan") if settings.context == "vector" else -1.0
+        self.drop = settings.drop
+
+    def _embedding(
+        self, family: BlockFamily, patch_size: Sequence[int], size_divisor: Sequence[int]
+    ) -> nn.Module | None:
+        """What embeds the context; two of them lose the context of the same samples, see :meth:`_dropped`."""
+        settings, spatial_dims = self.settings, self.spatial_dims
+        size, width = settings.size, settings.channels
+        drop = 0.0 if settings.separate_embeddings else settings.drop
         if settings.context == "class":
-            self.context = ClassContext(size, spatial_dims, width, drop)
-        elif settings.context == "position":
-            self.context = PositionContext(size, spatial_dims, width, drop)
-        elif settings.context == "vector":
-            self.context = VectorContext(size, spatial_dims, width, drop)
-        elif settings.context == "image":
-            layers = OrderedDict(patch_embedding=families[0].patch_embedding(spatial_dims, size, width, patch_size))
-            if settings.image_depth:
-                layers["stage"] = families[0].stage(spatial_dims, width, width, 0, [0.0] * settings.image_depth)
-            self.context = ImageContext(nn.Sequential(layers), size, spatial_dims, width, drop)
+            return ClassContext(size, spatial_dims, width, drop)
+        if settings.context == "position":
+            return PositionContext(size, spatial_dims, width, drop)
+        if settings.context == "vector":
+            return VectorContext(size, spatial_dims, width, drop)
+        if settings.context is None:
+            return None
+        if settings.image_encoder:
+            more = settings.image_encoder_settings or {}
+            encoder = ContextEncoder(settings.image_encoder, more, spatial_dims, size, width, size_divisor)
+            return ImageContext(encoder, size, spatial_dims, width, drop)
+        layers = OrderedDict(patch_embedding=family.patch_embedding(spatial_dims, size, width, patch_size))
+        if settings.image_depth:
+            layers["stage"] = family.stage(spatial_dims, width, width, 0, [0.0] * settings.image_depth)
+        return ImageContext(nn.Sequential(layers), size, spatial_dims, width, drop)
+
+    def standardize(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Standardise the numbers of a vector as context from now on.
+
+        Args:
+            mean, std: of each number.
+
+        Raises:
+            ValueError: If the context is no vector of as many numbers, or a deviation is not above 0.
+        """
+        vectors = [module for module in (self.context, self.decoder_context) if isinstance(module, VectorContext)]
+        if not vectors or not len(mean) == len(std) == self.settings.size or not min(std) > 0:
+            raise ValueError(
+                f"mean is {list(mean)} and std {list(std)} for context={self.settings.context!r} of size "
+                f"{self.settings.size}; expected a vector, and for each number a mean and a deviation above 0."
+            )
+        for module in vectors:
+            module.mean.copy_(torch.tensor(mean))
+            module.std.copy_(torch.tensor(std))
 
     def forward(
         self,
@@ -197,7 +247,8 @@ class ConditionEmbedder(nn.Module):
             batch: number of images B.
             size: size S of the images.
             timesteps: (B) or (1).
-            context: classes (B), indices or numbers (B, n) or (B) for one, or an image (B, C, *S).
+            context: classes (B), indices or numbers (B, n) or (B) for one, or an image (B, C, *S); -1 everywhere, of
+                numbers NaN, is none.
 
         Raises:
             ValueError: If a condition is given that the network was not built for, is missing, or has another shape.
@@ -208,9 +259,20 @@ class ConditionEmbedder(nn.Module):
         if self.time is not None and timesteps is not None:
             time_emb = self.time(timesteps.reshape(-1))
         context_emb: torch.Tensor | None = None
+        decoder_emb: torch.Tensor | None = None
         if self.context is not None and context is not None:
+            if self.decoder_context is not None:
+                context = self._dropped(context)
+                decoder_emb = self.decoder_context(context)
             context_emb = self.context(context)
-        return ConditionEmbeddings(time_emb, context_emb)
+        return ConditionEmbeddings(time_emb, context_emb, decoder_emb)
+
+    def _dropped(self, context: torch.Tensor) -> torch.Tensor:
+        """The context (B, ...), in training that of none for some samples."""
+        if not self.training or self.drop == 0:
+            return context
+        lost = torch.rand([context.shape[0]], device=context.device) < self.drop
+        return torch.where(lost.view([-1] + [1] * (context.dim() - 1)), torch.full_like(context, self.null), context)
 
     @torch.jit.unused
     def _check(self, batch: int, size: list[int], timesteps: torch.Tensor | None, context: torch.Tensor | None) -> None:
@@ -263,7 +325,11 @@ class ConditionEmbedder(nn.Module):
                 "least one, into which conditions are injected: make its layers stages, or leave conditioning out."
             )
         for stage in stages:
-            stage.inject(partial(self._injection, with_context))
+            stage.inject(partial(self._injection, with_context, self._is_own(side)))
+
+    def _is_own(self, side: str) -> bool:
+        """Whether a side has an embedding of its own beside the encoder's."""
+        return side == "decoder" and self.decoder_context is not None
 
     def attach_input(self, half: nn.Module, side: str) -> None:
         """Add or concatenate the context where a side begins, if the settings say so.
@@ -285,16 +351,18 @@ class ConditionEmbedder(nn.Module):
                 "to 'injection'."
             )
         place, concat = cast(InputPlace, half), settings.combine == "cat"
-        place.input_conditioning = ContextFusion(self.spatial_dims, settings.channels, place.input_channels, concat)
+        place.input_conditioning = ContextFusion(
+            self.spatial_dims, settings.channels, place.input_channels, concat, self._is_own(side)
+        )
 
-    def _injection(self, with_context: bool, channels: int) -> BlockInjection:
+    def _injection(self, with_context: bool, own_of_decoder: bool, channels: int) -> BlockInjection:
         settings, time, context = self.settings, None, None
         sizes = (self.spatial_dims, settings.channels, channels, INJECTION_HEADS)
         if settings.timesteps:
             time = injection(settings.time_injection or "gate_bias", *sizes)
         if with_context:
             context = injection(settings.injection or "gate_bias", *sizes)
-        return BlockInjection(time, context, settings.condition_first)
+        return BlockInjection(time, context, settings.condition_first, own_of_decoder)
 
 
 def _check_norm(settings: ConditioningConfig, side: str, family: BlockFamily) -> None:

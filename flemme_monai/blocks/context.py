@@ -96,7 +96,7 @@ class ClassContext(Context):
         if not torch.jit.is_scripting() and not torch.compiler.is_compiling():
             self._check(label)
         embedding = self.embedding(label.long().clamp_min(0))
-        return self._or_null(embedding.view([-1, embedding.shape[1]] + [1] * self.spatial_dims), label < 0)
+        return self._or_null(embedding.view([-1, embedding.shape[1]] + [1] * self.spatial_dims), ~(label >= 0))
 
     @torch.jit.unused
     def _check(self, label: torch.Tensor) -> None:
@@ -124,29 +124,38 @@ class PositionContext(Context):
         embedding = torch.zeros_like(self.null_embedding)
         for i, step in enumerate(self.steps):
             embedding = embedding + step(index[:, i])
-        return self._or_null(embedding, (index < 0).any(1))
+        return self._or_null(embedding, ~(index >= 0).all(1))
 
 
 class VectorContext(Context):
-    """Numbers that describe a sample, such as age and weight, through an MLP.
+    """Numbers that describe a sample, such as age and weight, standardised and through an MLP.
 
     Args:
-        size: numbers per sample; -1 in all of them is none.
+        size: numbers per sample; NaN in one of them is none.
         spatial_dims, channels, drop: as :class:`Context`.
+
+    Attributes:
+        mean, std: what is subtracted from each number, and what it is then divided by, 0 and 1 at first; saved with
+            the weights.
     """
 
     def __init__(self, size: int, spatial_dims: int, channels: int, drop: float = 0.0) -> None:
         super().__init__(spatial_dims, channels, drop)
         self.size = size
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
         fc1, fc2 = nn.Linear(size, channels), nn.Linear(channels, channels)
         self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.SiLU(), fc2=fc2))
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         """``vector`` (B, size) to (B, E, 1, ...)."""
         vector = vector.reshape(-1, self.size)
-        embedding = self.mlp(vector.to(self.null_embedding.dtype))
+        standard = (vector.to(self.mean.dtype) - self.mean) / self.std
+        embedding = self.mlp(standard.nan_to_num().to(self.null_embedding.dtype))
         shape = [vector.shape[0], embedding.shape[1]] + [1] * self.spatial_dims
-        return self._or_null(embedding.view(shape), (vector == -1).all(1))
+        return self._or_null(embedding.view(shape), vector.isnan().any(1))
 
 
 class ImageContext(Context):
@@ -251,16 +260,19 @@ class ContextFusion(nn.Module):
         context_channels: width E of the condition.
         channels: channels C of the feature.
         cat: concatenate, and project to C channels again; else project and add.
+        own_of_decoder: take the decoder's own embedding.
     """
 
-    def __init__(self, spatial_dims: int, context_channels: int, channels: int, cat: bool) -> None:
+    def __init__(
+        self, spatial_dims: int, context_channels: int, channels: int, cat: bool, own_of_decoder: bool = False
+    ) -> None:
         super().__init__()
-        self.cat = cat
+        self.cat, self.own_of_decoder = cat, own_of_decoder
         self.proj = Conv["conv", spatial_dims](context_channels + (channels if cat else 0), channels, 1)
 
     def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
         """``x`` (B, C, *s) with the embedded context."""
-        context_emb = conditions.context_emb
+        context_emb = conditions.decoder_context_emb if self.own_of_decoder else conditions.context_emb
         if context_emb is None:
             raise ValueError("no context is given; expected one, which this network was built to add or concatenate.")
         condition = at_size(context_emb, x)
@@ -277,15 +289,24 @@ class BlockInjection(nn.Module):
         time: injects the time, or None.
         context: injects the context, or None.
         context_before_time: the order.
+        own_of_decoder: take the decoder's own embedding of the context.
     """
 
-    def __init__(self, time: nn.Module | None, context: nn.Module | None, context_before_time: bool) -> None:
+    def __init__(
+        self,
+        time: nn.Module | None,
+        context: nn.Module | None,
+        context_before_time: bool,
+        own_of_decoder: bool = False,
+    ) -> None:
         super().__init__()
         self.time, self.context, self.context_before_time = time, context, context_before_time
+        self.own_of_decoder = own_of_decoder
 
     def forward(self, x: torch.Tensor, conditions: ConditionEmbeddings) -> torch.Tensor:
         """``x`` (B, C, *s) under embedded conditions."""
-        time_emb, context_emb = conditions.time_emb, conditions.context_emb
+        time_emb = conditions.time_emb
+        context_emb = conditions.decoder_context_emb if self.own_of_decoder else conditions.context_emb
         if self.context_before_time and self.context is not None and context_emb is not None:
             x = self.context(x, context_emb)
         if self.time is not None and time_emb is not None:

@@ -15,10 +15,12 @@ class ConditionEmbeddings(NamedTuple):
     Attributes:
         time_emb: embedding of the time steps (B, E, 1, ...), or None.
         context_emb: embedding of the context (B, E, *s), s is 1 for what has no extent; or None.
+        decoder_context_emb: the same of the decoder, where it has an embedding of its own; or None.
     """
 
     time_emb: torch.Tensor | None
     context_emb: torch.Tensor | None
+    decoder_context_emb: torch.Tensor | None = None
 
 
 class Stage(nn.Module):

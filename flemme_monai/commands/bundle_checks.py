@@ -108,7 +108,8 @@ def forward_arguments(network: Architecture, batch: int, size: tuple[int, ...]) 
         arguments["context"] = torch.rand(batch, settings.size, *size)
     elif settings and settings.context:
         shape = (batch,) if settings.context == "class" else (batch, settings.size)
-        arguments["context"] = torch.zeros(shape, dtype=torch.long)
+        kind = torch.float32 if settings.context == "vector" else torch.long
+        arguments["context"] = torch.zeros(shape, dtype=kind)
     return arguments
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .autoencoding import AutoencodingPrepareBatch
 from .class_masks import class_names
+from .condition_table import column_names, vector_statistics
 from .context import ContextPrepareBatch
 from .datalist import inference_list, split_datalist
 from .datalist import split_datalist as datalist  # its name in bundles of version 0.3.0
@@ -20,6 +21,7 @@ __all__ = [
     "ContextPrepareBatch",
     "class_names",
     "class_phantoms",
+    "column_names",
     "datalist",
     "inference_list",
     "own_cases",
@@ -27,5 +29,6 @@ __all__ = [
     "phantoms",
     "rank_sampler",
     "split_datalist",
+    "vector_statistics",
     "with_predictions",
 ]

@@ -36,6 +36,7 @@ class ContextPrepareBatch(PrepareBatchExtraInput):
             raise ValueError(
                 f"a batch has no {missing[0]!r}, only {', '.join(map(repr, batchdata))}: give data with it, "
                 "such as folders of images per class for 'class_label', or slices of volumes (position, where samples "
-                "are drawn) for 'slice'."
+                "are drawn) for 'slice', or numbers of a table (condition_vector, where samples are drawn) for "
+                "'vector'."
             )
         return super().__call__(batchdata, device, non_blocking, **kwargs)

@@ -16,6 +16,7 @@ from ..utils.files import each_path
 from ..utils.weights import beside
 from .class_folders import find_classes, name_classes
 from .class_masks import check_class_names
+from .condition_table import add_vectors
 from .dataset_labels import fit_labels
 from .divide import PARTS, Split, divide
 from .fastmri import fastmri_pairs
@@ -69,6 +70,8 @@ def split_datalist(
     label_folder: str | None = None,
     pairs: bool = False,
     condition_classes: int | None = None,
+    condition_table: str | os.PathLike | None = None,
+    condition_columns: str | Sequence[str] | None = None,
 ) -> Split:
     """The cases of a data set, or phantoms, for training, validation and test.
 
@@ -111,6 +114,7 @@ def split_datalist(
         pairs: for reconstruction, every case has its ``target`` in a folder beside that of the inputs.
         condition_classes: for segmentation, the number of classes of whole images, by their first sub-folders, of
             which a network is told; None: not used.
+        condition_table, condition_columns: numbers of each case, of which a network is told, see ``add_vectors``.
 
     Returns:
         Items by "train", "val" and "test": ``image`` (a path, one path per channel, or a MetaTensor), ``case`` (unique
@@ -123,6 +127,7 @@ def split_datalist(
             cases would test.
     """
     _check_task(task, in_channels, out_channels, multi_label, pairs)
+    _check_one_condition(task, out_channels, condition_classes, condition_columns)
     channels = own_channels(in_channels, neighbour_slices, spatial_dims)
     names = folder_names(image_folders, label_folder, pairs)
     if split_by not in ("case", "slab"):
@@ -151,6 +156,7 @@ def split_datalist(
     check_class_names(data_set.cases, class_names)
     if condition_classes:
         name_classes(data_set.cases, condition_classes)
+    add_vectors(data_set.cases, condition_table, condition_columns)
     with_neighbours(data_set.cases, neighbour_slices)
     settings = {
         "seed": seed,
@@ -209,6 +215,8 @@ def inference_list(
     label_folder: str | None = None,
     pairs: bool = False,
     condition_classes: int | None = None,
+    condition_table: str | os.PathLike | None = None,
+    condition_columns: str | Sequence[str] | None = None,
 ) -> list[Case]:
     """Every case of a data set, or the test phantoms; labels are not needed, and kept where they are found.
 
@@ -221,8 +229,8 @@ def inference_list(
             None generates without classes.
         image_size: size of phantoms in voxels, one number or one per axis.
         seed: of the phantoms.
-        multi_label, neighbour_slices, image_folders, label_folder, pairs, condition_classes: as of
-            :func:`split_datalist`; a case needs no target.
+        multi_label, neighbour_slices, image_folders, label_folder, pairs, condition_classes, condition_table,
+            condition_columns: as of :func:`split_datalist`; a case needs no target.
         part: "train", "val" or "test" for the cases of that part of a training alone; None for all.
         record: the ``split.json`` of that training, or of several.
 
@@ -235,6 +243,7 @@ def inference_list(
         ValueError: If a setting is unknown, the layout is not recognised, or a case of the part is missing.
     """
     _check_task(task, in_channels, out_channels, multi_label, pairs)
+    _check_one_condition(task, out_channels, condition_classes, condition_columns)
     channels = own_channels(in_channels, neighbour_slices, spatial_dims)
     names = folder_names(image_folders, label_folder, pairs)
     size = _size(image_size, spatial_dims)
@@ -244,6 +253,7 @@ def inference_list(
         cases = _phantoms(task, spatial_dims, in_channels, out_channels, size, seed, multi_label).cases
         if condition_classes:
             name_classes(cases, condition_classes)
+        add_vectors(cases, condition_table, condition_columns)
         with_neighbours(cases, neighbour_slices)
         return [_with_noise(case) for case in divide(cases, by_share())["test"]]
     if _has_classes(out_channels, task):
@@ -251,6 +261,7 @@ def inference_list(
             classes = out_channels
             data_set = find_in(dataset_dir, lambda folder: find_classes(folder, channels, classes))
             _check_dims(data_set, spatial_dims)
+            add_vectors(data_set.cases, condition_table, condition_columns)
             with_neighbours(data_set.cases, neighbour_slices)
             return data_set.cases
         except ValueError as error:
@@ -261,6 +272,7 @@ def inference_list(
         _name_targets(data_set)
     if condition_classes:
         name_classes(data_set.cases, condition_classes)
+    add_vectors(data_set.cases, condition_table, condition_columns)
     _fit_found_labels(data_set, out_channels if task == "segmentation" else None)
     with_neighbours(data_set.cases, neighbour_slices)
     return data_set.cases if part is None else cases_of_part(data_set.cases, part, record)
@@ -301,6 +313,18 @@ def _check_task(task: str, in_channels: int, out_channels: int | None, multi_lab
     ):
         none = ", or none for no classes" if task == "generation" else ""
         raise ValueError(f"num_classes is {out_channels!r} for {task}; expected a number from {fewest}{none}")
+
+
+def _check_one_condition(
+    task: str, out_channels: int | None, condition_classes: int | None, condition_columns: str | Sequence[str] | None
+) -> None:
+    """Refuse numbers beside a class: a network has one context."""
+    classes = condition_classes or (task == "generation" and out_channels)
+    if condition_columns and classes:
+        raise ValueError(
+            f"condition_columns is {condition_columns!r} beside {classes} classes; expected one condition: leave "
+            "condition_columns out, or the classes (their number as a column of the table tells of them too)"
+        )
 
 
 def _has_classes(out_channels: int | None, task: str) -> TypeGuard[int]:

@@ -8,7 +8,9 @@ import torch
 
 
 def null_context(context: torch.Tensor) -> torch.Tensor:
-    """The null context, of the same shape: -1 everywhere."""
+    """The null context, of the same shape: -1 everywhere, of numbers per sample (B, n) that are not whole NaN."""
+    if context.ndim == 2 and context.is_floating_point():
+        return torch.full_like(context, torch.nan)
     if not (context.is_floating_point() or context.dtype.is_signed):
         raise ValueError(
             f"context is of type {context.dtype}, which has no -1 for the null context; expected a signed type."

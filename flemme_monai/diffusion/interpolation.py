@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from ..data import CaseDataset
-from .noise import InitialNoise, class_labels, initial_noise
+from .noise import InitialNoise, class_labels, initial_noise, sample_vectors
 
 
 def interpolate(a: torch.Tensor, b: torch.Tensor, steps: int, spherical: bool = False) -> torch.Tensor:
@@ -74,7 +74,7 @@ class SeedInterpolation(InitialNoise):
     Args:
         seeds: both ends, which are the first samples of these seeds; or four corners of a square, row by row.
         num_samples: number of samples, both ends included; of a square its side squared.
-        shape, num_classes: as :class:`InitialNoise`.
+        shape, num_classes, vector: as :class:`InitialNoise`.
         class_label: the one class of all samples, where there are classes.
 
     Raises:
@@ -88,9 +88,10 @@ class SeedInterpolation(InitialNoise):
         shape: Sequence[int],
         num_classes: int | None = None,
         class_label: int | None = None,
+        vector: float | Sequence[float] | None = None,
     ) -> None:
         ends = _ends(seeds, int)
-        super().__init__(num_samples, shape, ends[0], num_classes, class_label)
+        super().__init__(num_samples, shape, ends[0], num_classes, class_label, vector=vector)
         _check_one_class(num_classes, class_label)
         noises = [initial_noise(shape, seed) for seed in ends]
         if len(ends) == 4:
@@ -117,6 +118,7 @@ class ImageInterpolation(Dataset):
         spatial_dims: axes of the network.
         num_classes: classes that the autoencoder was trained with; None: not used.
         class_label: the one class of both images, where there are classes.
+        vector: the numbers of both images, where the autoencoder takes some.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -131,8 +133,10 @@ class ImageInterpolation(Dataset):
         spatial_dims: int,
         num_classes: int | None = None,
         class_label: int | None = None,
+        vector: float | Sequence[float] | None = None,
     ) -> None:
         ends = _ends(images, (str, os.PathLike))
+        self.vector = None if vector is None else sample_vectors(vector)[0]
         self.labels = class_labels(num_samples, num_classes, class_label)
         _check_one_class(num_classes, class_label)
         if len(ends) == 4:
@@ -161,6 +165,8 @@ class ImageInterpolation(Dataset):
             "weight": self.weights[index],
             "case": f"sample_{index:03d}",
         }
+        if self.vector is not None:
+            item["vector"] = self.vector
         return item if self.labels is None else {**item, "class_label": self.labels[index]}
 
 

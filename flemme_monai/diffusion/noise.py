@@ -41,7 +41,7 @@ class InitialNoise(Dataset):
     """Data set of the initial noise of samples, with what their network takes as context.
 
     Item i has ``image``, the noise (C, *S) of ``seed`` and i, and ``case``; also ``class_label`` with ``num_classes``,
-    and ``slice`` with ``position``. Samples of different seeds are independent.
+    ``slice`` with ``position``, and ``vector`` with ``vector``. Samples of different seeds are independent.
 
     Args:
         num_samples: how many.
@@ -50,6 +50,7 @@ class InitialNoise(Dataset):
         num_classes: classes that the network was trained with; None: not used.
         class_label: class of all samples, or one class per sample; None takes all classes in turn.
         position: index of the slice that all samples are to look like, or several that take turns; None: not used.
+        vector: the numbers of all samples, or of several that take turns; None: not used.
 
     Raises:
         ValueError: If there is no sample, a class is not among ``num_classes``, the class labels are neither one nor
@@ -64,6 +65,7 @@ class InitialNoise(Dataset):
         num_classes: int | None = None,
         class_label: int | Sequence[int] | None = None,
         position: int | Sequence[int] | None = None,
+        vector: float | Sequence[float] | Sequence[Sequence[float]] | None = None,
     ) -> None:
         if num_samples < 1:
             raise ValueError(f"num_samples is {num_samples}; expected 1 or more.")
@@ -73,6 +75,8 @@ class InitialNoise(Dataset):
         valid = self.positions is None or all(isinstance(i, int) and i >= 0 for i in self.positions)
         if not valid or self.positions == []:
             raise ValueError(f"position is {position}; expected the index of a slice, 0 or more, or a list of them.")
+
+        self.vectors = None if vector is None else sample_vectors(vector)
 
     def __len__(self) -> int:
         return self.num_samples
@@ -87,7 +91,27 @@ class InitialNoise(Dataset):
             item["class_label"] = self.labels[index]
         if self.positions is not None:
             item["slice"] = self.positions[index % len(self.positions)]
+        if self.vectors is not None:
+            item["vector"] = self.vectors[index % len(self.vectors)]
         return item
+
+
+def sample_vectors(vector: float | Sequence[float] | Sequence[Sequence[float]]) -> np.ndarray:
+    """The numbers (N, n) that N samples take turns with: of one number, of some of one sample, or of several samples.
+
+    Raises:
+        ValueError: If they are no numbers, or not as many in each.
+    """
+    try:
+        found = np.atleast_2d(np.asarray(vector, dtype=np.float32))
+    except (TypeError, ValueError):
+        found = np.zeros((0, 0, 0), np.float32)
+    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+        raise ValueError(
+            f"condition_vector is {vector!r}; expected a number per column, as [63, 1], or a list of such for samples "
+            "that take turns."
+        )
+    return found
 
 
 def class_labels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 from torch import nn
@@ -22,6 +22,7 @@ def initial_network(
     pretrained_head: bool = True,
     freeze: str | Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    context_statistics: tuple[Sequence[float] | None, Sequence[float] | None] = (None, None),
 ) -> nn.Module:
     """The network with pretrained weights and frozen parameters.
 
@@ -31,6 +32,7 @@ def initial_network(
         pretrained_head: whether the output layers are loaded too.
         freeze: patterns of the names of parameters that do not learn, see :func:`.freeze_parameters`; None for none.
         settings: settings by name that give weights their meaning.
+        context_statistics: mean and deviation of numbers that are the context, of the cases that train; None: not used.
 
     Returns:
         The same network.
@@ -41,6 +43,9 @@ def initial_network(
     if weights is None and not pretrained_head and idist.get_rank() == 0:
         _logger.info("pretrained_head has no effect where no pretrained weights are loaded")
     loaded = None if weights is None else load_what_fits(network, weights, pretrained_head, settings)
+    mean, std = context_statistics
+    if mean is not None and std is not None:
+        cast(Any, network).backbone.standardize_context(mean, std)
     return _frozen(network, freeze, loaded)
 
 

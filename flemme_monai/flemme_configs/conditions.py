@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..registry import ENCODERS, FAMILIES
+from .encoder import encoder_key, encoder_settings
 from .entries import Entries
 
 INJECTIONS = {"gate_bias": "gate_bias", "gate": "gate", "bias": "bias", "cross_attention": "cross_attention"}
 COMBINES = ("cat", "add", "injection")
 EMBEDDINGS = {"OneHot": "class", "Identity": "image", "Time": "position"}
+OF_ENCODER = ("condition_encoder", "image_encoder_settings")
 
 
-def conditioning(model: Entries, context: str | None) -> tuple[dict[str, Any], int | None]:
+def conditioning(model: Entries, accepted: tuple[str, ...], spatial_dims: int) -> tuple[dict[str, Any], int | None]:
     """The settings below ``conditioning``, and the number of classes where the condition is a class.
 
     Args:
         model: the section with ``time_channel`` and ``condition_embedding``.
-        context: the kind of condition that the architecture takes.
+        accepted: the kinds of condition that the architecture takes; () for none.
+        spatial_dims: 2 or 3.
     """
     found: dict[str, Any] = {}
     width = model.take("time_channel", 0)
@@ -49,36 +53,62 @@ def conditioning(model: Entries, context: str | None) -> tuple[dict[str, Any], i
         found["combine"] = combine
     decoder = embedding.take("decoder")
     encoder = embedding.section("encoder")
-    num_classes: int | None = None
-    if encoder is not None:
-        num_classes = _embedding(encoder, found, context)
-    elif isinstance(decoder, dict):
-        section = Entries(decoder, embedding.name_of("decoder"), embedding.conversion)
-        num_classes = _embedding(section, found, context)
+    own = None
+    if isinstance(decoder, dict):
+        own = Entries(decoder, embedding.name_of("decoder"), embedding.conversion)
+    section = encoder or own
+    num_classes = None if section is None else _embedding(section, found, accepted, spatial_dims)
+    if encoder is None and own is not None:
         found["side"] = "decoder"
-    if encoder is not None and decoder is None:
+    elif encoder is not None and decoder is None:
         found["side"] = "encoder"
-    if encoder is not None and isinstance(decoder, dict):
-        embedding.note("decoder", "has an embedding of its own; here both sides are told by one")
+    elif encoder is not None and own is not None:
+        found["separate_embeddings"] = True
+        other = {"channels": found["channels"]} if "channels" in found else {}
+        _embedding(own, other, accepted, spatial_dims)
+        different = [name for name in (*OF_ENCODER, "context") if other.get(name) != found.get(name)]
+        if different:
+            embedding.lack("decoder", "embeds in another way than the encoder; here both halves embed in one way")
     embedding.close()
     return found, num_classes
 
 
-def _embedding(section: Entries, found: dict[str, Any], expected: str | None) -> int | None:
-    """Add the width to the settings; the number of classes where the condition is a class."""
+def _embedding(section: Entries, found: dict[str, Any], accepted: tuple[str, ...], spatial_dims: int) -> int | None:
+    """Add the width to the settings, and what embeds an image; the number of classes where the condition is a class."""
     name = str(section.take("name", ""))
-    section.skip("type", "activation", "apply_onehot")
+    section.skip("type", "apply_onehot")
     out = section.take("out_channel")
     classes = section.take("num_classes")
-    if name not in EMBEDDINGS:
-        section.lack("name", f"is {name!r}; an encoder as embedding is set by hand: conditioning#context image")
+    of_encoder = {"cnnu": "unet", "cnnd": "dnet"}.get(name.lower(), name.lower()) in ENCODERS
+    if name not in EMBEDDINGS and not of_encoder:
+        section.lack("name", f"is {name!r}; expected {', '.join(EMBEDDINGS)} or an encoder of images")
         return None
-    context = EMBEDDINGS[name]
-    if context != expected:
-        section.lack("name", f"{name} embeds a condition '{context}'; here it is {expected!r}")
+    context = EMBEDDINGS.get(name, "image")
+    if context not in accepted:
+        here = " or ".join(map(repr, accepted)) or "none"
+        section.lack("name", f"{name} embeds a condition '{context}'; here it is {here}")
+    if of_encoder:
+        _image_encoder(section, name, found, spatial_dims)
+    else:
+        section.skip("activation")
+    if context == "position":
+        found |= {"context": "position", "context_size": 1}
     if context != "image" and out and "channels" not in found:
         found["channels"] = out
     elif context != "image" and out and out != found["channels"]:
-        section.note("out_channel", f"is {out}; both embeddings are {found['channels']} wide here")
+        section.note("out_channel", f"is {out}; all embeddings are {found['channels']} wide here")
     section.close()
     return classes if context == "class" else None
+
+
+def _image_encoder(section: Entries, name: str, found: dict[str, Any], spatial_dims: int) -> None:
+    """Add the encoder of an image, which has the settings of a network's."""
+    section.skip("image_size", "in_channel")
+    found["condition_encoder"] = key = encoder_key(section, name)
+    settings = encoder_settings(section, key, spatial_dims)
+    blocks = {name.partition("#")[2]: value for name, value in settings.items() if name.startswith("family#")}
+    settings = {name: value for name, value in settings.items() if not name.startswith("family#")}
+    found["image_encoder_settings"] = {
+        **settings,
+        "family": {"_target_": FAMILIES[ENCODERS[key].family].path, **blocks},
+    }

@@ -26,9 +26,14 @@ def spatial_size(encoder: Entries) -> list[int]:
     return sizes
 
 
-def encoder_key(encoder: Entries) -> str:
-    """The registry's key of an encoder of images."""
-    name = str(encoder.take("name", ""))
+def encoder_key(encoder: Entries, name: str = "") -> str:
+    """The registry's key of an encoder of images.
+
+    Args:
+        encoder: its section.
+        name: what the section says it is, where that was taken.
+    """
+    name = name or str(encoder.take("name", ""))
     key = {"cnnu": "unet", "cnnd": "dnet"}.get(name.lower(), name.lower())
     if key not in ENCODERS:
         images = ", ".join(row.name for row in ENCODERS.values())

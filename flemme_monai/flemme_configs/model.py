@@ -52,15 +52,13 @@ def _pair(model: Entries, architecture: str, key: str) -> None:
     model.conversion.pair = f"{architecture}_{key}"
 
 
-def _backbone(
-    owner: Entries, architecture: str | None, context: str | None = None
-) -> tuple[dict[str, Any], Entries, int | None]:
+def _backbone(owner: Entries, architecture: str | None, *context: str) -> tuple[dict[str, Any], Entries, int | None]:
     """A network's settings below ``network_def#backbone``, its section ``encoder`` and its number of classes.
 
     Args:
         owner: the section that holds the encoder.
         architecture: the registry's key; None where another section has named the pair.
-        context: the kind of condition that it takes.
+        context: the kinds of condition that it takes.
     """
     encoder = owner.section("encoder")
     if encoder is None:
@@ -73,7 +71,12 @@ def _backbone(
         _pair(owner, architecture, key)
         shared |= {"spatial_dims": len(size), "image_size": size, "in_channels": in_channels}
     settings = encoder_settings(encoder, key, len(size))
-    of_conditions, classes = conditioning(owner, context)
+    of_conditions, classes = conditioning(owner, context, len(size))
+    encoder_of_image = of_conditions.pop("condition_encoder", None)
+    if encoder_of_image:
+        shared["condition_encoder"] = encoder_of_image
+    if of_conditions.get("context") == "position":
+        shared["condition_key"] = "slice"
     settings |= {f"conditioning#{name}": value for name, value in of_conditions.items()}
     encoder.close()
     settings["channels_out"], settings["encoder_key"] = out_channels, key
@@ -101,8 +104,11 @@ def _below(prefix: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _segmentation(model: Entries, name: str) -> None:
-    settings, _, _ = _backbone(model, name.lower())
+    settings, _, classes = _backbone(model, name.lower(), "class")
     found = model.conversion.settings
+    if classes:
+        found["condition_classes"] = classes
+        model.note("condition_embedding", "the class of an image is the name of its first sub-folder here")
     outputs = settings["channels_out"]
     found["num_classes"] = outputs if outputs > 1 else 2
     if outputs == 1:
@@ -136,7 +142,7 @@ def _reconstruction(model: Entries, name: str) -> None:
 
 
 def _variational(model: Entries, name: str) -> None:
-    settings, _, classes = _backbone(model, "vae", "class")
+    settings, _, classes = _backbone(model, "vae", "class", "position")
     found = model.conversion.settings
     if classes:
         found["num_classes"] = classes
@@ -219,13 +225,13 @@ def _process(model: Entries, kind: str) -> dict[str, Any]:
     return found
 
 
-def _eps_model(model: Entries, architecture: str | None, context: str) -> tuple[dict[str, Any], int | None, bool]:
+def _eps_model(model: Entries, architecture: str | None, *context: str) -> tuple[dict[str, Any], int | None, bool]:
     """The denoiser's backbone, its classes, and whether it is hierarchical."""
     section = model.section("eps_model")
     if section is None:
         raise ValueError(f"{model.name_of('eps_model')} is missing; expected the denoiser: add it")
     hierarchical = section.take("name", "Base") == "HBase"
-    settings, _, classes = _backbone(section, architecture, context)
+    settings, _, classes = _backbone(section, architecture, *context)
     section.skip("loss_reduction")
     section.close()
     return settings, classes, hierarchical
@@ -250,7 +256,7 @@ def _denoising_loss(model: Entries, kind: str) -> list[Any]:
 
 def _diffusion(model: Entries, name: str) -> None:
     found = model.conversion.settings
-    settings, classes, hierarchical = _eps_model(model, name.lower(), "class")
+    settings, classes, hierarchical = _eps_model(model, name.lower(), "class", "position")
     if classes:
         found["num_classes"] = classes
     found |= _process(model, name) | _below(BACKBONE, settings)
@@ -308,7 +314,7 @@ def _latent(model: Entries, name: str) -> None:
         found["sampler"] = "ddim"
     size = {name: found[name] for name in ("spatial_dims", "image_size", "in_channels")}
     pair = model.conversion.pair
-    settings, classes, hierarchical = _eps_model(inner, None, "class")
+    settings, classes, hierarchical = _eps_model(inner, None, "class", "position")
     found |= size
     if classes:
         found["num_classes"] = classes

@@ -10,18 +10,32 @@ import torch
 from monai.losses import SSIMLoss
 from torch import nn
 
+from ..metrics.structural_similarity import StructuralSimilarity
 from .terms import WeightedLosses
 
 IMAGE_LOSSES = ("mse", "l1", "smooth_l1", "ssim")
+
+
+class StructuralSimilarityLoss(SSIMLoss):
+    """MONAI's ``SSIMLoss`` with a window that is no larger than the image, as coarse levels of a network are small.
+
+    Args: as of ``SSIMLoss``.
+    """
+
+    def __init__(self, spatial_dims: int, data_range: float = 1.0, **more: Any) -> None:
+        super().__init__(spatial_dims, data_range, **more)
+        self.ssim_metric = StructuralSimilarity(
+            spatial_dims, data_range, self.kernel_type, self.kernel_size, self.kernel_sigma, self.k1, self.k2
+        )
 
 
 class ImageLoss(WeightedLosses):
     """A weighted sum of losses of an image (B, C, *S) and its target.
 
     Args:
-        terms: the losses: ``mse``, ``l1``, ``smooth_l1`` or ``ssim`` (1 - structural similarity; images of at least 11
-            pixels along each axis), or ``{"loss": ..., "weight": ...}`` with a name, or a loss, and what it is
-            multiplied by (1 by default); beside them stand arguments of a loss that is named.
+        terms: the losses: ``mse``, ``l1``, ``smooth_l1`` or ``ssim`` (1 - structural similarity), or
+            ``{"loss": ..., "weight": ...}`` with a name, or a loss, and what it is multiplied by (1 by default); beside
+            them stand arguments of a loss that is named.
         spatial_dims: 2 or 3, of ``ssim``.
         data_range: highest less lowest value of the images, of ``ssim``.
 
@@ -39,7 +53,7 @@ class ImageLoss(WeightedLosses):
             "mse": nn.MSELoss,
             "l1": nn.L1Loss,
             "smooth_l1": nn.SmoothL1Loss,
-            "ssim": partial(SSIMLoss, spatial_dims=spatial_dims, data_range=data_range),
+            "ssim": partial(StructuralSimilarityLoss, spatial_dims=spatial_dims, data_range=data_range),
         }
         super().__init__(terms, known, "['l1', 'ssim']")
 

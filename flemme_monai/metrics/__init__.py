@@ -18,6 +18,7 @@ from .manifold import DensityCoverage, PrecisionRecall, density_coverage, one_ne
 from .neighbours import Neighbours, nearest_neighbours, standardised
 from .overlap import AbsentClassVolume, OverlapMetric
 from .representation import alignment, feature_spread, neighbour_recall, uniformity
+from .structural_similarity import StructuralSimilarity
 from .surface import HausdorffDistance, SurfaceDice, SurfaceDistance
 from .time_saved import Minutes, TimeSaved, minutes_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "PrecisionRecall",
     "Score",
     "SoftDice",
+    "StructuralSimilarity",
     "SurfaceDice",
     "SurfaceDistance",
     "TimeSaved",

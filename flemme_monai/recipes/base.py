@@ -12,7 +12,8 @@ DEVICE = "$flemme_monai.utils.select_device(@device)"
 AMP = "$flemme_monai.utils.use_amp(@amp, @device)"
 BEST_WEIGHTS = "flemme_monai.utils.paths_in(@ckpt_dir, 'model.pt')"
 MULTI_LABEL = "flemme_monai.utils.as_bool(@multi_label)"
-OF_CLASSES = "$'class_label' if @num_classes else None"  # the key of a sample's class
+# the key of a sample's class or numbers
+CONTEXT_KEY = "$'class_label' if @num_classes else 'vector' if @condition_columns else None"
 
 
 def component(target: str, **arguments: Any) -> Config:

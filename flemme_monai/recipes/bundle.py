@@ -166,7 +166,7 @@ def _is_kept(name: str, value: Any) -> bool:
     plain = all(
         v is None or isinstance(v, int | float) or (isinstance(v, str) and v[:1] not in ("$", "@")) for v in values
     )
-    return plain and name not in ("dataset_dir", "image_folders", "label_folder", *OF_A_RUN)
+    return plain and name not in ("dataset_dir", "image_folders", "label_folder", "condition_table", *OF_A_RUN)
 
 
 def _page(name: str, pair: str, recipe: Recipe) -> str:

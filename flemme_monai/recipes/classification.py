@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Format, Recipe, Workflow, component, compose
+from .conditions import OF_TABLE, STATISTICS, TABLE
 from .handlers import evaluation_handlers, inference_handlers, trainer_handlers
 from .inference import (
     evaluation_components,
@@ -16,7 +17,7 @@ from .inference import (
     multi_gpu_training,
 )
 from .metrics import FROM_BATCH, FROM_TRAINING
-from .networks import backbone, network
+from .networks import backbone, network, table_conditioning
 from .training import (
     optimization,
     simple_inferer,
@@ -34,6 +35,7 @@ OUTPUTS = {"num_classes": 4}
 def clm(name: str, row: Encoder | Network) -> Recipe:
     """Classification, by the encoder."""
     network_def = classifier(row)
+    network_def["backbone"]["conditioning"] = table_conditioning()
     return Recipe(
         title="classification",
         workflows={
@@ -54,21 +56,24 @@ def classifier(row: Encoder | Network, num_classes: str = "@num_classes") -> Con
 
 def training(name: str, network_def: Config) -> Workflow:
     """``train.json``: whole images, brought to one size."""
+    loss = component("torch.nn.CrossEntropyLoss", label_smoothing="@label_smoothing")
     return Workflow(
         settings={
             **training_settings(name, OUTPUTS),
             "batch_size": 16,
             "augmentation": {"flip": 0.0, "rotate": 0.2, "scale": 0.2, "intensity": 0.3, "noise": 0.2},
             "intensity_range": None,
+            **TABLE,
             "label_smoothing": 0.0,
         },
         components={
-            "datalist": split_datalist("classification", "@num_classes"),
-            **optimization(network_def, component("torch.nn.CrossEntropyLoss", label_smoothing="@label_smoothing")),
+            "datalist": split_datalist("classification", "@num_classes", **OF_TABLE),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=classification_transforms(train=True),
                 key_metric={"train_accuracy": component("ignite.metrics.Accuracy", output_transform=FROM_TRAINING)},
                 handlers=trainer_handlers("classification"),
+                prepare_batch=tell_numbers(),
             ),
             "validate": validation_part(
                 preprocessing=classification_transforms(train=False),
@@ -86,6 +91,7 @@ def training(name: str, network_def: Config) -> Workflow:
                 },
                 batch_size="@batch_size",
                 inferer=simple_inferer(),
+                prepare_batch="@train#prepare_batch",
                 metric_cmp_fn="$lambda new, best: new >= best",
             ),
         },
@@ -111,10 +117,11 @@ def inference(name: str, network_def: Config) -> Workflow:
         settings={
             **inference_settings(name, OUTPUTS, windows=False),
             "intensity_range": None,
+            **TABLE,
             "class_names": None,
         },
         components=inference_components(
-            datalist=inference_list("classification", "@num_classes"),
+            datalist=inference_list("classification", "@num_classes", **OF_TABLE),
             network_def=network_def,
             preprocessing=classification_transforms(train=False, label=False),
             postprocessing=compose(probabilities()),
@@ -123,8 +130,17 @@ def inference(name: str, network_def: Config) -> Workflow:
             slices="$@spatial_dims == 2",
             cache=True,
             batch_size=16,
+            prepare_batch=tell_numbers(),
         ),
         steps=inference_steps(),
+    )
+
+
+def tell_numbers() -> Config:
+    """The network receives numbers of a table, where there are some."""
+    return component(
+        "flemme_monai.data.ContextPrepareBatch",
+        extra_keys="$dict(context='vector') if @condition_columns else dict()",
     )
 
 

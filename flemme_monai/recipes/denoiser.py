@@ -6,6 +6,7 @@ from typing import Any
 
 from ..registry import Encoder, Network
 from .base import Config, component, compose, renamed
+from .conditions import context_of_table, size_of_context
 from .handlers import load_weights, trainer_handlers
 from .metrics import FROM_BATCH, FROM_TRAINING, image_loss, pyramid
 from .networks import smooth_backbone
@@ -34,8 +35,8 @@ def conditioned(context: str, context_size: str, **settings: Any) -> Config:
 
 
 def of_time_and_class() -> Config:
-    """A denoiser under the time step, and the class where there are classes; the class is dropped now and then."""
-    conditioning = conditioned("$'class' if @num_classes else None", "@num_classes")
+    """A denoiser under the time step, and a class or numbers of a table, which are dropped now and then."""
+    conditioning = conditioned(context_of_table("'class' if @num_classes else None"), size_of_context("@num_classes"))
     return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..registry import Encoder, Network
 from .base import Config, Recipe, Workflow, component, renamed
+from .conditions import OF_TABLE, STATISTICS
 from .denoiser import (
     GUIDANCE,
     average_settings,
@@ -133,8 +134,8 @@ def training(name: str, network_def: Config, process: Process) -> Workflow:
     return Workflow(
         settings={**denoiser_settings(name), **process.settings},
         components={
-            "datalist": split_datalist("generation", "@num_classes"),
-            **optimization(network_def, denoising_loss()),
+            "datalist": split_datalist("generation", "@num_classes", **OF_TABLE),
+            **optimization(network_def, denoising_loss(), **STATISTICS),
             **denoiser_training(
                 generation_transforms(train=True),
                 generation_transforms(train=False),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import ENCODERS
-from .base import DEVICE, OF_CLASSES, Config, Format, component, compose
+from .base import CONTEXT_KEY, DEVICE, Config, Format, component, compose
 from .classification import classifier
+from .conditions import COLUMNS, TABLE
+from .conditions import tell_condition as tell_context
 from .handlers import inference_handlers, load_weights
 from .inference import TRAINED, TRAINED_NETWORK, evaluation_components, evaluation_settings, inference_evaluator
 from .training import case_dataset, folders, imports, training_settings
@@ -24,7 +26,8 @@ def generation_settings(name: str) -> Config:
         "batch_size": 16,
         "intensity_range": None,
         "augmentation": {"flip": 0.0},
-        "condition_key": OF_CLASSES,
+        **TABLE,
+        "condition_key": CONTEXT_KEY,
     }
 
 
@@ -34,6 +37,7 @@ def generation_evaluation_settings(sample_shape: str = IMAGE_SHAPE) -> Config:
         **evaluation_settings(),
         "num_samples": 120,
         "class_label": None,
+        "condition_vector": None,
         "position": None,
         "class_names": None,
         "sample_shape": sample_shape,
@@ -60,7 +64,10 @@ def generation_evaluation(handlers: list[Config]) -> Config:
             "training": case_dataset("train", "@real#preprocessing"),
         },
         "start_preprocessing": compose(plain_tensors()),
-        "validate#dataset": noise_dataset("$@start_preprocessing"),
+        "validate#dataset": noise_dataset(
+            "$@start_preprocessing",
+            "$@condition_vector or [case['vector'] for case in @datalist['test']] if @condition_columns else None",
+        ),
         "validate#postprocessing": compose(to_unit_range()),
         "validate#key_metric": None,
         "validate#additional_metrics": None,
@@ -81,8 +88,8 @@ def generation_report() -> Config:
     )
 
 
-def noise_dataset(transform: str) -> Config:
-    """Noise to start from, with the class or the position that is asked for."""
+def noise_dataset(transform: str, vector: str = "@condition_vector") -> Config:
+    """Noise to start from, with the class, the numbers or the position that is asked for."""
     start = component(
         "flemme_monai.diffusion.InitialNoise",
         num_samples="@num_samples",
@@ -91,17 +98,14 @@ def noise_dataset(transform: str) -> Config:
         num_classes="@num_classes",
         class_label="@class_label",
         position="@position",
+        vector=vector,
     )
     return component("monai.data.Dataset", data=start, transform=transform)
 
 
 def tell_condition() -> Config:
-    """The network receives the class or the position that is asked for."""
-    return component(
-        "flemme_monai.data.ContextPrepareBatch",
-        extra_keys="$dict(condition='class_label') if @num_classes else dict() if @position is None "
-        "else dict(condition='slice')",
-    )
+    """The network receives the class, the numbers or the position that is asked for."""
+    return tell_context("@num_classes", "condition", "dict() if @position is None else dict(condition='slice')")
 
 
 def sampling_settings(name: str, sample_shape: str = IMAGE_SHAPE) -> Config:
@@ -117,7 +121,9 @@ def sampling_settings(name: str, sample_shape: str = IMAGE_SHAPE) -> Config:
         "image_size": [32, 32],
         "intensity_range": None,
         "num_samples": 16,
+        **COLUMNS,
         "class_label": None,
+        "condition_vector": None,
         "position": None,
         "class_names": None,
         "batch_size": 16,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from .base import Config, Workflow, component, compose, renamed
+from .conditions import context_keys
 from .handlers import inference_handlers
 from .training import folders
 from .transforms import load_images, resize, to_symmetric_range, unit_range, with_meta
 
 BETWEEN = "dict(other='other', weight='weight')"
-OF_CLASS = "dict(condition='class_label') if @num_classes else dict()"
+OF_CLASS = context_keys("@num_classes")
 
 
 def interpolation_settings(ends: list[int] | None) -> Config:
@@ -19,6 +20,7 @@ def interpolation_settings(ends: list[int] | None) -> Config:
         **renamed("interpolate_between", "between", ends),
         "num_samples": 9,
         "class_label": None,
+        "condition_vector": None,
         "class_names": None,
         "output_dir": folders("", "interpolate")["output_dir"],
     }
@@ -41,7 +43,9 @@ def between_images() -> Workflow:
         settings=interpolation_settings(None),
         components={
             "handlers": interpolation_handlers(),
-            "dataset": _images(compose("@preprocessing", resize()), {"num_classes": "@num_classes"}),
+            "dataset": _images(
+                compose("@preprocessing", resize()), {"num_classes": "@num_classes", "vector": "@condition_vector"}
+            ),
             "inferer": component("flemme_monai.inferers.InterpolationInferer"),
             "evaluator#prepare_batch#extra_keys": f"${BETWEEN} | ({OF_CLASS})",
             "postprocessing": compose(with_meta("pred")),
@@ -78,6 +82,7 @@ def between_seeds_or_images(
                     shape="@sample_shape",
                     num_classes="@num_classes",
                     class_label="@class_label",
+                    vector="@condition_vector",
                 ),
                 "images": _images(image, classes, _disabled_="$not @between_images"),
                 "inferer": component("flemme_monai.inferers.InterpolationInferer", **autoencoder),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import DEVICE, Config, Format, Recipe, Workflow, component
+from .conditions import OF_TABLE, STATISTICS
 from .denoiser import (
     AVERAGE,
     GUIDANCE,
@@ -92,6 +93,10 @@ def autoencoder_training(name: str, autoencoder_def: Config) -> Workflow:
         "condition_key": None,
         "kl_weight": 0.0001,
     }
+    for setting in OF_TABLE:  # numbers are told to the denoiser alone
+        del workflow.settings[setting], workflow.components["datalist"][setting]
+    for name in STATISTICS:
+        del workflow.components["initial_network"][name]
     workflow.components["pretrained_weights"]["weights_dir"] = "models/autoencoder"
     return workflow
 
@@ -108,7 +113,7 @@ def latents(autoencoder_def: Config, denoiser: str) -> Config:
 
 def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflow:
     """``train_diffusion.json``: noised latents of images."""
-    datalist = split_datalist("generation", "@num_classes")
+    datalist = split_datalist("generation", "@num_classes", **OF_TABLE)
     datalist["autoencoder_record"] = "$os.path.join(os.path.dirname(@autoencoder_path), 'split.json')"
     noise, _ = noise_by_schedule("@condition_key", latents="$@latent_space.encode")
     _, same_noise = noise_by_schedule("@condition_key", latents="$@latent_space.encode_mean")
@@ -130,7 +135,7 @@ def training(name: str, network_def: Config, autoencoder_def: Config) -> Workflo
         },
         components={
             "datalist": datalist,
-            **optimization(network_def, denoising_loss()),
+            **optimization(network_def, denoising_loss(), **STATISTICS),
             **denoiser_training(
                 generation_transforms(train=True),
                 generation_transforms(train=False),

@@ -134,7 +134,7 @@ def psnr(max_val: float, output_transform: str = FROM_BATCH, **disabled: str) ->
 
 def ssim(data_range: float, output_transform: str = FROM_BATCH, **disabled: str) -> Config:
     """Structural similarity."""
-    metric = component("monai.metrics.SSIMMetric", spatial_dims="@spatial_dims", data_range=data_range)
+    metric = component("flemme_monai.metrics.StructuralSimilarity", spatial_dims="@spatial_dims", data_range=data_range)
     return component(
         "monai.handlers.IgniteMetricHandler", **disabled, metric_fn=metric, output_transform=output_transform
     )

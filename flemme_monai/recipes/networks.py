@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import ARCHITECTURES, FAMILIES, Encoder, Network
 from .base import MULTI_LABEL, Config, component
+from .conditions import context_of_table, size_of_context
 
 if TYPE_CHECKING:
     from ..backbones import Backbone
@@ -83,12 +84,22 @@ def alignment() -> Config:
 
 
 def class_conditioning(classes: str = "@num_classes") -> Config:
-    """The network receives the class of an image, where there are classes."""
+    """The network receives the class of an image, or numbers of a table, where there are some."""
     return component(
         "flemme_monai.backbones.ConditioningConfig",
-        _disabled_=f"$not {classes}",
-        context="class",
-        context_size=classes,
+        _disabled_=f"$not ({classes} or @condition_columns)",
+        context=context_of_table("'class'"),
+        context_size=size_of_context(classes),
+    )
+
+
+def table_conditioning() -> Config:
+    """The network receives numbers of a table, where there are some."""
+    return component(
+        "flemme_monai.backbones.ConditioningConfig",
+        _disabled_="$not @condition_columns",
+        context=context_of_table("None"),
+        context_size=size_of_context("None"),
     )
 
 

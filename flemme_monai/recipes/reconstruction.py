@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..registry import FAMILIES, Encoder, Network
-from .base import OF_CLASSES, Config, Format, Recipe, Workflow, component, compose
+from .base import CONTEXT_KEY, Config, Format, Recipe, Workflow, compose
+from .conditions import OF_TABLE, STATISTICS, TABLE, tell_condition
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -124,16 +125,17 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             **reconstruction_settings(name, "none"),
             **FIRST_LOOK,
             "num_classes": None,
+            **TABLE,
             "loss_terms": ["l1"],
         },
         components={
-            "datalist": split_datalist(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}"),
-            **optimization(network_def, loss),
+            "datalist": split_datalist(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}", **OF_TABLE),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=reconstruction_transforms(train=True),
                 key_metric={"train_psnr": psnr(1.0, FROM_TRAINING)},
                 handlers=trainer_handlers("reconstruction"),
-                prepare_batch=tell_class(),
+                prepare_batch=tell_condition("@num_classes"),
             ),
             "validate": validation_part(
                 preprocessing=reconstruction_transforms(train=False),
@@ -156,7 +158,7 @@ def evaluation(latents: bool) -> Workflow:
     reports = [save_case_metrics()]
     latent_images = {}
     if latents:
-        reports.append(save_latent_tsne("@network", OF_CLASSES))
+        reports.append(save_latent_tsne("@network", CONTEXT_KEY))
         transform = compose("@validate#preprocessing", resize())
         latent_images = {"latent_images": case_dataset("test", transform)}
     return Workflow(
@@ -178,23 +180,16 @@ def inference(name: str, network_def: Config) -> Workflow:
             "degradation": "none",
             "upscale": PAIRS["upscale"],
             "num_classes": None,
+            **TABLE,
             "save_outputs": [],
         },
         components=inference_components(
-            datalist=inference_list(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}"),
+            datalist=inference_list(TASK, CASE_OUTPUTS, pairs=f"${GIVEN}", **OF_TABLE),
             network_def=network_def,
             preprocessing=compose(*reconstruction_images()),
             postprocessing=compose(with_meta("pred"), invert()),
             handlers=inference_handlers(save_predictions("reconstruction", "recon"), save_outputs()),
-            prepare_batch=tell_class(),
+            prepare_batch=tell_condition("@num_classes"),
         ),
         steps=inference_steps(),
-    )
-
-
-def tell_class() -> Config:
-    """The network receives the class of an image, where there are classes."""
-    return component(
-        "flemme_monai.data.ContextPrepareBatch",
-        extra_keys="$dict(context='class_label') if @num_classes else dict()",
     )

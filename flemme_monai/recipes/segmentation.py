@@ -6,6 +6,7 @@ from typing import Any
 
 from ..registry import Encoder, Network
 from .base import BEST_WEIGHTS, DEVICE, MULTI_LABEL, Config, Format, Recipe, Workflow, component, compose
+from .conditions import OF_TABLE, STATISTICS, TABLE, tell_condition
 from .handlers import (
     evaluation_handlers,
     inference_handlers,
@@ -72,7 +73,7 @@ SAVE_PROBABILITIES = "(flemme_monai.utils.as_bool(@save_probabilities) or 'proba
 SAVE_LOGITS = "('logits' in @save_outputs)"
 SOFT_DICE = "(flemme_monai.utils.as_bool(@soft_dice) and not @evaluate_folder)"
 ADJUSTED_RAND = "flemme_monai.utils.as_bool(@adjusted_rand)"
-CONDITION = {"condition_classes": None}  # classes of whole images, which the network receives
+CONDITION = {"condition_classes": None, **TABLE}  # classes of whole images, or numbers, which the network receives
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
@@ -95,7 +96,7 @@ def hsem(name: str, row: Encoder | Network) -> Recipe:
 
 
 def _class_condition(row: Encoder | Network) -> Config:
-    """An encoder's condition, the class of the whole image, where there are such classes."""
+    """An encoder's condition, the class of the whole image or numbers, where there are some."""
     return {"conditioning": class_conditioning("@condition_classes")} if isinstance(row, Encoder) else {}
 
 
@@ -136,7 +137,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         key_metric={"train_dice": training_dice()},
         handlers=[*trainer_handlers(PICTURE), check_foreground()],
         sampler=steps_sampler(),
-        prepare_batch=tell_class(),
+        prepare_batch=tell_condition("@condition_classes"),
         keep_empty="$flemme_monai.utils.as_bool(@keep_empty)",
     )
     aligns = "alignment" in network_def
@@ -179,9 +180,10 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
                 multi_label=f"${MULTI_LABEL}",
                 class_names="@class_names",
                 condition_classes="@condition_classes",
+                **OF_TABLE,
             ),
             "resized_to": f"${RESIZED_TO}",
-            **optimization(network_def, loss),
+            **optimization(network_def, loss, **STATISTICS),
             "train": train,
             "validate": validation_part(
                 preprocessing=segmentation_transforms(train=False),
@@ -289,6 +291,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     part="@part",
                     record="$flemme_monai.utils.paths_in(@ckpt_dir, 'split.json')",
                     condition_classes="@condition_classes",
+                    **OF_TABLE,
                 ),
                 network_def=network_def,
                 preprocessing=compose(*load_segmentations(need_label=False, own_grid=True)),
@@ -312,7 +315,7 @@ def inference(name: str, network_def: Config) -> Workflow:
                     probabilities,
                     save_outputs(),
                 ),
-                prepare_batch=tell_class(),
+                prepare_batch=tell_condition("@condition_classes"),
                 inferer=label_windows(
                     argmax=f"$not ({MULTI_LABEL} or {SAVE_PROBABILITIES} or {SAVE_LOGITS}) and {NOT_RESAMPLED}"
                 ),
@@ -321,14 +324,6 @@ def inference(name: str, network_def: Config) -> Workflow:
             "network": f"${ENSEMBLE}",
         },
         steps=inference_steps(),
-    )
-
-
-def tell_class() -> Config:
-    """The network receives the class of the whole image, where there are such classes."""
-    return component(
-        "flemme_monai.data.ContextPrepareBatch",
-        extra_keys="$dict(context='class_label') if @condition_classes else dict()",
     )
 
 

@@ -49,11 +49,14 @@ from .transforms import (
 DEGRADATION = "equispaced"
 SAMPLES = {"num_samples": 4}
 PREDICTION = "sample"
+CONTEXT_ENCODER = "$flemme_monai.registry.encoder_path(@condition_encoder) if @condition_encoder else None"
 
 
 def sdm(name: str, row: Encoder | Network) -> Recipe:
     """Reconstruction by diffusion under the degraded image: mean and standard deviation of several samples."""
-    conditioning = conditioned("image", "@in_channels", channels=64, combine="cat", side="encoder")
+    conditioning = conditioned(
+        "image", "@in_channels", channels=64, combine="cat", side="encoder", image_encoder=CONTEXT_ENCODER
+    )
     network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning))
     return Recipe(
         title="reconstruction by supervised diffusion",
@@ -80,6 +83,7 @@ def training(name: str, network_def: Config) -> Workflow:
     return Workflow(
         settings={
             **reconstruction_settings(name, DEGRADATION),
+            "condition_encoder": None,
             **average_settings(),
             **schedule_settings(PREDICTION),
         },
@@ -143,6 +147,7 @@ def inference(name: str, network_def: Config) -> Workflow:
             **inference_settings(name, OUTPUTS),
             "degradation": DEGRADATION,
             "upscale": PAIRS["upscale"],
+            "condition_encoder": None,
             "num_inference_steps": 50,
             **schedule_settings(PREDICTION),
             **sampler_settings(),

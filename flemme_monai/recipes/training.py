@@ -118,8 +118,14 @@ def split_datalist(task: str, out_channels: str, **more: str) -> Config:
     )
 
 
-def optimization(network_def: Config, loss: Config) -> Config:
-    """The network, its loss, the optimizer and the learning rate's schedule."""
+def optimization(network_def: Config, loss: Config, **initial: str) -> Config:
+    """The network, its loss, the optimizer and the learning rate's schedule.
+
+    Args:
+        network_def: the network.
+        loss: what training lowers.
+        initial: further arguments of what the network begins with.
+    """
     return {
         "network_settings": {},
         "network_def": network_def,
@@ -137,6 +143,7 @@ def optimization(network_def: Config, loss: Config) -> Config:
             pretrained_head="$flemme_monai.utils.as_bool(@pretrained_head)",
             freeze="@freeze",
             settings="@network_settings",
+            **initial,
         ),
         "network": f"$@initial_network.to({DEVICE[1:]})",
         "loss": loss,

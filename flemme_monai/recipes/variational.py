@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import Encoder, Network
 from .base import Config, Recipe, Workflow, component, compose
+from .conditions import OF_TABLE, STATISTICS
 from .generation import (
     FORMAT,
     generation_evaluation,
@@ -40,7 +41,8 @@ def vae(name: str, row: Encoder | Network) -> Recipe:
     """Variational auto-encoding: images from latents, which are interpolated too."""
     network_def = autoencoder(row, conditioning=class_conditioning())
     extra_keys = f"$({BETWEEN} if @between_images else dict()) | ({OF_CLASS})"
-    interpolate = between_seeds_or_images(extra_keys, interpolation_handlers(), {"num_classes": "@num_classes"})
+    received = {"num_classes": "@num_classes", "vector": "@condition_vector"}
+    interpolate = between_seeds_or_images(extra_keys, interpolation_handlers(), received)
     return Recipe(
         title="variational auto-encoding",
         workflows={
@@ -81,8 +83,8 @@ def training(name: str, network_def: Config) -> Workflow:
             "kl_warmup_epochs": 5,
         },
         components={
-            "datalist": split_datalist("generation", "@num_classes"),
-            **optimization(network_def, loss),
+            "datalist": split_datalist("generation", "@num_classes", **OF_TABLE),
+            **optimization(network_def, loss, **STATISTICS),
             "train": training_part(
                 preprocessing=generation_transforms(train=True),
                 key_metric={"train_psnr": psnr(2.0, FROM_TRAINING)},

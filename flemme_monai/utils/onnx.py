@@ -93,5 +93,6 @@ def example_inputs(
             shapes["context"] = axes
         else:
             shape = (3,) if settings.context == "class" else (3, settings.size)
-            inputs["context"], shapes["context"] = torch.zeros(shape, dtype=torch.long, device=device), {0: batch}
+            kind = torch.float32 if settings.context == "vector" else torch.long
+            inputs["context"], shapes["context"] = torch.zeros(shape, dtype=kind, device=device), {0: batch}
     return inputs, shapes

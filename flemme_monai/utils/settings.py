@@ -24,6 +24,7 @@ from .network_config import SEP
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
+PER_AXIS = ("upscale",)  # settings that are one number or one per axis
 _logger = logging.getLogger(__name__)
 _WORKFLOWS = ("train", "train_autoencoder", "train_diffusion", "inference")
 # of the weights' record, or what is set under a former name, else a default
@@ -142,7 +143,8 @@ def check_overrides(arguments: Sequence[str]) -> None:
     names = {former: name for name, former in FORMER_NAMES.items()}
     for name in [name for name in given if name not in inspect.signature(run).parameters]:
         if name in parser:
-            _check_kind(name, given[name], default_of(parser[names.get(name, name)]), _is_argument(name, parser))
+            argument = name in PER_AXIS or _is_argument(name, parser)
+            _check_kind(name, given[name], default_of(parser[names.get(name, name)]), argument)
         elif any(name in other for other in others):
             _logger.info("%s has no effect in %s", name, Path(files[-1]).name)
         else:

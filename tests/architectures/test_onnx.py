@@ -98,15 +98,23 @@ def test_a_graph_refuses_a_size_that_its_latent_vector_cannot_have(tmp_path):
         session.run(None, {"image": torch.randn(5, 1, 32, 24).numpy()})
 
 
-def test_a_context_without_time_steps_is_an_input_of_its_own_name(tmp_path):
-    net = architectures.ClM(
-        backbone("CNN", 2, num_blocks=1, conditioning=ConditioningConfig(context="class", context_size=3, channels=8))
-    )
+@pytest.mark.parametrize(
+    ("kind", "context"),
+    [
+        ("class", torch.tensor([2, -1])),
+        ("vector", torch.tensor([[63.5, 0, -1], [torch.nan, 1, 2]])),
+    ],
+)
+def test_a_context_without_time_steps_is_an_input_of_its_own_name(kind, context, tmp_path):
+    conditioning = ConditioningConfig(context=kind, context_size=3, channels=8)
+    net = architectures.ClM(backbone("CNN", 2, num_blocks=1, conditioning=conditioning))
     for parameter in net.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
+    if kind == "vector":
+        net.backbone.standardize_context([50.0, 0.5, 1.0], [10.0, 0.5, 2.0])
     export_onnx(net, tmp_path / "net.onnx")
     session = runtime.InferenceSession(str(tmp_path / "net.onnx"))
-    x, context = torch.randn(2, 1, 16, 24), torch.tensor([2, -1])
+    x = torch.randn(2, 1, 16, 24)
     (found,) = session.run(None, {"image": x.numpy(), "context": context.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), net.eval()(x, None, context), rtol=1e-3, atol=1e-4)

@@ -385,10 +385,10 @@ def test_numbers_that_describe_a_sample_are_a_context(spatial_dims):
             torch.nn.init.normal_(module.proj.weight)
     image = torch.randn(2, 1, *[16] * spatial_dims)
     young, old = torch.tensor([[0.2, 0.5]] * 2), torch.tensor([[0.9, 0.5]] * 2)
-    outputs = [network(image, context=vector).output for vector in (young, old, -torch.ones(2, 2))]
+    outputs = [network(image, context=vector).output for vector in (young, old, torch.full((2, 2), torch.nan))]
     assert not torch.allclose(outputs[0], outputs[1])
     network.conditions.context.null_embedding.data += 1.0
     torch.testing.assert_close(network(image, context=young).output, outputs[0])
-    assert not torch.allclose(network(image, context=-torch.ones(2, 2)).output, outputs[2])  # that of none
+    assert not torch.allclose(network(image, context=torch.full((2, 2), torch.nan)).output, outputs[2])  # that of none
     with pytest.raises(ValueError, match=r"a context 'vector' for 2 images of size .* has \(2, 2\)"):
         network(image, context=torch.ones(2, 3))

@@ -209,3 +209,65 @@ def test_the_command_makes_a_bundle_or_says_what_stands_in_its_way(tmp_path: Pat
     assert "left out: model.encoder.kernel" in capsys.readouterr().out
     with pytest.raises(ValueError, match="is there and no bundle called"):
         main([str(CONFIGS / "sem.yaml"), str(tmp_path)])
+
+
+def embedded(name: str, side: str = "encoder", /, **embedding: Any) -> Conversion:
+    """What a config is whose condition has another embedding on a side."""
+    section = config_of(name)["model"]
+    place = "model__diffusion__eps_model" if "diffusion" in section else "model__eps_model"
+    node = section.get("diffusion", section)["eps_model"]["condition_embedding"]
+    return found(name, **{f"{place}__condition_embedding": {**node, side: embedding}})
+
+
+CODER = {
+    "name": "ViT",
+    "patch_size": 2,
+    "patch_channel": 8,
+    "down_channels": [16],
+    "middle_channels": [16],
+    "building_block": "vit",
+    "num_blocks": 1,
+    "down_num_heads": 2,
+    "middle_num_heads": 2,
+}
+
+
+def test_an_image_is_embedded_by_an_encoder_of_its_own() -> None:
+    conversion = embedded("sdm", **CODER)
+    assert conversion.missing == []
+    assert conversion.settings["condition_encoder"] == "vit"
+    network = parser_of(conversion).get_parsed_content("network_def")
+    encoder = network.backbone.conditions.context.encoder
+    assert encoder.encoder.latent_channels == 16
+    assert encoder.strides == [4, 4]
+    assert network.backbone.conditioning.side == "encoder"
+    assert any("is 'CLIP'; expected OneHot" in line for line in embedded("sdm", name="CLIP").missing)
+    assert any("is 3, which is no setting" in line for line in embedded("sdm", **CODER, kernel=3).missing)
+
+
+def test_an_embedding_of_the_decoder_s_own() -> None:
+    own = {"name": "OneHot", "out_channel": 64, "num_classes": 10}
+    conversion = embedded("ddpm", "decoder", **own)
+    assert conversion.missing == []
+    network = parser_of(conversion).get_parsed_content("network_def")
+    assert network.backbone.conditions.decoder_context is not None
+    assert parser_of(found("ddpm")).get_parsed_content("network_def").backbone.conditions.decoder_context is None
+    other = embedded("ddpm", "decoder", name="Time")
+    assert any("embeds in another way than the encoder" in line for line in other.missing)
+    both = embedded("sdm", "decoder", **CODER)
+    assert any("embeds in another way than the encoder" in line for line in both.missing)
+
+
+def test_a_class_of_a_segmentation_and_the_position_of_a_slice() -> None:
+    embedding = {"combine_condition": "injection", "encoder": {"name": "OneHot", "out_channel": 32, "num_classes": 3}}
+    conversion = found("sem", model__condition_embedding=embedding)
+    assert (conversion.missing, conversion.settings["condition_classes"]) == ([], 3)
+    conditioning = parser_of(conversion).get_parsed_content("network_def").backbone.conditioning
+    assert (conditioning.context, conditioning.context_size, conditioning.channels) == ("class", 3, 32)
+    assert conditioning.side == "encoder"
+    of_slice = embedded("ddpm", name="Time", out_channel=64)
+    parser = parser_of(of_slice)
+    assert (of_slice.missing, parser["condition_key"]) == ([], "slice")
+    assert parser.get_parsed_content("network_def").backbone.conditioning.context == "position"
+    refused = found("clm", model__condition_embedding=embedding)
+    assert any("OneHot embeds a condition 'class'; here it is none" in line for line in refused.missing)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.metrics import SSIMMetric
 from torch import nn
 
 from flemme_monai.losses import IMAGE_LOSSES, ImageLoss, VAELoss, pyramid_loss
+from flemme_monai.metrics import StructuralSimilarity
 
 A, B = torch.zeros(2, 1, 16, 16), torch.full((2, 1, 16, 16), 0.5)
 
@@ -24,6 +26,18 @@ def test_a_sum_is_that_of_its_terms_which_are_recorded() -> None:
 @pytest.mark.parametrize("name", IMAGE_LOSSES)
 def test_every_loss_of_equal_images_is_none(name: str) -> None:
     assert ImageLoss([name])(B, B).item() == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 3), (1, 1), (12, 8, 16)])
+def test_structural_similarity_of_small_images_has_a_window_of_their_size(size) -> None:
+    image = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0))
+    loss, metric = ImageLoss(["ssim"], len(size)), StructuralSimilarity(len(size))
+    assert loss(image, image).item() == pytest.approx(0.0, abs=1e-5)
+    windowed = SSIMMetric(len(size), win_size=[min(n, 11) for n in size])(image, 1 - image)
+    torch.testing.assert_close(metric(image, 1 - image), windowed)
+    assert loss(image, 1 - image).item() == pytest.approx(1 - windowed.mean().item(), abs=1e-5)
+    large = torch.rand(2, 1, *[16] * len(size))
+    torch.testing.assert_close(metric(large, 1 - large), SSIMMetric(len(size))(large, 1 - large))
 
 
 def test_terms_of_levels_and_of_a_divergence_are_recorded() -> None:
