@@ -74,9 +74,13 @@ class SampledExamples(Examples):
         start = time.monotonic()
         network, epoch = unwrap_model(self.network), engine.state.epoch
         if self._epoch not in (0, epoch) and self.load_path.is_file():
-            network, epoch = deepcopy(network), self._epoch
-            load_weights(network, self.load_path)
-        write_png(self.output_dir / EXAMPLES, self._evaluated(network, epoch))
+            present = deepcopy(network.state_dict())
+            load_weights(network, self.load_path)  # into itself, for what decodes its samples may be a part of it
+            picture = self._evaluated(network, self._epoch)
+            network.load_state_dict(present)
+        else:
+            picture = self._evaluated(network, epoch)
+        write_png(self.output_dir / EXAMPLES, picture)
         end = time.monotonic()
         self._next = end + (end - start) / SHARE
 

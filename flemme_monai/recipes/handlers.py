@@ -7,6 +7,7 @@ from typing import Any
 from .base import BEST_WEIGHTS, Config, component
 
 EVALUATOR = "@validate#evaluator"
+IS_JOINT = "flemme_monai.utils.unwrap_model(@network).autoencoder is not None"
 
 
 def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | None = None) -> list[Config]:
@@ -106,8 +107,13 @@ def load_weights(network: str = "@network", **disabled: str) -> Config:
 
 
 def load_autoencoder() -> Config:
-    """Load the autoencoder's weights."""
-    return component("flemme_monai.handlers.CheckpointLoader", load_path="@autoencoder_path", network="@autoencoder")
+    """Load the autoencoder's weights, where it is no part of the network."""
+    return component(
+        "flemme_monai.handlers.CheckpointLoader",
+        _disabled_=f"${IS_JOINT}",
+        load_path="@autoencoder_path",
+        network="@autoencoder",
+    )
 
 
 def run_summary() -> Config:
