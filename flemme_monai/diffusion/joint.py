@@ -16,6 +16,7 @@ from .preparation import DenoisingPrepareBatch
 
 MOMENTUM = 0.1  # of the variance of latents, as that of batch norm
 SMALLEST_VARIANCE = 1e-12
+LARGEST = 5.0  # latents of unit deviation
 
 
 class JointInferer(Inferer):
@@ -35,7 +36,7 @@ class JointInferer(Inferer):
 
     def __call__(  # type: ignore[override]  # names the arguments that MONAI's passes on by *args and **kwargs
         self, inputs: torch.Tensor, network: nn.Module, condition: torch.Tensor | None = None
-    ) -> list[Any]:
+    ) -> list[Any] | torch.Tensor:
         """Encode, decode, noise and denoise.
 
         Args:
@@ -44,8 +45,9 @@ class JointInferer(Inferer):
             condition: the context (B, ...) of the denoiser, and of an autoencoder that takes one; None: not used.
 
         Returns:
-            The restored images, what the autoencoder's loss takes, the target of the denoiser, and its prediction; the
-            latent of an image is drawn in training and the mean in evaluation.
+            In training the restored images, what the autoencoder's loss takes, the target of the denoiser, and its
+            prediction. In evaluation the images (B, C, *S) that are decoded of the denoised latents, whose error is
+            that of both halves in one unit: the denoiser's own grows with what latents say.
 
         Raises:
             ValueError: If the network has no autoencoder, or one of other latents.
@@ -59,17 +61,17 @@ class JointInferer(Inferer):
         context = condition if autoencoder.is_conditional else None
         mean, deviation = autoencoder.encode(images, context)
         latents = autoencoder.sampling(mean, deviation) if model.training else mean
-        restored = autoencoder.decode(latents, context)
-        latents = latents.detach()
         if model.training:
-            follow_scale(model.scale_factor, latents)
+            follow_scale(model.scale_factor, latents.detach())
+        scaled = latents.detach() * model.scale_factor
         seed = self.prepare.seed
-        target, step = self.prepare.noised(
-            latents * model.scale_factor, None if seed is None else image_generators(images, seed)
-        )
-        if condition is not None:
-            step["condition"] = condition
-        prediction = self.inferer(latents * model.scale_factor, network, **step)
+        target, step = self.prepare.noised(scaled, None if seed is None else image_generators(images, seed))
+        given = step if condition is None else {**step, "condition": condition}
+        prediction = self.inferer(scaled, network, **given)
+        if not model.training:
+            denoised = self.prepare.denoised(scaled, target, prediction, step).clamp(-LARGEST, LARGEST)
+            return autoencoder.decode(denoised / model.scale_factor, context)
+        restored = autoencoder.decode(latents, context)
         reconstruction = [restored, mean, deviation] if autoencoder.variational else [restored]
         return [restored, reconstruction, target, prediction]
 

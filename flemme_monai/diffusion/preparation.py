@@ -13,7 +13,6 @@ from .edm import Preconditioning
 from .noise import image_generators
 from .schedules import DiffusionScheduler, noise_like
 
-
 Latents = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
@@ -70,6 +69,13 @@ class DenoisingPrepareBatch(PrepareBatch):
             quantiles: where in the distribution of noise levels each sample is, (B,) between 0 and 1.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser learns.")
+
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The images (B, C, *S) that a prediction says are in the noisy ones; the other arguments are those of a
+        step, see :meth:`noised`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser has learned.")
 
     def __call__(
         self,
@@ -155,6 +161,14 @@ class SchedulerPrepareBatch(DenoisingPrepareBatch):
         timesteps = (quantiles * T).long().clamp_max(T - 1)
         return self.scheduler.get_target(images, noise, timesteps), {"timesteps": timesteps}
 
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """As :meth:`DenoisingPrepareBatch.denoised`: what the error of a prediction does to the image."""
+        a, b = self.scheduler.levels(step["timesteps"], images)
+        gain = {"epsilon": -b / a, "v_prediction": -b, "sample": torch.ones_like(a)}[self.scheduler.prediction_type]
+        return images + gain * (prediction - target)
+
 
 class EDMPrepareBatch(DenoisingPrepareBatch):
     """Batches for EDM (Karras et al. 2022) and :class:`EDMInferer`: log-normal sigmas and the loss's weight.
@@ -192,3 +206,9 @@ class EDMPrepareBatch(DenoisingPrepareBatch):
         sigmas = (self.mean + self.std * normal).exp()
         scales = self.preconditioning.weight(sigmas).sqrt().view([-1] + [1] * (images.ndim - 1))
         return scales * images, {"sigmas": sigmas, "scales": scales}
+
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """As :meth:`DenoisingPrepareBatch.denoised`: the prediction without the loss's weight."""
+        return prediction / step["scales"]

@@ -21,15 +21,11 @@ class ValidationLoss(Average):
     MONAI's ``IgniteMetricHandler`` takes a loss too, and what postprocessing has made of the prediction.
 
     Args:
-        loss: takes prediction (B, C, *S), or the list that an inferer gives, and label (B, C', *S).
+        loss: takes prediction (B, C, *S) and label (B, C', *S).
     """
 
-    def __init__(self, loss: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
-        def value(output: Any) -> float:
-            pred = output["pred"]
-            return loss(pred.float() if isinstance(pred, torch.Tensor) else pred, output["label"]).mean().item()
-
-        super().__init__(output_transform=value)
+    def __init__(self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(output_transform=lambda output: loss(output["pred"].float(), output["label"]).mean().item())
 
     def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]  # its usage is fixed
         """Add the metric to ``engine``, an evaluator."""

@@ -78,6 +78,7 @@ def denoiser_training(
     inferer: Config,
     examples: Config,
     *handlers: Config,
+    **train: Any,
 ) -> Config:
     """The parts ``train`` and ``validate`` and the average of the weights.
 
@@ -87,6 +88,7 @@ def denoiser_training(
         inferer: how the network is called.
         examples: draws examples.
         handlers: further ones of the trainer.
+        train: further arguments of :func:`.training.training_part`.
     """
     mse = "monai.handlers.MeanSquaredError"
     validate = validation_part(
@@ -107,6 +109,7 @@ def denoiser_training(
             handlers=[*trainer_handlers(None, ema=True, examples=examples), *handlers],
             inferer=inferer,
             prepare_batch=prepare[0],
+            **train,
         ),
         "validate": {**validate, "prepare_batch": prepare[1]},
         "ema": average(),

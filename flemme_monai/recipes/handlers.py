@@ -83,8 +83,9 @@ def example_samples(inferer: Config, shape: str) -> Config:
     )
 
 
-def example_restorations(inferer: Config) -> Config:
-    """Draw what a denoiser makes of degraded validation images; ``inferer`` samples, in few steps."""
+def example_restorations(inferer: Config, **task: str) -> Config:
+    """Draw what a denoiser makes of validation images; ``inferer`` samples, in few steps; ``task=`` is the kind of the
+    pictures where they are no restored images."""
     return component(
         "flemme_monai.handlers.SaveExampleRestorations",
         output_dir="@output_dir",
@@ -92,6 +93,7 @@ def example_restorations(inferer: Config) -> Config:
         inferer=inferer,
         load_path=f"${BEST_WEIGHTS}",
         interval="@picture_interval",
+        **task,
     )
 
 

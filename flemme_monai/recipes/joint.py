@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .base import Config, Workflow, component, compose
+from .base import Config, Workflow, component
 from .denoiser import AVERAGE, denoising_loss
-from .metrics import FROM_TRAINING, image_loss, psnr, ssim
+from .metrics import FROM_TRAINING, image_loss, psnr
 from .noise_process import noise_by_process, process_inferer
 
 
@@ -35,9 +35,6 @@ def joint_training(autoencoder_def: Config, kind: Config) -> Workflow:
             "train#key_metric": {"train_psnr": psnr(2.0, FROM_TRAINING)},
             "validate#prepare_batch": "@train#prepare_batch",
             "validate#inferer": same_noise,
-            "validate#postprocessing": compose(component("flemme_monai.transforms.FirstOutputd", keys="pred")),
-            "validate#key_metric": {"val_loss": component("flemme_monai.handlers.ValidationLoss", loss="@loss")},
-            "validate#additional_metrics": {"psnr": psnr(2.0), "ssim": ssim(2.0)},
         },
     )
 

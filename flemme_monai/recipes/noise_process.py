@@ -16,10 +16,10 @@ def process_settings(prediction_type: str = "v_prediction") -> Config:
     return {**schedule_settings(prediction_type), "noise_process": "schedule", "sigma_data": 1.0}
 
 
-def process_sampler_settings() -> Config:
-    """The settings of a sampler of either."""
+def process_sampler_settings(steps: int = 50) -> Config:
+    """The settings of a sampler of either; ``steps`` are those of a schedule."""
     return {
-        "num_inference_steps": f"$18 if {IS_EDM} else 50",
+        "num_inference_steps": f"$18 if {IS_EDM} else {steps}",
         **sampler_settings(),
         "sigma_max": 80.0,
         "s_churn": 0.0,
