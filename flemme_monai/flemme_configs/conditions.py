@@ -76,7 +76,9 @@ def _embedding(section: Entries, found: dict[str, Any], expected: str | None) ->
     context = EMBEDDINGS[name]
     if context != expected:
         section.lack("name", f"{name} embeds a condition '{context}'; here it is {expected!r}")
-    if context != "image" and out and "channels" not in found:
+    if context == "image" and out:
+        found["image_channels"] = out
+    elif context != "image" and out and "channels" not in found:
         found["channels"] = out
     elif context != "image" and out and out != found["channels"]:
         section.note("out_channel", f"is {out}; both embeddings are {found['channels']} wide here")
