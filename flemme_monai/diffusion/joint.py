@@ -66,8 +66,8 @@ class JointInferer(Inferer):
         scaled = latents.detach() * model.scale_factor
         seed = self.prepare.seed
         target, step = self.prepare.noised(scaled, None if seed is None else image_generators(images, seed))
-        given = step if condition is None else {**step, "condition": condition}
-        prediction = self.inferer(scaled, network, **given)
+        arguments = step if condition is None else {**step, "condition": condition}
+        prediction = self.inferer(scaled, network, **arguments)
         if not model.training:
             denoised = self.prepare.denoised(scaled, target, prediction, step).clamp(-LARGEST, LARGEST)
             return autoencoder.decode(denoised / model.scale_factor, context)

@@ -68,18 +68,18 @@ class LatentSpace:
             images: of values in -1..1.
             context: (B, ...), of an autoencoder that takes one; others are not given it. None: not used.
         """
-        return self.autoencoder.encode_stage_2_inputs(images, *self._given(context)) * self.scale_factor
+        return self.autoencoder.encode_stage_2_inputs(images, *self._arguments(context)) * self.scale_factor
 
     @torch.no_grad()
     def encode_mean(self, images: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Images (B, C, *S) to the means of their scaled latents (B, L, *s), for validation: nothing is drawn."""
-        mean, _ = self.autoencoder.encode(images, *self._given(context))
+        mean, _ = self.autoencoder.encode(images, *self._arguments(context))
         return mean * self.scale_factor
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled latents (B, L, *s) to images (B, C, *S)."""
-        return self.autoencoder.decode_stage_2_outputs(latents / self.scale_factor, *self._given(context))
+        return self.autoencoder.decode_stage_2_outputs(latents / self.scale_factor, *self._arguments(context))
 
     @torch.no_grad()
     def fit_scale(self, batches: Iterable[Mapping[str, torch.Tensor]], condition_key: str | None = None) -> None:
@@ -97,7 +97,7 @@ class LatentSpace:
         for batch in batches:
             context = None if condition_key is None else convert_to_tensor(batch[condition_key]).to(device)
             image = convert_to_tensor(batch["image"]).to(device)
-            latents.append(self.autoencoder.encode_stage_2_inputs(image, *self._given(context)).flatten())
+            latents.append(self.autoencoder.encode_stage_2_inputs(image, *self._arguments(context)).flatten())
         deviation = torch.cat(latents).std().item() if latents else 0.0
         if not deviation > 0:
             raise ValueError(
@@ -105,7 +105,7 @@ class LatentSpace:
             )
         self.scale_factor.fill_(1 / deviation)
 
-    def _given(self, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    def _arguments(self, context: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
         """The context as the autoencoder takes it."""
         takes = context is not None and getattr(self.autoencoder, "is_conditional", False)
         return (context,) if takes and context is not None else ()

@@ -123,6 +123,7 @@ def of_images(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         "CenterSpatialCropd",
         "EnsureTyped",
         "ClassesToIndicesd",
+        "AsDiscreted",
     )
     out = [t for t in listed if not t["_target_"].endswith(others)]
     out = [{key: value for key, value in t.items() if key not in ("num_classes", "need_label", "labels")} for t in out]

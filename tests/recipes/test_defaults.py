@@ -86,9 +86,11 @@ FAST += [next(p for p in SHIPPED if p.startswith(f"{key}_")) for key in ARCHITEC
 
 @pytest.mark.parametrize("pair", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in SHIPPED])
 def test_a_class_in_python_is_the_network_of_its_bundle(pair: str) -> None:
-    for config in configs(pair).values():
-        for name in filter(config.__contains__, NETWORKS[:2]):
-            config = {**config, "trained": {}}
+    bundle = configs(pair)
+    for workflow, content in bundle.items():
+        for name in filter(content.__contains__, NETWORKS[:2]):
+            whole = {**bundle["train_diffusion"], **content} if workflow == "joint" else content
+            config = {**whole, "trained": {}}
             with torch.device("meta"):
                 in_python = called(config[name], ConfigParser(copy.deepcopy(config)))
                 in_bundle = ConfigParser(config).get_parsed_content(name)
