@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, run
 
 from flemme_monai.commands.bundle_runs import SHORT_SPLIT
 from flemme_monai.recipes import make_bundle
@@ -28,25 +27,22 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path / "made"
 
 
-def run(bundle: Path, configs: list[str], **settings: object) -> None:
-    """A workflow by the command that users type."""
+def start(bundle: Path, configs: list[str], **settings: Any) -> None:
+    """Run some configs of a bundle."""
     files = [str(bundle / "configs" / f"{name}.json") for name in configs]
-    given = {"bundle_root": str(bundle), **settings}
+    given = {"bundle_root": str(bundle), "device": "cpu", **settings}
     if configs[0].startswith("train"):
         given["split_file"] = str(bundle.parent / "split.json")
-    arguments = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), *arguments]
-    done = subprocess.run(command, cwd=bundle.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run(config_file=files, meta_file=str(bundle / "configs" / "metadata.json"), **given)
 
 
 def sampled(bundle: Path) -> None:
     """Samples of the trained weights, and their evaluation and interpolation, with nothing said again."""
-    run(bundle, ["inference"], num_samples=2, num_inference_steps=2)
+    start(bundle, ["inference"], num_samples=2, num_inference_steps=2)
     assert (bundle / "output" / "inference" / "samples.png").is_file()
-    run(bundle, ["train_diffusion", "evaluate"], num_samples=6, num_inference_steps=2)
+    start(bundle, ["train_diffusion", "evaluate"], num_samples=6, num_inference_steps=2)
     assert (bundle / "output" / "evaluate" / "summary.csv").is_file()
-    run(bundle, ["inference", "interpolate"], num_samples=2, num_inference_steps=2)
+    start(bundle, ["inference", "interpolate"], num_samples=2, num_inference_steps=2)
     assert (bundle / "output" / "interpolate" / "way.png").is_file()
 
 
@@ -55,8 +51,8 @@ def sampled(bundle: Path) -> None:
 def test_an_autoencoder_and_then_its_latents(bundle, variational, conditional, process):
     kind = {"variational": variational, "conditional_autoencoder": conditional}
     coder = {f"network_def#backbone#{name}": value for name, value in CODER.items()}
-    run(bundle, ["train_autoencoder"], **SHORT, **coder, **kind)
-    run(bundle, ["train_diffusion"], **SHORT, **SMALL, noise_process=process)
+    start(bundle, ["train_autoencoder"], **SHORT, **coder, **kind)
+    start(bundle, ["train_diffusion"], **SHORT, **SMALL, noise_process=process)
     sampled(bundle)
 
 
@@ -65,7 +61,7 @@ def test_an_autoencoder_and_then_its_latents(bundle, variational, conditional, p
 def test_both_in_one_training(bundle, variational, conditional, process):
     kind = {"variational": variational, "conditional_autoencoder": conditional}
     coder = {f"autoencoder_def#backbone#{name}": value for name, value in CODER.items()}
-    run(bundle, ["train_diffusion", "joint"], **SHORT, **SMALL, **coder, **kind, noise_process=process)
+    start(bundle, ["train_diffusion", "joint"], **SHORT, **SMALL, **coder, **kind, noise_process=process)
     assert not (bundle / "models" / "autoencoder").exists()
     sampled(bundle)
 
