@@ -144,7 +144,7 @@ FAMILIES: dict[str, Family] = _table(
 )
 
 _FEATURES = ("sem", "hsem", "ae", "hae", "clm")  # what needs an output, a latent, and features for a pyramid
-_DENOISERS = ("ddpm", "edm", "sdm")  # what needs an output layer at the image's resolution too
+_DENOISERS = ("ddpm", "edm", "sdm", "dsem")  # what needs an output layer at the image's resolution too
 _LATENT_ALONE = ("vae", "ldm")  # what needs a decoder that sees the latent alone
 
 NETWORKS: dict[str, Network] = _table(
@@ -580,9 +580,16 @@ ARCHITECTURES: dict[str, Architecture] = _table(
         "flemme_monai.recipes.supervised.sdm",
     ),
     Architecture(
+        "dsem",
+        "flemme_monai.architectures.DSeM",
+        "segmentation by diffusion under the image, with an uncertainty map",
+        "segmentation",
+        "flemme_monai.recipes.segmentation_diffusion.dsem",
+    ),
+    Architecture(
         "ldm",
         "flemme_monai.architectures.LDM",
-        "generation by diffusion in the latents of a `VAE`",
+        "generation by diffusion in the latents of an autoencoder",
         "generation",
         "flemme_monai.recipes.latent.ldm",
         plain=True,

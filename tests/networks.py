@@ -42,7 +42,7 @@ CORE = [
 SIZES = {2: (16, 24), 3: (16, 8, 24)}
 CONDITIONING = {
     **dict.fromkeys(DENOISERS, ConditioningConfig(timesteps=True, channels=8)),
-    "SDM": ConditioningConfig(timesteps=True, context="image", context_size=1, channels=8),
+    **dict.fromkeys(("SDM", "DSeM"), ConditioningConfig(timesteps=True, context="image", context_size=1, channels=8)),
 }
 
 
@@ -84,13 +84,13 @@ def image(spatial_dims: int, channels: int = 1, batch: int = 2) -> torch.Tensor:
 
 
 def inputs(architecture: str, spatial_dims: int, size: Sequence[int] | None = None) -> tuple[torch.Tensor, ...]:
-    """What a small network takes: images, and for denoisers time steps (sigmas for EDM), for SDM the condition."""
+    """What a small network takes: images, and for denoisers time steps (sigmas for EDM), then an image as condition."""
     size = SIZES[spatial_dims] if size is None else size
     x = torch.randn(2, in_channels(architecture), *size)
     if architecture not in DENOISERS:
         return (x,)
     steps = torch.tensor([0.5, 3.0]) if architecture == "EDM" else torch.tensor([3, 700])
-    return (x, steps, torch.randn(2, 1, *size)) if architecture == "SDM" else (x, steps)
+    return (x, steps, torch.randn(2, 1, *size)) if architecture in ("SDM", "DSeM") else (x, steps)
 
 
 def tensors(output: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:

@@ -31,7 +31,7 @@ PARTS |= {"autoencoder_def", "autoencoder", "latent_space", "latent_images", "cl
 # one bundle of each architecture, and the letters that a row has for its configs
 BUNDLES = [next(pair for pair in pairs(shipped=True) if pair.startswith(f"{key}_")) for key in ARCHITECTURES]
 LETTERS = {"train": "T", "train_autoencoder": "T", "train_diffusion": "T", "evaluate": "E", "inference": "I"}
-LETTERS["pretrain"] = "P"
+LETTERS |= {"pretrain": "P", "joint": "T"}
 CONFIGS = [
     (bundle, path.stem, letter)
     for bundle in BUNDLES

@@ -34,7 +34,7 @@ SIDES = {2: 256, 3: 128}  # of the images whose operations are counted
 ABILITIES_OF = {  # what an architecture needs of a network, by names of ABILITIES
     **dict.fromkeys(("hsem", "hae"), "pyramid"),
     "clm": "encode",
-    **dict.fromkeys(("ddpm", "edm", "sdm"), "denoise"),
+    **dict.fromkeys(("ddpm", "edm", "sdm", "dsem"), "denoise"),
     **dict.fromkeys(("vae", "ldm"), "decode"),
 }
 

@@ -3,11 +3,12 @@
 from .ae import AE
 from .aligned import Aligned, SpatialTransformer
 from .clm import ClM
-from .ddpm import DDPM, LDM, SDM
+from .ddpm import DDPM, SDM, DSeM
 from .denoiser import Denoiser
 from .edm import EDM
 from .hae import HAE
 from .hsem import HSeM
+from .ldm import LDM
 from .pyramid import Pyramid
 from .sem import SeM
 from .vae import VAE
@@ -22,6 +23,7 @@ __all__ = [
     "VAE",
     "Aligned",
     "ClM",
+    "DSeM",
     "Denoiser",
     "HSeM",
     "Pyramid",

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 from ..backbones import Backbone
+from ..blocks import resized_like
+from ..diffusion import Preconditioning
 from .pyramid import Predictor
 
 
@@ -14,16 +16,20 @@ class Denoiser(Predictor):
 
     Args:
         backbone: a backbone with ``conditioning#timesteps``.
-        fusion: as :class:`Predictor`.
+        fusion: as :class:`Predictor`; with ``sigma_data`` every level is preconditioned, at its resolution.
+        sigma_data: standard deviation of the images of EDM (Karras et al. 2022), whose time steps are sigmas and which
+            predicts the image, D(x; s) = c_skip(s) x + c_out(s) F(c_in(s) x; c_noise(s)) (equation 7), F the backbone;
+            None: the backbone's output is the prediction.
 
     Attributes:
         default_step: the time step of an image that comes alone.
 
     Raises:
-        ValueError: If the backbone takes no time steps, or has no output layer at full resolution.
+        ValueError: If the backbone takes no time steps, or has no output layer at full resolution, or if EDM cannot add
+            its output to its input.
     """
 
-    def __init__(self, backbone: Backbone, fusion: str | None = None) -> None:
+    def __init__(self, backbone: Backbone, fusion: str | None = None, sigma_data: float | None = None) -> None:
         backbone.require("denoise", type(self).__name__)
         conditioning = backbone.conditioning
         if conditioning is None or not conditioning.timesteps:
@@ -31,10 +37,37 @@ class Denoiser(Predictor):
                 f"{type(self).__name__} needs a backbone that takes time steps: set conditioning#timesteps to true."
             )
         super().__init__(backbone, fusion)
-        self.default_step = 0.0
+        if sigma_data is not None and backbone.in_channels != backbone.out_channels:
+            raise ValueError(
+                f"in_channels is {backbone.in_channels} and out_channels {backbone.out_channels}; expected equal "
+                "numbers: EDM adds its input to its output."
+            )
+        self.preconditioning = None if sigma_data is None else Preconditioning(sigma_data)
+        self.ones = [1] * backbone.spatial_dims
+        self.default_step = 0.0 if sigma_data is None else sigma_data
         self.null_context = conditioning.context or ""
         self.null_channels = 0 if self.null_context in ("", "class") else conditioning.size
         zero_init_last_conv(backbone.output_layer() if self.pyramid is None else self.pyramid.fuse)
+
+    def forward(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Noisy image (B, C, *S) and time steps or sigmas (B) to the prediction (B, C, *S); in training a hierarchical
+        denoiser gives ``[final, level_0, ...]``.
+
+        In evaluation an image alone is taken at ``default_step``, under no context, for tools that check shapes.
+        """
+        timesteps, context = self.given(x, timesteps, context)
+        if self.preconditioning is None:
+            return self.for_loss(self.predict(x, timesteps, context))
+        sigma = timesteps.float().view([-1, 1] + self.ones)
+        c = self.preconditioning
+        # the embedding tells whole steps apart, as those of a DDPM, and c_noise is about 1
+        outputs = self.predict(c.c_in(sigma) * x, 1000.0 * c.c_noise(sigma).flatten(), context)
+        images: list[torch.Tensor] = []
+        for output in outputs:
+            images.append(c.c_skip(sigma) * resized_like(x, output) + c.c_out(sigma) * output)
+        return self.for_loss(images)
 
     def given(
         self, x: torch.Tensor, timesteps: torch.Tensor | None, context: torch.Tensor | None

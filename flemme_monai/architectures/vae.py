@@ -24,6 +24,7 @@ class VAE(Architecture):
         latent_size: length of a latent vector instead; None keeps the latent spatial.
         image_size: size of the images that a latent vector is decoded to; only with ``latent_size``, since a spatial
             latent knows it.
+        variational: false makes a plain auto-encoder of it, whose latents have no deviation, for latent diffusion.
 
     Raises:
         ValueError: If the backbone's connections bypass the latent, or a size does not fit.
@@ -35,6 +36,7 @@ class VAE(Architecture):
         latent_channels: int = 4,
         latent_size: int | None = None,
         image_size: Sequence[int] | None = None,
+        variational: bool = True,
     ) -> None:
         backbone.require("decode", "VAE")
         backbone.require_no_sides("VAE")
@@ -53,10 +55,13 @@ class VAE(Architecture):
         self.latent_channels = latent_channels
         width, conv = backbone.latent_channels, Conv["conv", dims]
         self.has_vector_latent = latent_size is not None
+        self.variational = variational
+        self.is_conditional = conditioning is not None
+        moments = 2 if variational else 1
         self.bottleneck_size = [1] * dims  # of the decoder's input, where the latent is a vector
         self.grid = [GRID] * dims
         if latent_size is None or image_size is None:
-            self.to_moments: nn.Module = conv(width, 2 * latent_channels, 1)
+            self.to_moments: nn.Module = conv(width, moments * latent_channels, 1)
             self.from_latent: nn.Module = conv(latent_channels, width, 1)
             return
         wrong = [n for n, d in zip(image_size, backbone.size_divisor) if n % d]
@@ -66,7 +71,7 @@ class VAE(Architecture):
                 f"{list(backbone.size_divisor)}."
             )
         self.bottleneck_size = [n // d for n, d in zip(image_size, backbone.size_divisor)]
-        self.to_moments = nn.Linear(width * GRID**dims, 2 * latent_size)
+        self.to_moments = nn.Linear(width * GRID**dims, moments * latent_size)
         self.from_latent = nn.Linear(latent_size, width * GRID**dims)
 
     @torch.jit.export
@@ -76,7 +81,10 @@ class VAE(Architecture):
         feature, _ = self.backbone.encode(x, conditions)
         if self.has_vector_latent:
             feature = area_resize(feature, self.grid).flatten(1)
-        mean, log_variance = self.to_moments(feature).chunk(2, 1)
+        moments = self.to_moments(feature)
+        if not self.variational:
+            return moments, torch.zeros_like(moments)
+        mean, log_variance = moments.chunk(2, 1)
         return mean, torch.exp(0.5 * log_variance.clamp(-30, 20))
 
     @torch.jit.export
@@ -100,21 +108,24 @@ class VAE(Architecture):
         """Image (B, C, *S) through the mean of its latent to an image."""
         return self.decode(self.encode(x, context)[0], context)
 
-    def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
+    def encode_stage_2_inputs(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Image (B, C, *S) to a latent for a diffusion model."""
-        return self.sampling(*self.encode(x))
+        return self.sampling(*self.encode(x, context))
 
-    def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
+    def decode_stage_2_outputs(self, z: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """A diffusion model's latent to image (B, C, *S)."""
-        return self.decode(z)
+        return self.decode(z, context)
 
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
     ) -> torch.Tensor | list[torch.Tensor]:
-        """Image (B, C, *S) to ``[image, mean, deviation]`` in training, to the image of the mean in evaluation."""
+        """Image (B, C, *S) to ``[image, mean, deviation]`` in training, to the image of the mean in evaluation; a plain
+        auto-encoder to ``[image]`` and the image."""
         if timesteps is not None:
             raise ValueError("timesteps given, but a VAE takes none.")
         mean, deviation = self.encode(x, context)
         if self.training and not torch.jit.is_scripting():
+            if not self.variational:
+                return [self.decode(mean, context)]
             return [self.decode(self.sampling(mean, deviation), context), mean, deviation]
         return self.decode(mean, context)

@@ -14,10 +14,11 @@ class AutoencodingPrepareBatch(ContextPrepareBatch):
 
     Args:
         condition_key: the context of a batch, such as ``class_label``; None for none.
+        argument: the name under which the network or inferer takes it.
     """
 
-    def __init__(self, condition_key: str | None = None) -> None:
-        super().__init__({} if condition_key is None else {"context": condition_key})
+    def __init__(self, condition_key: str | None = None, argument: str = "context") -> None:
+        super().__init__({} if condition_key is None else {argument: condition_key})
 
     def __call__(
         self,
@@ -26,7 +27,7 @@ class AutoencodingPrepareBatch(ContextPrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict[str, torch.Tensor]]:
-        """Images (B, C, *S) twice, and the network's ``context``.
+        """Images (B, C, *S) twice, and the context.
 
         Args:
             batchdata: has ``image`` and, where set, ``condition_key``.

@@ -2,11 +2,13 @@
 
 from .edm import Preconditioning
 from .guidance import classifier_free_guidance, null_context
-from .inferers import AveragedInferer, EDMInferer, SamplingInferer
+from .inferers import AveragedInferer, AveragedLabelInferer, EDMInferer, SamplingInferer
 from .interpolation import ImageInterpolation, SeedInterpolation, interpolate
+from .joint import JointInferer
 from .latents import LatentSpace
 from .noise import InitialNoise, initial_noise
 from .preparation import EDMPrepareBatch, SchedulerPrepareBatch
+from .process import is_edm, make_prepare_batch, make_sampler, make_training_inferer
 from .sampling import HeunSampler, SchedulerSampler
 from .schedules import DDIMScheduler, DDPMScheduler, PNDMScheduler, make_scheduler
 
@@ -20,6 +22,7 @@ StartNoise = InitialNoise
 
 __all__ = [
     "AveragedInferer",
+    "AveragedLabelInferer",
     "DDIMScheduler",
     "DDPMScheduler",
     "EDMInferer",
@@ -27,6 +30,7 @@ __all__ = [
     "HeunSampler",
     "ImageInterpolation",
     "InitialNoise",
+    "JointInferer",
     "LatentSpace",
     "PNDMScheduler",
     "Preconditioning",
@@ -37,6 +41,10 @@ __all__ = [
     "classifier_free_guidance",
     "initial_noise",
     "interpolate",
+    "is_edm",
+    "make_prepare_batch",
+    "make_sampler",
     "make_scheduler",
+    "make_training_inferer",
     "null_context",
 ]

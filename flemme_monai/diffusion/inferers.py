@@ -16,6 +16,7 @@ from .preparation import statistics
 from .sampling import HeunSampler, SchedulerSampler
 
 Sampler = SchedulerSampler | HeunSampler
+EPSILON = 1e-6  # probability that a class keeps in a sample that is not of it
 STEPS = 1  # tells the noise of a sample's steps from its initial noise
 
 
@@ -58,7 +59,7 @@ class SamplingInferer(Inferer):
         seed: of the noise that steps add, which depends on a sample's initial noise too and on nothing else: a sample
             is the same in any batch.
         progress: show a bar over the steps on a terminal.
-        decode: from samples to images, as :meth:`LatentSpace.decode`; None when they are images.
+        decode: from samples and their condition to images, as :meth:`LatentSpace.decode`; None when they are images.
         keep_steps: predicted images to keep of each call, evenly spaced over its steps.
 
     Attributes:
@@ -72,7 +73,7 @@ class SamplingInferer(Inferer):
         guidance_scale: float = 1.0,
         seed: int = 0,
         progress: bool = True,
-        decode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        decode: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None,
         keep_steps: int = 0,
     ) -> None:
         if not 0 <= keep_steps <= sampler.num_inference_steps:
@@ -102,18 +103,19 @@ class SamplingInferer(Inferer):
         """
         noise = convert_to_tensor(inputs)
         generators = image_generators(noise, self.seed)
-        decode = self.decode or (lambda samples: samples)
+        decode = self.decode or (lambda samples, condition: samples)
         last = self.sampler.num_inference_steps - 1
         kept = set(torch.linspace(0, last, self.keep_steps + 1)[1:].long().tolist())
         self.steps = []
 
         def on_step(i: int, denoised: torch.Tensor) -> None:
             if i in kept:
-                self.steps.append(decode(denoised).cpu())
+                self.steps.append(decode(denoised, condition).cpu())
             bar.update()
 
         with terminal_bar(self.sampler.num_inference_steps, "sampling", self.progress) as bar:
-            return decode(self.sampler(network, noise, condition, self.guidance_scale, generators, on_step))
+            samples = self.sampler(network, noise, condition, self.guidance_scale, generators, on_step)
+        return decode(samples, condition)
 
 
 class AveragedInferer(Inferer):
@@ -180,15 +182,58 @@ class AveragedInferer(Inferer):
             mean, deviation = statistics(images)
             offset, scale = -mean / deviation, 1 / deviation
             context = (images - mean) / deviation
-        samples = []
+        return mean_and_std((self.samples(network, context, images.shape[1]) - offset) / scale)
+
+    def samples(self, network: Callable[..., torch.Tensor], context: torch.Tensor, channels: int) -> torch.Tensor:
+        """Samples (num_samples, B, channels, *S) under images (B, C, *S) as the network takes them."""
+        shape, samples = (channels, *context.shape[2:]), []
         with terminal_bar(self.num_samples * self.sampler.num_inference_steps, "sampling", self.progress) as bar:
             for k in range(self.num_samples):
-                noise = initial_noise(images.shape[1:], self.seed, k).to(images).expand_as(images)
-                generators = [noise_generator(self.seed, k, STEPS, device=images.device) for _ in images]
+                noise = initial_noise(shape, self.seed, k).to(context).expand(len(context), *shape)
+                generators = [noise_generator(self.seed, k, STEPS, device=context.device) for _ in context]
                 samples.append(
                     self.sampler(
                         network, noise, context, self.guidance_scale, generators, lambda i, denoised: bar.update()
                     )
                 )
-        stack = (torch.stack(samples) - offset) / scale  # (num_samples, B, C, *S)
-        return torch.cat([stack.mean(0), stack.std(0)], 1)
+        return torch.stack(samples)
+
+
+class AveragedLabelInferer(AveragedInferer):
+    """Segmentation by diffusion: mean and standard deviation of the probabilities of several sampled label maps.
+
+    An implicit ensemble (Wolleb et al. 2022): each sample is a label map that the image allows for.
+
+    Args:
+        sampler, num_samples, guidance_scale, seed, window, progress: as :class:`AveragedInferer`.
+        num_classes: channels of a label map.
+        multi_label: classes may overlap, so that their probabilities do not sum to 1.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        num_classes: int,
+        num_samples: int = 8,
+        guidance_scale: float = 1.0,
+        seed: int = 0,
+        multi_label: bool = False,
+        window: Inferer | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(sampler, num_samples, guidance_scale, seed, window=window, progress=progress)
+        self.num_classes, self.multi_label = num_classes, multi_label
+
+    def average(self, network: Callable[..., torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        """Mean and standard deviation (B, 2 num_classes, *S) of probabilities under ``images`` (B, C, *S)."""
+        samples = self.samples(network, convert_to_tensor(images), self.num_classes)
+        probabilities = ((samples + 1) / 2).clamp(0, 1)  # (num_samples, B, num_classes, *S)
+        if not self.multi_label:
+            # where a sample names no class at all, each is as probable
+            probabilities = (probabilities + EPSILON) / (probabilities + EPSILON).sum(2, keepdim=True)
+        return mean_and_std(probabilities)
+
+
+def mean_and_std(samples: torch.Tensor) -> torch.Tensor:
+    """Mean and unbiased standard deviation (B, 2C, *S) of samples (n, B, C, *S)."""
+    return torch.cat([samples.mean(0), samples.std(0)], 1)

@@ -13,6 +13,8 @@ from .edm import Preconditioning
 from .noise import image_generators
 from .schedules import DiffusionScheduler, noise_like
 
+Latents = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+
 
 def statistics(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation, at least 0.01, of each image and channel of (B, C, *S), as (B, C, 1, ...)."""
@@ -37,7 +39,8 @@ class DenoisingPrepareBatch(PrepareBatch):
             condition of -1 would be the null one.
         standardise: images and their condition, an image of the same kind, are brought to mean 0 and deviation 1 of the
             condition, so that nothing depends on its brightness and contrast.
-        latents: from images to the latents that are learned in their place, as :meth:`LatentSpace.encode`.
+        latents: from images and condition to the latents that are learned in their place, as
+            :meth:`LatentSpace.encode`.
         seed: for validation, so that losses of epochs compare: noise and noise level of an image depend on the seed and
             the image alone, whatever its batch. None draws both at random.
     """
@@ -48,7 +51,7 @@ class DenoisingPrepareBatch(PrepareBatch):
         condition_key: str | None = None,
         rescale: bool = False,
         standardise: bool = False,
-        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        latents: Latents | None = None,
         seed: int | None = None,
     ) -> None:
         self.image_key, self.condition_key = image_key, condition_key
@@ -66,6 +69,13 @@ class DenoisingPrepareBatch(PrepareBatch):
             quantiles: where in the distribution of noise levels each sample is, (B,) between 0 and 1.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser learns.")
+
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The images (B, C, *S) that a prediction says are in the noisy ones; the other arguments are those of a
+        step, see :meth:`noised`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what a denoiser has learned.")
 
     def __call__(
         self,
@@ -102,13 +112,24 @@ class DenoisingPrepareBatch(PrepareBatch):
             images, condition = (images - mean) / deviation, (condition - mean) / deviation
         if self.latents is not None:
             with torch.no_grad():
-                images = self.latents(images)
-        noise = noise_like(images, generators)
-        quantiles = get_quantiles(images, generators)
-        target, step = self.get_step(images, noise, quantiles)
+                images = self.latents(images, condition)
+        target, step = self.noised(images, generators)
         if condition is not None:
             step["condition"] = condition
-        return images, target, (), {"noise": noise, **step}
+        return images, target, (), step
+
+    def noised(
+        self, images: torch.Tensor, generators: list[torch.Generator] | None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The target (B, C, *S) of the loss, and what the inferer gets, the noise included.
+
+        Args:
+            images: images or latents (B, C, *S).
+            generators: one per image; None: not used.
+        """
+        noise = noise_like(images, generators)
+        target, step = self.get_step(images, noise, get_quantiles(images, generators))
+        return target, {"noise": noise, **step}
 
 
 class SchedulerPrepareBatch(DenoisingPrepareBatch):
@@ -126,7 +147,7 @@ class SchedulerPrepareBatch(DenoisingPrepareBatch):
         condition_key: str | None = None,
         rescale: bool = False,
         standardise: bool = False,
-        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        latents: Latents | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(image_key, condition_key, rescale, standardise, latents, seed)
@@ -139,6 +160,14 @@ class SchedulerPrepareBatch(DenoisingPrepareBatch):
         T = self.scheduler.num_train_timesteps
         timesteps = (quantiles * T).long().clamp_max(T - 1)
         return self.scheduler.get_target(images, noise, timesteps), {"timesteps": timesteps}
+
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """As :meth:`DenoisingPrepareBatch.denoised`: what the error of a prediction does to the image."""
+        a, b = self.scheduler.levels(step["timesteps"], images)
+        gain = {"epsilon": -b / a, "v_prediction": -b, "sample": torch.ones_like(a)}[self.scheduler.prediction_type]
+        return images + gain * (prediction - target)
 
 
 class EDMPrepareBatch(DenoisingPrepareBatch):
@@ -162,7 +191,7 @@ class EDMPrepareBatch(DenoisingPrepareBatch):
         condition_key: str | None = None,
         rescale: bool = False,
         standardise: bool = False,
-        latents: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        latents: Latents | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(image_key, condition_key, rescale, standardise, latents, seed)
@@ -177,3 +206,9 @@ class EDMPrepareBatch(DenoisingPrepareBatch):
         sigmas = (self.mean + self.std * normal).exp()
         scales = self.preconditioning.weight(sigmas).sqrt().view([-1] + [1] * (images.ndim - 1))
         return scales * images, {"sigmas": sigmas, "scales": scales}
+
+    def denoised(
+        self, images: torch.Tensor, target: torch.Tensor, prediction: torch.Tensor, step: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """As :meth:`DenoisingPrepareBatch.denoised`: the prediction without the loss's weight."""
+        return prediction / step["scales"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..registry import ARCHITECTURES
 from ..utils import user_path
-from .data import read_loaders
+from .data import read_loaders, segments
 from .entries import Conversion, Entries
 from .model import read_model
 from .training import read_training
@@ -55,7 +55,7 @@ def convert(config: dict[str, Any]) -> Conversion:
     top = Entries(config, "", conversion)
     model = top.section("model")
     assert model is not None, "see read_config"
-    read_model(model)
+    read_model(model, segments(config))
     task = ARCHITECTURES[conversion.pair.partition("_")[0]].task
     read_loaders(top, task)
     read_training(top, task)

@@ -93,6 +93,8 @@ def _embedding(section: Entries, found: dict[str, Any], accepted: tuple[str, ...
         section.skip("activation")
     if context == "position":
         found |= {"context": "position", "context_size": 1}
+    elif name == "Identity" and out:
+        found["image_channels"] = out
     if context != "image" and out and "channels" not in found:
         found["channels"] = out
     elif context != "image" and out and out != found["channels"]:
@@ -103,7 +105,8 @@ def _embedding(section: Entries, found: dict[str, Any], accepted: tuple[str, ...
 
 def _image_encoder(section: Entries, name: str, found: dict[str, Any], spatial_dims: int) -> None:
     """Add the encoder of an image, which has the settings of a network's."""
-    section.skip("image_size", "in_channel")
+    section.skip("image_size")
+    found["image_channels"] = section.take("in_channel", 1)
     found["condition_encoder"] = key = encoder_key(section, name)
     settings = encoder_settings(section, key, spatial_dims)
     blocks = {name.partition("#")[2]: value for name, value in settings.items() if name.startswith("family#")}

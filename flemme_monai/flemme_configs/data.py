@@ -30,6 +30,13 @@ AUGMENTED = {
 }
 
 
+def segments(config: dict[str, Any]) -> bool:
+    """Whether a config's targets are label maps, by the data set of its training."""
+    loader = config.get("loader")
+    dataset = loader.get("dataset") if isinstance(loader, dict) else None
+    return isinstance(dataset, dict) and str(dataset.get("name", "")).endswith("ImgSegDataset")
+
+
 def read_loaders(top: Entries, task: str) -> None:
     """Take the loaders of training, validation and test.
 

@@ -247,10 +247,19 @@ class LatentScale:
         dataset: training images.
         batch_size: images that are encoded at a time.
         seed: of the images that are drawn, their random transforms and their latents.
+        condition_key: of an item's context, of an autoencoder that takes one; None: not used.
     """
 
-    def __init__(self, latent_space: LatentSpace, dataset: Dataset, batch_size: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        latent_space: LatentSpace,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int = 0,
+        condition_key: str | None = None,
+    ) -> None:
         self.latent_space, self.dataset, self.batch_size, self.seed = latent_space, dataset, batch_size, seed
+        self.condition_key = condition_key
 
     def attach(self, engine: Workflow) -> None:
         """Compute before the first epoch of ``engine``, the trainer."""
@@ -263,7 +272,8 @@ class LatentScale:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             drawn = torch.randperm(len(self.dataset))[:NUM_IMAGES].tolist()
-            self.latent_space.fit_scale(DataLoader(Subset(self.dataset, drawn), self.batch_size))
+            images = DataLoader(Subset(self.dataset, drawn), self.batch_size)
+            self.latent_space.fit_scale(images, self.condition_key)
         if idist.get_world_size() > 1:  # each process has images of its own
             torch.distributed.broadcast(self.latent_space.scale_factor, 0)
         if idist.get_rank() == 0:

@@ -18,8 +18,16 @@ from torch.utils.data import Dataset, default_collate
 
 from ..io import write_png
 from ..utils import load_weights, unwrap_model
-from ..visualize import Example, Tile, example_grid, is_volume, plain_image, reconstruction_row, upright
-from .examples import NUM_CASES, Examples, middle, sliced
+from ..visualize import (
+    Example,
+    Tile,
+    example_grid,
+    is_volume,
+    label_map,
+    plain_image,
+    upright,
+)
+from .examples import NUM_CASES, ROWS, Examples, middle, sliced
 from .history import EXAMPLES
 
 FIRST_DRAWING = 300.0
@@ -74,9 +82,13 @@ class SampledExamples(Examples):
         start = time.monotonic()
         network, epoch = unwrap_model(self.network), engine.state.epoch
         if self._epoch not in (0, epoch) and self.load_path.is_file():
-            network, epoch = deepcopy(network), self._epoch
-            load_weights(network, self.load_path)
-        write_png(self.output_dir / EXAMPLES, self._evaluated(network, epoch))
+            present = deepcopy(network.state_dict())
+            load_weights(network, self.load_path)  # into itself, for what decodes its samples may be a part of it
+            picture = self._evaluated(network, self._epoch)
+            network.load_state_dict(present)
+        else:
+            picture = self._evaluated(network, epoch)
+        write_png(self.output_dir / EXAMPLES, picture)
         end = time.monotonic()
         self._next = end + (end - start) / SHARE
 
@@ -156,29 +168,49 @@ class SaveExampleSamples(SampledExamples):
 
 
 class SaveExampleRestorations(SampledExamples):
-    """Draws degraded validation cases, their targets and what a denoiser under the degraded image makes of them.
+    """Draws validation cases, their targets and what a denoiser under the image makes of them.
 
     MONAI's ``TensorBoardImageHandler`` shows what a validation predicts, which of a denoiser is no sample.
 
     Args:
         output_dir: folder of the picture.
-        evaluator: the trainer's; its batches have ``image``, degraded, and ``label``.
-        inferer: from images (B, C, *S) to mean and deviation of their samples (B, 2C, *S), as ``AveragedInferer``.
+        evaluator: the trainer's; its batches have ``image`` and ``label``.
+        inferer: from images (B, C, *S) to mean and deviation of their samples (B, 2C', *S), as ``AveragedInferer``.
         load_path: the best weights.
         interval: epochs from picture to picture of the training's evolution; 0 draws none.
+        task: ``reconstruction`` of degraded images, or ``segmentation`` or ``multi_label``, whose targets and means are
+            probabilities of a channel per class.
     """
 
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        evaluator: SupervisedEvaluator,
+        inferer: Inferer,
+        load_path: str | os.PathLike,
+        interval: int = 0,
+        task: str = "reconstruction",
+    ) -> None:
+        super().__init__(output_dir, evaluator, inferer, load_path, interval)
+        self.task = task
+
     def keep(self, item: Mapping[str, Any], output: Mapping[str, Any], number: int) -> Any:
-        """The name, the degraded image and the target of a case."""
+        """The name, the image and the target of a case."""
         return str(item.get("case", f"case {number + 1}")), item["image"].detach().cpu(), item["label"].detach().cpu()
 
     def picture(self, network: torch.nn.Module, epoch: int) -> np.ndarray:
-        """Input, target, output and error."""
+        """Image, target and output, of reconstructions the error too."""
         device = next(network.parameters()).device
         rows: list[Sequence[Tile]] = []
         for name, image, label in self._seen:
             mean = self.inferer(plain_image(image)[None].to(device), network)[0].chunk(2)[0]
             index = middle(image)
-            shown = Example(name, sliced(image, index), sliced(mean, index), sliced(label, index), is_volume(image))
-            rows.append(reconstruction_row(shown))
+            target, output = (self._shown(sliced(x, index)) for x in (label, mean))
+            rows.append(ROWS[self.task](Example(name, sliced(image, index), output, target, is_volume(image))))
         return example_grid(self.note("validation cases", epoch), rows)
+
+    def _shown(self, output: np.ndarray) -> np.ndarray:
+        """An output (C, X, Y) as its row of pictures takes it."""
+        if self.task == "segmentation":
+            return label_map(output)[None]
+        return (output >= 0.5).astype(np.uint8) if self.task == "multi_label" else output

@@ -16,7 +16,7 @@ from ..io import has_place, restored_intensities, restored_std, turned_like, wri
 from ..utils import user_path, writable_dir
 from ..visualize import ERROR_GAIN, PICTURES, is_volume, label_map
 
-TASKS = (*PICTURES, "uncertainty", "probabilities")
+TASKS = (*PICTURES, "uncertainty", "label_uncertainty", "probabilities")
 PROBABILITY_STEP = 1 / 65535  # NIfTI has no half precision; whole numbers of 16 bits with a factor are finer
 
 
@@ -35,8 +35,9 @@ class SavePredictions:
         output_dir: where the files go.
         postfix: end of their names.
         task: "segmentation" (``pred`` is a label map or has a channel per class), "reconstruction", "uncertainty" (a
-            reconstruction's standard deviation) or "probabilities" (of each class, NIfTI of pictures too, in steps of
-            1/65535); the last two have no overlay.
+            reconstruction's standard deviation), "label_uncertainty" (that of a label map's probabilities, in a PNG
+            twice as bright, so that 0.5 is white) or "probabilities" (of each class, NIfTI of pictures too, in steps of
+            1/65535); the last three have no overlay.
         overlay: whether to draw overlays.
         key: what is saved of an evaluator's output.
 
@@ -111,6 +112,8 @@ class SavePredictions:
             values, slope = _in_steps(pred), PROBABILITY_STEP
         elif self.task == "uncertainty":
             values = restored_std(pred, meta) if volume else ERROR_GAIN * pred.detach().cpu().numpy()
+        elif self.task == "label_uncertainty":
+            values = (1 if volume else 2) * pred.detach().cpu().numpy()
         else:  # a PNG has no floats
             whole = np.dtype(meta.get("original_dtype", np.float32)).kind in "iu"
             values = restored_intensities(pred, meta if volume or whole else {})

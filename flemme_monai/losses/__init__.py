@@ -3,6 +3,7 @@
 from .alignment import AlignmentLoss, aligned_loss
 from .dual_term import DualTermLoss
 from .images import IMAGE_LOSSES, ImageLoss
+from .joint import JointLoss
 from .pyramid import pyramid_loss
 from .terms import LOSSES, CrossEntropy, SegmentationLoss
 from .vae import VAELoss
@@ -14,6 +15,7 @@ __all__ = [
     "CrossEntropy",
     "DualTermLoss",
     "ImageLoss",
+    "JointLoss",
     "SegmentationLoss",
     "VAELoss",
     "aligned_loss",

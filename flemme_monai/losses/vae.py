@@ -35,10 +35,16 @@ class VAELoss(nn.Module):
         self.recorded: dict[str, torch.Tensor] = {}
 
     def forward(self, output: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-        """Loss of ``[image, mean, deviation]``, what a VAE gives in training, and the image (B, C, *S)."""
-        image, mean, deviation = output
-        divergence = 0.5 * (mean**2 + deviation**2 - 1 - 2 * deviation.log()).sum() / target.numel()
-        restored, weighted = self.reconstruction(image, target), self.kl_weight * divergence
+        """Loss of ``[image, mean, deviation]``, what a VAE gives in training, or ``[image]`` of a plain auto-encoder,
+        which has no divergence, and the image (B, C, *S)."""
+        image, *moments = output
+        restored = self.reconstruction(image, target)
         terms = getattr(self.reconstruction, "recorded", {"reconstruction": restored.detach()})
+        if not moments:
+            self.recorded = dict(terms)
+            return restored
+        mean, deviation = moments
+        divergence = 0.5 * (mean**2 + deviation**2 - 1 - 2 * deviation.log()).sum() / target.numel()
+        weighted = self.kl_weight * divergence
         self.recorded = {**terms, "divergence": weighted.detach()}
         return restored + weighted

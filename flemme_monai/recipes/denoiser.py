@@ -15,6 +15,7 @@ from .training import training_part, validation_part
 PIXELS = {"channels": [32, 64, 96]}
 COARSEST_ATTENDS = {"self_attention": [False, False, False, True]}
 AVERAGE = "$@ema.ema_model"
+IMAGE_CONTEXT: Config = {"condition_encoder": None}  # of what embeds an image
 GUIDANCE = renamed("guidance_scale", "guidance", 1.0)
 
 
@@ -38,6 +39,12 @@ def of_time_and_class() -> Config:
     """A denoiser under the time step, and a class or numbers of a table, which are dropped now and then."""
     conditioning = conditioned(context_of_table("'class' if @num_classes else None"), size_of_context("@num_classes"))
     return {**conditioning, "drop": "$@context_drop if @network_def#backbone#conditioning#context else 0.0"}
+
+
+def under_image() -> Config:
+    """A denoiser under the time step and an image, which an encoder of the registry embeds or patches alone."""
+    encoder = "$flemme_monai.registry.encoder_path(@condition_encoder) if @condition_encoder else None"
+    return conditioned("image", "@in_channels", channels=64, combine="cat", side="encoder", image_encoder=encoder)
 
 
 def denoising_loss() -> Config:
@@ -79,6 +86,7 @@ def denoiser_training(
     inferer: Config,
     examples: Config,
     *handlers: Config,
+    **train: Any,
 ) -> Config:
     """The parts ``train`` and ``validate`` and the average of the weights.
 
@@ -88,6 +96,7 @@ def denoiser_training(
         inferer: how the network is called.
         examples: draws examples.
         handlers: further ones of the trainer.
+        train: further arguments of :func:`.training.training_part`.
     """
     mse = "monai.handlers.MeanSquaredError"
     validate = validation_part(
@@ -108,6 +117,7 @@ def denoiser_training(
             handlers=[*trainer_handlers(None, ema=True, examples=examples), *handlers],
             inferer=inferer,
             prepare_batch=prepare[0],
+            **train,
         ),
         "validate": {**validate, "prepare_batch": prepare[1]},
         "ema": average(),

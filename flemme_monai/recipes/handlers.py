@@ -7,6 +7,7 @@ from typing import Any
 from .base import BEST_WEIGHTS, Config, component
 
 EVALUATOR = "@validate#evaluator"
+IS_JOINT = "flemme_monai.utils.unwrap_model(@network).autoencoder is not None"
 
 
 def trainer_handlers(picture: str | None, ema: bool = False, examples: Config | None = None) -> list[Config]:
@@ -82,8 +83,9 @@ def example_samples(inferer: Config, shape: str) -> Config:
     )
 
 
-def example_restorations(inferer: Config) -> Config:
-    """Draw what a denoiser makes of degraded validation images; ``inferer`` samples, in few steps."""
+def example_restorations(inferer: Config, **task: str) -> Config:
+    """Draw what a denoiser makes of validation images; ``inferer`` samples, in few steps; ``task=`` is the kind of the
+    pictures where they are no restored images."""
     return component(
         "flemme_monai.handlers.SaveExampleRestorations",
         output_dir="@output_dir",
@@ -91,6 +93,7 @@ def example_restorations(inferer: Config) -> Config:
         inferer=inferer,
         load_path=f"${BEST_WEIGHTS}",
         interval="@picture_interval",
+        **task,
     )
 
 
@@ -106,8 +109,13 @@ def load_weights(network: str = "@network", **disabled: str) -> Config:
 
 
 def load_autoencoder() -> Config:
-    """Load the autoencoder's weights."""
-    return component("flemme_monai.handlers.CheckpointLoader", load_path="@autoencoder_path", network="@autoencoder")
+    """Load the autoencoder's weights, where it is no part of the network."""
+    return component(
+        "flemme_monai.handlers.CheckpointLoader",
+        _disabled_=f"${IS_JOINT}",
+        load_path="@autoencoder_path",
+        network="@autoencoder",
+    )
 
 
 def run_summary() -> Config:

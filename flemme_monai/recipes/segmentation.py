@@ -76,6 +76,21 @@ ADJUSTED_RAND = "flemme_monai.utils.as_bool(@adjusted_rand)"
 CONDITION = {"condition_classes": None, **TABLE}  # classes of whole images, or numbers, which the network receives
 MASKS = {"multi_label": False, "class_names": None}  # what labels and predictions are
 IMAGES = {"clip_share": None, "resize": False}  # how images are prepared
+AUGMENTATION: Config = {
+    "flip": 0.5,
+    "flip_axes": [0, 1],
+    "rotate": 0.2,
+    "scale": 0.2,
+    "elastic": 0.1,
+    "intensity": 0.3,
+    "noise": 0.2,
+    "rotate_range": 0.35,
+    **dict.fromkeys(("brightness", "gamma", "contrast"), 0.0),
+    "contrast_range": [0.6, 1.6],
+    **dict.fromkeys(("saturation", "hue", "blur"), 0.0),
+    "blur_range": [0.5, 1.5],
+    **dict.fromkeys(("low_resolution", "screen_photo"), 0.0),
+}
 PICTURE = f"$'multi_label' if {MULTI_LABEL} else 'segmentation'"
 RESIZED_TO = "flemme_monai.transforms.whole_image_size(@image_size, @resize, @spacing, @crop_foreground)"
 
@@ -153,21 +168,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
             **MASKS,
             **IMAGES,
             "keep_empty": True,
-            "augmentation": {
-                "flip": 0.5,
-                "flip_axes": [0, 1],
-                "rotate": 0.2,
-                "scale": 0.2,
-                "elastic": 0.1,
-                "intensity": 0.3,
-                "noise": 0.2,
-                "rotate_range": 0.35,
-                **dict.fromkeys(("brightness", "gamma", "contrast"), 0.0),
-                "contrast_range": [0.6, 1.6],
-                **dict.fromkeys(("saturation", "hue", "blur"), 0.0),
-                "blur_range": [0.5, 1.5],
-                **dict.fromkeys(("low_resolution", "screen_photo"), 0.0),
-            },
+            "augmentation": AUGMENTATION,
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
@@ -245,14 +246,7 @@ def evaluation() -> Workflow:
                 keep_largest(),
             ),
             "validate#additional_metrics": {
-                "iou": overlap(score="iou", empty_class="@empty_class"),
-                "absent_class_voxels": absent_class("voxels"),
-                "absent_class_mm3": absent_class("mm3"),
-                "recall": confusion("recall"),
-                "precision": confusion("precision"),
-                "surface_distance": surface("SurfaceDistance", symmetric=True),
-                "hausdorff95": surface("HausdorffDistance", percentile=95),
-                "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
+                **label_map_metrics(),
                 "soft_dice": optional_overlap("SoftDice", f"not {SOFT_DICE}", "probabilities", "label"),
                 "adjusted_rand": optional_overlap("AdjustedRandIndex", f"not {ADJUSTED_RAND}"),
                 "time_saved": time_saved(),
@@ -262,6 +256,20 @@ def evaluation() -> Workflow:
         },
         steps=evaluation_steps(),
     )
+
+
+def label_map_metrics() -> Config:
+    """The metrics of label maps beside the Dice."""
+    return {
+        "iou": overlap(score="iou", empty_class="@empty_class"),
+        "absent_class_voxels": absent_class("voxels"),
+        "absent_class_mm3": absent_class("mm3"),
+        "recall": confusion("recall"),
+        "precision": confusion("precision"),
+        "surface_distance": surface("SurfaceDistance", symmetric=True),
+        "hausdorff95": surface("HausdorffDistance", percentile=95),
+        "surface_dice": surface("SurfaceDice", tolerance="@surface_tolerance"),
+    }
 
 
 def inference(name: str, network_def: Config) -> Workflow:

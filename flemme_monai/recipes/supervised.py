@@ -5,20 +5,13 @@ from __future__ import annotations
 from ..registry import Encoder, Network
 from .base import Config, Format, Recipe, Workflow, component, compose
 from .denoiser import (
+    IMAGE_CONTEXT,
     average_settings,
-    conditioned,
     denoiser_backbone,
     denoiser_training,
     denoising_loss,
-    diffusion_inferer,
-    example_sampler,
     load_average,
-    noise_by_schedule,
-    sampler_settings,
-    sampling_scheduler,
-    schedule_sampler,
-    schedule_settings,
-    scheduler,
+    under_image,
 )
 from .handlers import evaluation_handlers, example_restorations, inference_handlers, save_case_metrics, save_predictions
 from .inference import (
@@ -33,6 +26,17 @@ from .inference import (
 )
 from .metrics import mean_absolute_error, psnr, reconstruction_metrics
 from .networks import network
+from .noise_process import (
+    SIGMA_DATA,
+    noise_by_process,
+    process_example_sampler,
+    process_inferer,
+    process_sampler,
+    process_sampler_settings,
+    process_sampling_scheduler,
+    process_scheduler,
+    process_settings,
+)
 from .reconstruction import OUTPUTS, PAIRS, reconstruction_settings
 from .training import optimization, split_datalist, training_steps, window_inferer
 from .transforms import (
@@ -49,15 +53,11 @@ from .transforms import (
 DEGRADATION = "equispaced"
 SAMPLES = {"num_samples": 4}
 PREDICTION = "sample"
-CONTEXT_ENCODER = "$flemme_monai.registry.encoder_path(@condition_encoder) if @condition_encoder else None"
 
 
 def sdm(name: str, row: Encoder | Network) -> Recipe:
     """Reconstruction by diffusion under the degraded image: mean and standard deviation of several samples."""
-    conditioning = conditioned(
-        "image", "@in_channels", channels=64, combine="cat", side="encoder", image_encoder=CONTEXT_ENCODER
-    )
-    network_def = network("sdm", denoiser_backbone(row, "@out_channels", conditioning))
+    network_def = network("sdm", denoiser_backbone(row, "@out_channels", under_image()), sigma_data=SIGMA_DATA)
     return Recipe(
         title="reconstruction by supervised diffusion",
         workflows={
@@ -83,9 +83,9 @@ def training(name: str, network_def: Config) -> Workflow:
     return Workflow(
         settings={
             **reconstruction_settings(name, DEGRADATION),
-            "condition_encoder": None,
+            **IMAGE_CONTEXT,
             **average_settings(),
-            **schedule_settings(PREDICTION),
+            **process_settings(PREDICTION),
         },
         components={
             "datalist": split_datalist("reconstruction", "@out_channels", pairs=f"${GIVEN}"),
@@ -93,12 +93,12 @@ def training(name: str, network_def: Config) -> Workflow:
             **denoiser_training(
                 reconstruction_transforms(train=True),
                 cropped,
-                noise_by_schedule("image", image_key="label", standardise=True),
-                diffusion_inferer(),
+                noise_by_process(condition_key="image", image_key="label", standardise=True),
+                process_inferer(),
                 example_restorations(
                     component(
                         "flemme_monai.diffusion.AveragedInferer",
-                        sampler=example_sampler(clip_sample=False),
+                        sampler=process_example_sampler(),
                         num_samples=2,
                         seed="@seed",
                         standardise=True,
@@ -106,7 +106,7 @@ def training(name: str, network_def: Config) -> Workflow:
                     )
                 ),
             ),
-            "scheduler": scheduler(),
+            "scheduler": process_scheduler(),
         },
         steps=training_steps(),
     )
@@ -117,16 +117,15 @@ def evaluation() -> Workflow:
     return Workflow(
         settings={
             **evaluation_settings(),
-            "num_inference_steps": 50,
-            **sampler_settings(),
+            **process_sampler_settings(),
             **SAMPLES,
             "overlap": 0.25,
         },
         components={
             **evaluation_components(evaluation_handlers(save_case_metrics(), load=load_average())),
-            "sampling": schedule_sampler(),
+            "sampling": process_sampler(),
             "validate#inferer": averaged_inferer(),
-            "scheduler": sampling_scheduler(clip_sample=False),
+            "scheduler": process_sampling_scheduler(),
             "validate#preprocessing": reconstruction_transforms(train=False),
             "validate#dataloader#batch_size": 1,
             "validate#evaluator#prepare_batch": "$monai.engines.default_prepare_batch",
@@ -147,10 +146,9 @@ def inference(name: str, network_def: Config) -> Workflow:
             **inference_settings(name, OUTPUTS),
             "degradation": DEGRADATION,
             "upscale": PAIRS["upscale"],
-            "condition_encoder": None,
-            "num_inference_steps": 50,
-            **schedule_settings(PREDICTION),
-            **sampler_settings(),
+            **IMAGE_CONTEXT,
+            **process_settings(PREDICTION),
+            **process_sampler_settings(),
             **SAMPLES,
         },
         components={
@@ -162,8 +160,8 @@ def inference(name: str, network_def: Config) -> Workflow:
                 handlers=inference_handlers(save_predictions("reconstruction", "recon"), uncertainty),
                 inferer=averaged_inferer(),
             ),
-            "sampling": schedule_sampler(),
-            "scheduler": sampling_scheduler(clip_sample=False),
+            "sampling": process_sampler(),
+            "scheduler": process_sampling_scheduler(),
         },
         steps=inference_steps(),
     )

@@ -9,7 +9,7 @@ from .crop import RandAffineCropd
 from .foreground import Content
 from .labels import KeepLargestd, LabelMapd, LoadPredictiond
 from .load import EnsureChannelAxisd, LoadImageAndLabeld, LoadImageFilesd, LoadLabeld, OrientVolumesd
-from .mean_std import SplitMeanStdd
+from .mean_std import SampledLabelMapd, SplitMeanStdd
 from .noise import AddNoised
 from .output import FirstOutputd
 from .resize import ResizeCased, ResizeImaged, whole_image_size
@@ -44,6 +44,7 @@ __all__ = [
     "ResampleSpacingd",
     "ResizeCased",
     "ResizeImaged",
+    "SampledLabelMapd",
     "ScreenPhoto",
     "SplitMeanStdd",
     "SplitTargetd",

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from flemme_monai.architectures import DDPM, EDM, LDM, SDM, HSeM
+from flemme_monai.architectures import DDPM, EDM, LDM, SDM, DSeM, HSeM
 from flemme_monai.backbones import ConditioningConfig, ConvFamily, SwinFamily
 from flemme_monai.losses import pyramid_loss
 from tests.networks import CONDITIONING, DENOISERS, DIMS, PLAIN, SIZES, backbone, image, inputs
@@ -16,7 +16,7 @@ from tests.networks import CONDITIONING, DENOISERS, DIMS, PLAIN, SIZES, backbone
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 RES_CONV = [f"conv{i}.{j}" for i in (1, 2) for j in ("conv.weight", *(f"norm.{name}" for name in NORM))]
 TIME = ConditioningConfig(timesteps=True, channels=8)
-CLASSES = {cls.__name__: cls for cls in (DDPM, EDM, SDM, LDM)}
+CLASSES = {cls.__name__: cls for cls in (DDPM, EDM, SDM, DSeM, LDM)}
 
 
 def denoiser(architecture: str, encoder: str = "UNet", dims: int = 2, fusion: str | None = None, **settings):

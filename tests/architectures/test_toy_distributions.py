@@ -19,14 +19,18 @@ from flemme_monai.diffusion import (
     EDMPrepareBatch,
     HeunSampler,
     InitialNoise,
+    JointInferer,
     LatentSpace,
     SamplingInferer,
     SchedulerPrepareBatch,
     SchedulerSampler,
+    make_prepare_batch,
+    make_sampler,
     make_scheduler,
+    make_training_inferer,
 )
 from flemme_monai.inferers import DecodingInferer
-from flemme_monai.losses import VAELoss
+from flemme_monai.losses import JointLoss, VAELoss
 
 MODES, SHARES, SPREAD = torch.tensor([[-0.6, 0.6], [0.6, -0.6]]), torch.tensor([0.3, 0.7]), 0.1
 SCHEDULE = {"num_train_timesteps": 100, "schedule": "cosine", "prediction_type": "v_prediction", "clip_sample": False}
@@ -106,6 +110,16 @@ def ldm(steps: int) -> torch.Tensor:
     return generate(network, SamplingInferer(sampler, decode=space.decode))
 
 
+def joint(steps: int) -> torch.Tensor:
+    """A plain autoencoder and an EDM of its latents, in one training."""
+    autoencoder = VAE(backbone(CNN), latent_channels=1, variational=False)
+    network = LDM(backbone(UNet, TIME), sigma_data=1.0, autoencoder=autoencoder)
+    loss = JointLoss(VAELoss(nn.MSELoss()), nn.MSELoss())
+    train(network, loss, steps, AutoencodingPrepareBatch(), JointInferer(make_prepare_batch(), make_training_inferer()))
+    space = LatentSpace(autoencoder, network)
+    return generate(network, SamplingInferer(make_sampler(num_inference_steps=18), decode=space.decode))
+
+
 def sdm(steps: int) -> torch.Tensor:
     """Mean and spread (2, 2, 2), in -1..1, of samples under the degraded image of each mode."""
     conditioning = ConditioningConfig(timesteps=True, context="image", context_size=1, channels=32)
@@ -118,7 +132,7 @@ def sdm(steps: int) -> torch.Tensor:
     return torch.stack([2 * mean.flatten(1) - 1, 2 * spread.flatten(1)])
 
 
-@pytest.mark.parametrize(("architecture", "steps"), [(ddpm, 400), (edm, 700), (ldm, 400)])
+@pytest.mark.parametrize(("architecture", "steps"), [(ddpm, 400), (edm, 700), (ldm, 400), (joint, 700)])
 def test_modes_have_their_shares_and_samples_are_as_far_from_them_as_images(architecture, steps):
     distance, nearest = torch.cdist(architecture(steps), MODES).min(1)
     torch.testing.assert_close(torch.bincount(nearest, minlength=2) / 1000, SHARES, rtol=0, atol=0.1)

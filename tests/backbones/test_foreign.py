@@ -276,6 +276,7 @@ def test_another_number_of_side_outputs_is_named(training):
         ("DDPM", "DDPM needs an output layer at the image's resolution"),
         ("EDM", "EDM needs an output layer at the image's resolution"),
         ("SDM", "SDM needs an output layer at the image's resolution"),
+        ("DSeM", "DSeM needs an output layer at the image's resolution"),
         ("LDM", "LDM needs an output layer at the image's resolution"),
     ],
 )

@@ -21,7 +21,7 @@ ITEMS = {
 }
 
 KEY_METRICS = dict.fromkeys(("sem", "hsem"), "dice") | dict.fromkeys(("ae", "hae", "vae", "ldm"), "psnr")
-KEY_METRICS |= {"clm": "accuracy"} | dict.fromkeys(("ddpm", "edm", "sdm"), "val_mse")
+KEY_METRICS |= {"clm": "accuracy"} | dict.fromkeys(("ddpm", "edm", "sdm", "dsem"), "val_mse")
 
 
 def run(architecture: str, folder: Path, first: list) -> tuple[list[dict[str, str]], dict]:

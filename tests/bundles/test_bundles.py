@@ -56,9 +56,9 @@ def test_a_bundle_is_what_the_maker_writes(pair):
 
 
 KINDS = ["sem_vitd", "hsem_vmambau", "ae_cnn", "hae_unet", "clm_swin", "vae_vmamba"]
-KINDS += ["ddpm_dnet", "edm_swinu", "sdm_unet", "ldm_cnn"]
+KINDS += ["ddpm_dnet", "edm_swinu", "sdm_unet", "dsem_unet", "ldm_cnn"]
 IN_3D = ["sem_cnn", "hsem_swinu", "ae_swin", "hae_dnet", "hsem_vitu", "hae_vmambad"]
-IN_3D += ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "ldm_vit"]
+IN_3D += ["clm_vit", "vae_swin", "ddpm_swinu", "edm_cnn", "sdm_vmambad", "dsem_cnn", "ldm_vit"]
 
 
 def marked(fast: list[str], every: Sequence[str] = RUN) -> list:

@@ -18,7 +18,7 @@ from flemme_monai.commands.places import BUNDLES
 from flemme_monai.registry import ARCHITECTURES, pairs
 
 SEGMENTATION, RECONSTRUCTION = ("sem", "hsem"), ("ae", "hae")
-SCHEDULED = ("ddpm", "sdm", "ldm")
+SCHEDULED = ("ddpm", "sdm", "dsem", "ldm")
 DENOISERS = (*SCHEDULED, "edm")
 
 
@@ -286,7 +286,8 @@ IMAGES = torch.linspace(-1, 1, 32).view(2, 1, 4, 4)
 
 
 def denoiser_batch(architecture: str) -> dict[str, torch.Tensor]:
-    return {"image": IMAGES.flip(0), "label": IMAGES} if architecture == "sdm" else {"image": IMAGES}
+    labels = {"sdm": IMAGES, "dsem": (IMAGES + 1) / 2}  # restored images, label maps of a channel a class
+    return {"image": IMAGES.flip(0), "label": labels[architecture]} if architecture in labels else {"image": IMAGES}
 
 
 def step_of(architecture: str):
@@ -318,6 +319,13 @@ def test_supervised_diffusion_learns_the_image_in_the_scale_of_its_condition():
     torch.testing.assert_close(target, (IMAGES - mean) / deviation)
     assert torch.equal(images, target)
     torch.testing.assert_close(step["condition"], (IMAGES.flip(0) - mean) / deviation)
+
+
+def test_segmentation_by_diffusion_learns_the_label_map_in_minus_1_to_1_under_the_image():
+    images, target, step = step_of("dsem")
+    torch.testing.assert_close(images, IMAGES)
+    assert torch.equal(target, images)
+    assert torch.equal(step["condition"], IMAGES.flip(0))
 
 
 def test_edm_learns_the_image_weighted_by_its_noise():

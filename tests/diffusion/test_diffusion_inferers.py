@@ -63,7 +63,7 @@ def test_intermediate_predictions_are_kept_evenly_and_decoded():
     sampler, network = ancestral(10)
     seen = []
 
-    def decode(latents):
+    def decode(latents, condition):
         seen.append(latents)
         return latents.repeat(1, 1, 2, 2)
 

@@ -21,7 +21,7 @@ def other(architecture: str, encoder: str, dims: int, channels: int, seed: int =
     """A network for images of ``channels`` channels, with as many outputs, or classes."""
     torch.manual_seed(seed)
     settings = {"in_channels": channels, "out_channels": channels}
-    if architecture == "SDM":
+    if architecture in ("SDM", "DSeM"):
         settings["conditioning"] = ConditioningConfig(
             timesteps=True, context="image", context_size=channels, channels=8
         )
@@ -62,7 +62,7 @@ def test_other_channels_change_the_input_and_the_output_layers_alone(architectur
     adapted = differ & loaded
     head = own.keys() - loaded - set(here.data_statistics)
     assert head == differ - adapted  # and nothing that fits is left
-    assert len(adapted) == (2 if architecture == "SDM" else 1)
+    assert len(adapted) == (2 if architecture in ("SDM", "DSeM") else 1)
     for name in adapted:
         total = theirs[name].sum(1, keepdim=True)
         torch.testing.assert_close(own[name], (total / 3).expand_as(own[name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,65 @@ def test_the_halves_of_a_latent_diffusion_have_settings_of_their_own() -> None:
     assert conversion.settings["latent_channels"] == 8
     autoencoder = diffusion.get_parsed_content("autoencoder_def")
     assert autoencoder.latent_channels == 8
+
+
+def test_latents_of_a_plain_autoencoder_by_edm() -> None:
+    edm = {**config_of("ldm")["model"]["diffusion"], "name": "EDM", "P_mean": -1.0, "num_steps": 9}
+    edm.pop("beta_schedule")
+    conversion = found("ldm", model__ae_model__name="AE", model__ae_model__distribution_loss=None, model__diffusion=edm)
+    assert conversion.missing == []
+    diffusion = parser_of(conversion, "train_diffusion")
+    assert diffusion.get_parsed_content("network_def").preconditioning.sigma_data == 1.0
+    # noise is told beside the deviation of the data, which was taken for 0.5 and is 1 here
+    assert diffusion["train"]["prepare_batch"]["mean"] == pytest.approx(-1.0 + math.log(2))
+    assert not parser_of(conversion, "train_autoencoder").get_parsed_content("network_def").variational
+    assert parser_of(conversion, "inference")["num_inference_steps"] == 9
+
+
+def test_a_conditional_autoencoder_that_is_trained_together_with_the_denoiser() -> None:
+    classes = {"combine_condition": "injection", "encoder": {"name": "OneHot", "out_channel": 16, "num_classes": 6}}
+    conversion = found("ldm", model__freezed_ae=False, model__ae_model__condition_embedding=classes)
+    assert conversion.missing == []
+    assert any("train by ['train_diffusion.json','joint.json']" in note for note in conversion.notes)
+    coder = parser_of(conversion, "train_autoencoder").get_parsed_content("network_def")
+    assert coder.is_conditional
+    assert coder.backbone.conditioning.channels == 16
+    joint = parser_of(conversion, "joint")
+    assert (joint["conditional_autoencoder"], joint["kl_weight"], joint["reconstruction_terms"]) == (
+        True,
+        1e-4,
+        ["mse"],
+    )
+    assert joint["autoencoder_def"]["backbone"]["conditioning"]["channels"] == 16
+    assert joint["autoencoder_def"]["backbone"]["channels"] == [16, 32]
+
+
+def test_an_autoencoder_of_another_kind_is_named() -> None:
+    assert any("is 'HAE'; expected AE or VAE" in line for line in found("ldm", model__ae_model__name="HAE").missing)
+
+
+def test_supervised_diffusion_by_edm() -> None:
+    edm = {**config_of("sdm")["model"]["diffusion"], "name": "EDM", "num_steps": 12, "sigma_data": 1.0}
+    edm.pop("beta_schedule")
+    conversion = found("sdm", model__diffusion=edm)
+    assert conversion.missing == []
+    parser = parser_of(conversion)
+    assert (parser["noise_process"], parser["sigma_data"]) == ("edm", 1.0)
+    assert parser["train"]["prepare_batch"]["mean"] == -1.2
+    assert parser.get_parsed_content("network_def").preconditioning is not None
+
+
+def test_supervised_diffusion_of_label_maps_is_a_segmentation() -> None:
+    dataset = {"name": "ImgSegDataset", "data_dir": "images", "label_dir": "masks"}
+    conversion = found("sdm", loader__dataset=dataset, loader__data_path_list=["nuclei"])
+    assert (conversion.pair, conversion.missing) == ("dsem_unet", [])
+    assert any("is 1, a mask; here background and foreground are two classes" in note for note in conversion.notes)
+    parser = parser_of(conversion)
+    assert (parser["num_classes"], parser["in_channels"], parser["image_folders"]) == (2, 1, "images")
+    network = parser.get_parsed_content("network_def")
+    assert type(network).__name__ == "DSeM"
+    assert (network.backbone.in_channels, network.backbone.conditioning.size) == (2, 1)
+    assert parser_of(conversion, "inference")["num_samples"] == 3
 
 
 @pytest.mark.parametrize(

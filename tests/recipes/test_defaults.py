@@ -86,9 +86,11 @@ FAST += [next(p for p in SHIPPED if p.startswith(f"{key}_")) for key in ARCHITEC
 
 @pytest.mark.parametrize("pair", [p if p in FAST else pytest.param(p, marks=pytest.mark.slow) for p in SHIPPED])
 def test_a_class_in_python_is_the_network_of_its_bundle(pair: str) -> None:
-    for config in configs(pair).values():
-        for name in filter(config.__contains__, NETWORKS[:2]):
-            config = {**config, "trained": {}}
+    bundle = configs(pair)
+    for workflow, content in bundle.items():
+        for name in filter(content.__contains__, NETWORKS[:2]):
+            whole = {**bundle["train_diffusion"], **content} if workflow == "joint" else content
+            config = {**whole, "trained": {}}
             with torch.device("meta"):
                 in_python = called(config[name], ConfigParser(copy.deepcopy(config)))
                 in_bundle = ConfigParser(config).get_parsed_content(name)
@@ -223,8 +225,8 @@ def test_the_page_of_settings_has_all_settings_of_the_networks() -> None:
     known = {(name, setting) for name, setting, _, _ in rows()}
     pages = {name for name, _ in known}
     assert {"EncoderDecoder", "ConditioningConfig", *(row.name for row in FAMILIES.values())} <= pages
-    assert {ARCHITECTURES[key].name for key in ("hsem", "hae", "clm", "ddpm", "edm", "sdm", "ldm")} <= pages
-    given = {"residual", "sigma_data", "alignment"}  # by settings of the whole bundle
+    assert {ARCHITECTURES[key].name for key in ("hsem", "hae", "clm", "ddpm", "edm", "sdm", "dsem", "ldm")} <= pages
+    given = {"residual", "sigma_data", "alignment", "autoencoder"}  # by settings of the whole bundle, or joint.json
     missing = {(name, setting) for name in pages for setting in defaults(class_of(name))} - known
     assert [row for row in missing if row[1] not in given] == []
 
