@@ -88,12 +88,14 @@ class Architecture(_Row):
         recipe: dotted path of the function that says what its bundles are made of.
         plain: whether it goes through the latent alone, so that its encoder must have no connections.
         hierarchical: whether it predicts at every level by default.
+        planned: whether ``flemme-monai plan`` makes a bundle of it, where it segments.
     """
 
     task: str
     recipe: str
     plain: bool = False
     hierarchical: bool = False
+    planned: bool = True
 
 
 def _table(*rows: _Row) -> dict[str, Any]:
@@ -585,6 +587,7 @@ ARCHITECTURES: dict[str, Architecture] = _table(
         "segmentation by diffusion under the image, with an uncertainty map",
         "segmentation",
         "flemme_monai.recipes.segmentation_diffusion.dsem",
+        planned=False,
     ),
     Architecture(
         "ldm",

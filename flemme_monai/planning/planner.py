@@ -65,8 +65,11 @@ def check_request(pair: str, memory: float) -> None:
     Raises:
         ValueError: If the pair segments nothing, or the memory is not above 0.
     """
-    if pair not in pairs() or ARCHITECTURES[pair.partition("_")[0]].task != "segmentation":
+    row = ARCHITECTURES[pair.partition("_")[0]] if pair in pairs() else None
+    if row is None or row.task != "segmentation":
         raise ValueError(f"pair is {pair!r}; expected a segmentation, such as hsem_unet: `flemme-monai list` names all")
+    if not row.planned:
+        raise ValueError(f"pair is {pair!r}, which is made by hand; expected a planned segmentation, such as hsem_unet")
     if not memory > 0:
         raise ValueError(f"memory is {memory}; expected GiB above 0: name what a training step may take")
 

@@ -120,7 +120,7 @@ def test_keys_say_what_is_learned_and_under_what(kind):
 
 def test_latents_are_learned_in_place_of_images():
     layer, data = torch.nn.Conv2d(1, 3, 2, 2), batch()
-    images, target, _, step = SchedulerPrepareBatch(make_scheduler("ddpm"), latents=layer)(data)
+    images, target, _, step = SchedulerPrepareBatch(make_scheduler("ddpm"), latents=lambda x, condition: layer(x))(data)
     assert images.shape == target.shape == step["noise"].shape == (8, 3, 2, 2)
     assert not images.requires_grad
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flemme_monai.planning.planner import check_request
 from flemme_monai.planning.rules import first_patch, fit_budget, fitted, median_shape, smaller, target_spacing, topology
 
 
@@ -84,3 +85,9 @@ def test_a_limit_below_the_smallest_patch_is_refused():
     with pytest.raises(ValueError, match=r"expected at least .* GiB, which 2 patches of 16x16 need"):
         budget(1000 + 2 * 256 - 1)
     assert budget(1000 + 2 * 256).patch == [16, 16]
+
+
+def test_segmentation_by_diffusion_is_not_planned():
+    with pytest.raises(ValueError, match="'dsem_unet', which is made by hand; expected a planned segmentation"):
+        check_request("dsem_unet", 8.0)
+    check_request("hsem_unet", 8.0)
