@@ -141,9 +141,11 @@ class Predictor(Architecture):
         return predictions if self.training else predictions[:1]
 
     @torch.jit.unused
-    def level_predictions(self, x: torch.Tensor) -> list[torch.Tensor]:
+    def level_predictions(
+        self, x: torch.Tensor, timesteps: torch.Tensor | None = None, context: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         """The predictions of the levels (B, C, *s_i) of an image, coarse to fine, in evaluation too; none without."""
-        return [] if self.pyramid is None else self.pyramid(self.backbone(x))[1:]
+        return [] if self.pyramid is None else self.pyramid(self.backbone(x, timesteps, context))[1:]
 
     def for_loss(self, predictions: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
         """``[final, level_0, ...]`` in training where there are levels, else the final prediction."""

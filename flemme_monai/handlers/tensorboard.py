@@ -10,7 +10,7 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Events
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 from monai.engines import SupervisedEvaluator, Workflow
 from monai.transforms import ResizeWithPadOrCrop
 
@@ -102,28 +102,33 @@ class TensorBoard:
             self._add_image("cases", self._sheet.picture(), evaluator)
 
     def _write_pictures(self, evaluator: SupervisedEvaluator, draw: Callable[..., np.ndarray]) -> None:
-        for item in evaluator.state.output:
+        for case, item in zip(evaluator.state.batch, evaluator.state.output, strict=True):
             if self._shown >= self.num_images or self._writer is None:
                 return
             picture = draw(item["image"], item["pred"], item.get("label"), volume=is_volume(item["image"]))
             self._add_image(f"case_{self._shown}", picture, evaluator)
             if self._shown == 0:
-                self._write_levels(evaluator, item["image"])
+                self._write_levels(evaluator, case, item["image"])
             self._shown += 1
 
-    def _write_levels(self, evaluator: SupervisedEvaluator, image: torch.Tensor) -> None:
-        """What every level of a hierarchical network makes of the middle of an image (C, *S)."""
+    def _write_levels(self, evaluator: SupervisedEvaluator, case: dict[str, Any], image: torch.Tensor) -> None:
+        """What every level of a hierarchical network makes of the middle of a case's image (C, *S)."""
         network: Any = unwrap_model(evaluator.network)
         if not getattr(network, "num_levels", 0) or not hasattr(network, "level_predictions"):
             return
-        size, backbone = getattr(evaluator.inferer, "sizes", None), network.backbone
-        if backbone.conditioning is not None or size is None:
+        size = getattr(evaluator.inferer, "sizes", None)
+        if size is None:
             return
         if image.ndim - 1 > len(size):  # of a volume that is seen slice by slice
             image = image[..., image.shape[-1] // 2]
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        window = ResizeWithPadOrCrop(size)(plain.cpu()).to(next(network.parameters()).device)
-        levels = network.level_predictions(window[None])
+        device = next(network.parameters()).device
+        window = ResizeWithPadOrCrop(size)(plain.cpu()).to(device)
+        _, _, *more = evaluator.prepare_batch(
+            list_data_collate([case]), device
+        )  # also arguments of a network's context
+        context = more[1].get("context") if more else None
+        levels = network.level_predictions(window[None], context=context)
         self._add_image("levels", level_picture(window.cpu(), [level[0].float().cpu() for level in levels]), evaluator)
 
     def _add_image(self, name: str, picture: np.ndarray, evaluator: Workflow) -> None:

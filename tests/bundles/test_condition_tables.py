@@ -69,6 +69,19 @@ def woken(tried: Tried) -> None:
     torch.save(weights, tried.folder / "m" / "model.pt")
 
 
+@pytest.mark.parametrize("columns", [None, ["age"]])
+def test_the_levels_of_a_hierarchical_network_are_seen_in_tensorboard(tmp_path, columns):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    data = pictures(tmp_path, labels=True)
+    data["condition_table"] = columns and data["condition_table"]
+    Tried("hsem_unet", tmp_path, num_classes=2).run(
+        "train", "train", **data, condition_columns=columns, **SMALL, **TINY
+    )
+    (events,) = (tmp_path / "train").rglob("events.out.tfevents*")
+    assert "levels" in EventAccumulator(str(events)).Reload().Tags()["images"]
+
+
 def test_a_segmentation_is_trained_evaluated_and_used_under_numbers(tmp_path):
     data = pictures(tmp_path, labels=True)
     tried = Tried("sem_unet", tmp_path, num_classes=2)
