@@ -76,19 +76,24 @@ def style(results: Results, bundle: str) -> tuple[str, str]:
 
 
 def quality_over_costs(results: Results, data: str) -> Figure | None:
-    """The first metric over the time of a training step, of an image, and over memory; filled where hierarchical."""
+    """The first metric over the time of a training step, of an image, and over memory; filled where hierarchical.
+
+    Among many encoders those are named than which none is cheaper and better.
+    """
     metric = results.metrics[0]
     rows = [row for row in summary(results) if row.get("data", "") == data and row[metric] is not None]
     rows = [row for row in rows if all(row.get(name) is not None for name in COSTS)]
     if not rows:
         return None
-    figure = _figure(4.2 * len(COSTS) + 1.6, 4.4)
-    panels = figure.subplots(1, len(COSTS), sharey=True)
     encoders: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         encoders.setdefault(results.about["encoders"][row["bundle"]], []).append(row)
+    crowded = len(encoders) > MOST_LABELLED
+    figure = _figure(4.2 * len(COSTS) + 1.6, 6 if crowded else 4.4)
+    panels = figure.subplots(1, len(COSTS), sharey=True)
     hierarchical = results.about["hierarchical"]
     for axes, cost in zip(panels, COSTS):
+        named = best_at_their_cost(rows, metric, cost) if crowded else rows
         for encoder, found in encoders.items():
             color, marker = style(results, found[0]["bundle"])
             axes.plot([row[cost] for row in found], [row[metric] for row in found], color=color, linewidth=0.8)
@@ -98,12 +103,17 @@ def quality_over_costs(results: Results, data: str) -> Figure | None:
                 axes.errorbar(
                     row[cost], row[metric], yerr=error, fmt=marker, color=color, mfc=face, ms=7, elinewidth=0.8
                 )
-            if len(encoders) <= MOST_LABELLED:
-                best = max(found, key=lambda row: row[metric])
-                axes.annotate(
-                    encoder, (best[cost], best[metric]), xytext=(5, 4), textcoords="offset points", fontsize=7
-                )
-        axes.set(xlabel=COSTS[cost], xlim=(0, None))
+            best = max(found, key=lambda row: row[metric])
+            if best in named:
+                at = (best[cost], best[metric])
+                turned = {"rotation": 40, "rotation_mode": "anchor"} if crowded else {}
+                axes.annotate(encoder, at, xytext=(5, 4), textcoords="offset points", fontsize=7, **turned)
+        if crowded:
+            axes.margins(y=0.12)
+            axes.plot([row[cost] for row in named], [row[metric] for row in named], color=OTHER, lw=0.8, ls=":")
+            axes.set(xlabel=COSTS[cost], xscale="log")
+        else:
+            axes.set(xlabel=COSTS[cost], xlim=(0, None))
         axes.grid(alpha=0.3)
     panels[0].set_ylabel(f"test {metric.replace('_', ' ')}")
     for encoder, found in encoders.items():
@@ -116,6 +126,15 @@ def quality_over_costs(results: Results, data: str) -> Figure | None:
     if hierarchical:
         figure.suptitle("filled: hierarchical", fontsize=10)
     return figure
+
+
+def best_at_their_cost(rows: Sequence[dict[str, Any]], metric: str, cost: str) -> list[dict[str, Any]]:
+    """The rows than which no other is as cheap and better, from the cheapest on: their Pareto front."""
+    front: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row[cost], -row[metric])):
+        if not front or row[metric] > front[-1][metric]:
+            front.append(row)
+    return front
 
 
 def paired_differences(results: Results, data: str) -> Figure | None:

@@ -53,6 +53,21 @@ def test_each_data_set_has_its_figures(made_results, tmp_path):
     assert names == [f"{n}_{d}.png" for d in "ab" for n in ("comparison", "curves", "cases")]
 
 
+def test_among_many_encoders_those_are_named_than_which_none_is_cheaper_and_better(made_results, monkeypatch):
+    results = made_results({"sem_unet": [[0.7]], "sem_swinu": [[0.6]], "sem_vitu": [[0.8]], "sem_vmambau": [[0.75]]})
+    costs = {"sem_unet": 1.0, "sem_swinu": 2.0, "sem_vitu": 3.0, "sem_vmambau": 4.0}
+    for row in results.costs:
+        row.update(dict.fromkeys(figures.COSTS, costs[row["bundle"]]))
+    monkeypatch.setattr(figures, "MOST_LABELLED", 3)
+    for axes in figures.quality_over_costs(results, "").axes:
+        assert {text.get_text() for text in axes.texts} == {"unet", "vitu"}
+        assert axes.get_xscale() == "log"
+    monkeypatch.setattr(figures, "MOST_LABELLED", 4)
+    for axes in figures.quality_over_costs(results, "").axes:
+        assert {text.get_text() for text in axes.texts} == {"unet", "swinu", "vitu", "vmambau"}
+        assert axes.get_xscale() == "linear"
+
+
 def test_intervals_are_black_where_they_are_significant(hierarchical_wins):
     figure = figures.paired_differences(hierarchical_wins, "")
     assert figure.get_suptitle().startswith("hierarchical minus plain")
