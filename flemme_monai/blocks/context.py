@@ -148,6 +148,7 @@ class VectorContext(Context):
         self.register_buffer("std", torch.ones(size))
         fc1, fc2 = nn.Linear(size, channels), nn.Linear(channels, channels)
         self.mlp = nn.Sequential(OrderedDict(fc1=fc1, act=nn.SiLU(), fc2=fc2))
+        self.register_load_state_dict_pre_hook(_take_numbers_as_they_are)
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         """``vector`` (B, size) to (B, E, 1, ...)."""
@@ -156,6 +157,14 @@ class VectorContext(Context):
         embedding = self.mlp(standard.nan_to_num().to(self.null_embedding.dtype))
         shape = [vector.shape[0], embedding.shape[1]] + [1] * self.spatial_dims
         return self._or_null(embedding.view(shape), vector.isnan().any(1))
+
+
+def _take_numbers_as_they_are(module: nn.Module, state_dict: dict[str, torch.Tensor], prefix: str, *_: object) -> None:
+    """Weights of version 0.6 have no statistics of the numbers."""
+    size = state_dict[f"{prefix}mlp.fc1.weight"].shape[1] if f"{prefix}mlp.fc1.weight" in state_dict else 0
+    if size:
+        state_dict.setdefault(f"{prefix}mean", torch.zeros(size))
+        state_dict.setdefault(f"{prefix}std", torch.ones(size))
 
 
 class ImageContext(Context):

@@ -26,6 +26,7 @@ from ..io import write_csv
 from ..metrics import OverlapMetric
 from ..recipes import make_bundle
 from ..registry import ENCODERS, NETWORKS
+from ..utils import writable_dir
 from .compare import NETWORK_ROWS as ALL
 from .matched import Match, matched_settings
 from .measure import count_parameters, machine, markdown_table
@@ -110,6 +111,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="a CSV of what is printed")
     args = parser.parse_args(argv)
+    if args.output:
+        writable_dir(args.output.parent)
     rows = []
     for key in [k for name in args.networks for k in (NETWORKS if name == ALL else [name])]:
         found = overfit(key, args.steps, args.parameters, seed=args.seed)

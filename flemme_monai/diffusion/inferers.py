@@ -230,7 +230,8 @@ class AveragedLabelInferer(AveragedInferer):
         probabilities = ((samples + 1) / 2).clamp(0, 1)  # (num_samples, B, num_classes, *S)
         if not self.multi_label:
             # where a sample names no class at all, each is as probable
-            probabilities = (probabilities + EPSILON) / (probabilities + EPSILON).sum(2, keepdim=True)
+            probabilities = probabilities + EPSILON
+            probabilities = probabilities / probabilities.sum(2, keepdim=True)
         return mean_and_std(probabilities)
 
 

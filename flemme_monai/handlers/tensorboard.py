@@ -124,9 +124,7 @@ class TensorBoard:
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         device = next(network.parameters()).device
         window = ResizeWithPadOrCrop(size)(plain.cpu()).to(device)
-        _, _, *more = evaluator.prepare_batch(
-            list_data_collate([case]), device
-        )  # also arguments of a network's context
+        _, _, *more = evaluator.prepare_batch(list_data_collate([case]), device)
         context = more[1].get("context") if more else None
         levels = network.level_predictions(window[None], context=context)
         self._add_image("levels", level_picture(window.cpu(), [level[0].float().cpu() for level in levels]), evaluator)

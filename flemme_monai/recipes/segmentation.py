@@ -160,15 +160,7 @@ def training(name: str, network_def: Config, loss: Config) -> Workflow:
         train["trainer"]["loss_function"] = aligned("@loss")
     return Workflow(
         settings={
-            **training_settings(name, OUTPUTS),
-            **GRID,
-            **INTENSITIES,
-            "foreground_share": 0.0,
-            "steps_per_epoch": None,
-            **MASKS,
-            **IMAGES,
-            "keep_empty": True,
-            "augmentation": AUGMENTATION,
+            **label_map_settings(name),
             "empty_class": "zero_one",
             "loss_terms": ["dice", "ce"],
             **({"stn": False, "stn_penalty": 0.1} if aligns else {}),
@@ -256,6 +248,21 @@ def evaluation() -> Workflow:
         },
         steps=evaluation_steps(),
     )
+
+
+def label_map_settings(name: str) -> Config:
+    """The settings of a training on images with label maps, whatever the network makes of them."""
+    return {
+        **training_settings(name, OUTPUTS),
+        **GRID,
+        **INTENSITIES,
+        "foreground_share": 0.0,
+        "steps_per_epoch": None,
+        **MASKS,
+        **IMAGES,
+        "keep_empty": True,
+        "augmentation": AUGMENTATION,
+    }
 
 
 def label_map_metrics() -> Config:

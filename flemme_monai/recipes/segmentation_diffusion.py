@@ -38,7 +38,6 @@ from .noise_process import (
     process_settings,
 )
 from .segmentation import (
-    AUGMENTATION,
     GRID,
     IMAGES,
     INTENSITIES,
@@ -47,12 +46,13 @@ from .segmentation import (
     PICTURE,
     RESIZED_TO,
     label_map_metrics,
+    label_map_settings,
     names_of_classes,
     one_hot,
     save_masks,
     steps_sampler,
 )
-from .training import optimization, split_datalist, training_settings, training_steps, window_inferer
+from .training import optimization, split_datalist, training_steps, window_inferer
 from .transforms import (
     BOTH,
     invert,
@@ -103,15 +103,7 @@ def training(name: str, network_def: Config) -> Workflow:
     inferer = averaged_inferer(process_example_sampler(), num_samples=2, progress=False)
     return Workflow(
         settings={
-            **training_settings(name, OUTPUTS),
-            **GRID,
-            **INTENSITIES,
-            "foreground_share": 0.0,
-            "steps_per_epoch": None,
-            **MASKS,
-            **IMAGES,
-            "keep_empty": True,
-            "augmentation": AUGMENTATION,
+            **label_map_settings(name),
             **average_settings(),
             **IMAGE_CONTEXT,
             **process_settings(PREDICTION),

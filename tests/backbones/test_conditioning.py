@@ -390,5 +390,11 @@ def test_numbers_that_describe_a_sample_are_a_context(spatial_dims):
     network.conditions.context.null_embedding.data += 1.0
     torch.testing.assert_close(network(image, context=young).output, outputs[0])
     assert not torch.allclose(network(image, context=torch.full((2, 2), torch.nan)).output, outputs[2])  # that of none
+    older = {key: value for key, value in network.state_dict().items() if not key.endswith((".mean", ".std"))}
+    assert len(older) == len(network.state_dict()) - 2
+    network.conditions.standardize([0.5, 0.5], [0.1, 0.1])
+    assert not torch.allclose(network(image, context=young).output, outputs[0])
+    network.load_state_dict(older)  # which version 0.6 saved: its numbers were taken as they are
+    torch.testing.assert_close(network(image, context=young).output, outputs[0])
     with pytest.raises(ValueError, match=r"a context 'vector' for 2 images of size .* has \(2, 2\)"):
         network(image, context=torch.ones(2, 3))

@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-from monai.bundle import ConfigParser, run
+from monai.bundle import ConfigParser
 from PIL import Image
+from small_runs import SMALL as SMALL_RUN
+from small_runs import data_set, start
 
 from flemme_monai.recipes import make_bundle, write
 
-SMALL = {
-    "network_def#backbone#channels": [8, 8],
-    "network_def#backbone#patch_channels": 8,
-    "network_def#backbone#middle_channels": [8],
-    "network_def#backbone#num_blocks": 1,
-    "network_def#backbone#family#self_attention": False,
-    "num_classes": 2,
-}
+SMALL = {**SMALL_RUN, "network_def#backbone#family#self_attention": False}
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Six pictures with masks, larger than a window and of sides that no stride divides."""
-    random = np.random.RandomState(0)
-    for name in "abcdef":
-        mask = np.zeros((21, 37), np.uint8)
-        mask[3:9, 4:10] = 1
-        for part, picture in {
-            "images": (mask * 120 + random.rand(21, 37) * 60).astype(np.uint8),
-            "masks": mask,
-        }.items():
-            (tmp_path / part).mkdir(exist_ok=True)
-            Image.fromarray(picture).save(tmp_path / part / f"{name}.png")
-    return tmp_path
-
-
-def start(bundle: Path, *names: str, **settings: Any) -> None:
-    """Run some configs of a bundle."""
-    files = [str(bundle / "configs" / f"{name}.json") for name in names]
-    kept = {"bundle_root": str(bundle), "device": "cpu"}
-    run(config_file=files, meta_file=str(bundle / "configs" / "metadata.json"), **kept, **settings)
+    return data_set(tmp_path)
 
 
 @pytest.mark.parametrize("process", ["edm", pytest.param("schedule", marks=pytest.mark.slow)])

@@ -19,7 +19,7 @@ def test_a_network_learns_four_images(key):
 
 
 def test_a_network_that_does_not_reach_the_aim_is_named(capsys, tmp_path):
-    table = tmp_path / "overfit.csv"
+    table = tmp_path / "made" / "overfit.csv"
     assert overfit.main(["classicunet", "--steps", "1", "--parameters", "30000", "--output", str(table)]) == 1
     assert "not reached" in capsys.readouterr().out
     header, row = (line.split(",") for line in table.read_text(encoding="utf-8").splitlines())
